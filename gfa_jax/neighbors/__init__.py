@@ -1,0 +1,5 @@
+"""Candidate neighbours: exact by tiles, approximate by FAISS, or the user's own."""
+
+from gfa_jax.neighbors.exact import exact_neighbors
+
+__all__ = ["exact_neighbors"]
