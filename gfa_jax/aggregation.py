@@ -8,7 +8,7 @@ so neither an [N, N] nor an [N, K, D] array ever exists.
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import chex
 import jax
@@ -27,7 +27,8 @@ from gfa_jax.affinity import (
 )
 from gfa_jax.neighbors.exact import exact_neighbors
 from gfa_jax.pseudo_center import pseudo_center
-from gfa_jax.types import Aggregation, Neighbors, Params, check_params
+from gfa_jax.rows import gather_rows, map_rows
+from gfa_jax.types import Aggregation, Array, Neighbors, Params, check_params
 
 Graph = Literal["fixed", "rescore", "refresh"]
 GRAPHS: tuple[Graph, ...] = get_args(Graph)
@@ -42,11 +43,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"safe": SAFE, "paper": PAPER}
 )
 
-_CACHED_BLOCK_BYTES = 2**20
-
 
 def aggregate(
-    features: jax.Array,
+    features: Array,
     neighbors: Neighbors,
     params: Params,
     *,
@@ -59,6 +58,7 @@ def aggregate(
     refresh_every: int = 1,
     search: Callable[[jax.Array], Neighbors] | None = None,
     block_size: int | None = None,
+    progress: Callable | None = None,
 ) -> Aggregation:
     """Pulls every feature towards the mean of its surviving neighbours, T times.
 
@@ -92,6 +92,8 @@ def aggregate(
             Neighbors [N, K]; exact search by default.
         block_size: rows handled at once; by default as many as keep their
             candidates within about 1 MiB.
+        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
+            the steps. Not while tracing.
 
     Returns:
         Aggregation: features [N, D], residual [T], degree [N].
@@ -110,29 +112,49 @@ def aggregate(
     if refresh_every < 1:
         raise ValueError(f"refresh_every is {refresh_every}; expected at least 1")
     check_params(params)
-    return _aggregate(
-        features,
-        jnp.asarray(neighbors.indices, jnp.int32),
-        params,
-        num_steps=num_steps,
-        mask=mask,
-        weighting=weighting,
-        graph=graph,
-        include_self=include_self,
+    indices = jnp.asarray(neighbors.indices, jnp.int32)
+    scoring = {
+        "mask": mask,
+        "weighting": weighting,
+        "include_self": include_self,
+        "block_size": block_size,
+    }
+    edges = _score(features, indices, params, **scoring) if graph == "fixed" else None
+    advance = functools.partial(
+        _advance,
+        params=params,
+        edges=edges,
         renormalize=renormalize,
-        refresh_every=refresh_every,
+        refresh_every=refresh_every if graph == "refresh" else None,
         search=search,
-        block_size=block_size,
+        **scoring,
     )
+    state = _State(features, indices, jnp.zeros(len(features), features.dtype))
+    if progress is None:
+        state, residual = advance(state, jnp.arange(num_steps))
+    else:
+        residuals = [jnp.zeros(0, features.dtype)]
+        for t in progress(range(num_steps), total=num_steps, desc="updates"):
+            # Waiting lets the bar tell the truth, and Ctrl-C act.
+            state, residual = jax.block_until_ready(advance(state, jnp.array([t])))
+            residuals.append(residual)
+        residual = jnp.concatenate(residuals)
+    return Aggregation(state.features, residual, state.degree)
+
+
+class _State(NamedTuple):
+    """What a step hands to the next one."""
+
+    features: jax.Array  # [N, D] floating
+    indices: jax.Array  # [N, K] int32
+    degree: jax.Array  # [N] floating
 
 
 @functools.partial(
     jax.jit,
     static_argnames=(
-        "num_steps",
         "mask",
         "weighting",
-        "graph",
         "include_self",
         "renormalize",
         "refresh_every",
@@ -140,49 +162,39 @@ def aggregate(
         "block_size",
     ),
 )
-def _aggregate(
-    features: jax.Array,
-    indices: jax.Array,
-    params: Params,
+def _advance(
+    state: _State,
+    steps: jax.Array,
     *,
-    num_steps: int,
-    graph: Graph,
-    renormalize: bool,
-    refresh_every: int,
+    params: Params,
+    edges: Edges | None,
+    refresh_every: int | None,
     search: Callable[[jax.Array], Neighbors] | None,
     **options: Any,
-) -> Aggregation:
-    """Scans `update`; the options are those of `aggregate`."""
+) -> tuple[_State, jax.Array]:
+    """Scans `update` over the step numbers given; residual [len(steps)]."""
     if search is None:
         search = functools.partial(
             exact_neighbors,
-            k=indices.shape[1],
+            k=state.indices.shape[1],
             include_self=options["include_self"],
         )
-    edges = None
-    degree = jnp.zeros(features.shape[0], features.dtype)
-    if graph == "fixed":
-        edges = score(features, indices, params, **options)
 
-    def step(carry, t):
-        features, indices, _ = carry
-        if graph == "refresh":
+    def step(state: _State, t: jax.Array):
+        indices = state.indices
+        if refresh_every is not None:
             indices = lax.cond(
                 (t > 0) & (t % refresh_every == 0),
-                lambda: search(lax.stop_gradient(features)).indices,
+                lambda: search(lax.stop_gradient(state.features)).indices,
                 lambda: indices,
             )
         features, moved, degree = update(
-            features, indices, params, edges=edges, renormalize=renormalize, **options
+            state.features, indices, params, edges=edges, **options
         )
-        return (features, indices, degree), numerics.safe_sqrt(jnp.mean(moved))
+        return _State(features, indices, degree), numerics.safe_sqrt(jnp.mean(moved))
 
-    (features, _, degree), residual = lax.scan(
-        jax.checkpoint(step, prevent_cse=False),  # a scan shares no subexpressions
-        (features, indices, degree),
-        jnp.arange(num_steps),
-    )
-    return Aggregation(features, residual, degree)
+    # A scan shares no subexpressions, so the guard against it would only cost time.
+    return lax.scan(jax.checkpoint(step, prevent_cse=False), state, steps)
 
 
 def update(
@@ -216,16 +228,17 @@ def update(
 
     Cost: O(N K D) time, one [N, D] output and one [block, K, D] block.
     """
+    edge_options = {
+        "mask": mask,
+        "weighting": weighting,
+        "include_self": include_self,
+    }
 
     def update_row(row, feature, candidates, edges):
-        neighborhood = _gather(features, candidates)
+        neighborhood = gather_rows(features, candidates)
         if edges is None:
-            edges = score_edges(
-                affinity(feature, neighborhood),
-                _counted(row, candidates, include_self),
-                params,
-                mask=mask,
-                weighting=weighting,
+            edges = _row_edges(
+                row, feature, candidates, neighborhood, params, **edge_options
             )
         center = pseudo_center(neighborhood, edges.weight, otherwise=feature)
         updated = feature + params.gamma * (center - feature)
@@ -234,7 +247,12 @@ def update(
         moved = jnp.sum(jnp.square(updated - feature))
         return updated, moved, jnp.sum(edges.mask)
 
-    return _map_rows(update_row, features, indices, edges, block_size=block_size)
+    return map_rows(
+        update_row,
+        (features, indices, edges),
+        row_bytes=_row_bytes(features, indices),
+        block_size=block_size,
+    )
 
 
 def score(
@@ -255,41 +273,50 @@ def score(
         Edges: mask [N, K] and weight [N, K].
     """
 
-    def score_row(row, feature, candidates, _):
-        return score_edges(
-            affinity(feature, _gather(features, candidates)),
-            _counted(row, candidates, include_self),
+    def score_row(row, feature, candidates):
+        return _row_edges(
+            row,
+            feature,
+            candidates,
+            gather_rows(features, candidates),
             params,
             mask=mask,
             weighting=weighting,
+            include_self=include_self,
         )
 
-    return _map_rows(score_row, features, indices, None, block_size=block_size)
-
-
-def _gather(features: jax.Array, candidates: jax.Array) -> jax.Array:
-    """Takes the candidates' rows: [K, D]; an empty slot takes row 0, to weigh 0."""
-    return features.at[candidates].get(mode="clip")
-
-
-def _counted(row: jax.Array, candidates: jax.Array, include_self: bool) -> jax.Array:
-    """Tells which slots of a row may hold an edge: [K] bool."""
-    filled = candidates >= 0
-    return filled if include_self else filled & (candidates != row)
-
-
-def _map_rows(row_function, features, indices, edges, *, block_size):
-    """Calls `row_function(row, feature, candidates, edges)` on blocks of rows."""
-    num_rows, dim = features.shape
-    if block_size is None:
-        row_bytes = indices.shape[1] * dim * features.dtype.itemsize
-        block_size = max(8, min(num_rows, _CACHED_BLOCK_BYTES // row_bytes))
-    rows = jnp.arange(num_rows, dtype=jnp.int32)
-    return lax.map(
-        lambda operands: row_function(*operands),
-        (rows, features, indices, edges),
-        batch_size=block_size,
+    return map_rows(
+        score_row,
+        (features, indices),
+        row_bytes=_row_bytes(features, indices),
+        block_size=block_size,
     )
+
+
+_score = functools.partial(
+    jax.jit, static_argnames=("mask", "weighting", "include_self", "block_size")
+)(score)
+
+
+def _row_edges(
+    row, feature, candidates, neighborhood, params, *, mask, weighting, include_self
+) -> Edges:
+    """Scores the candidates of one row: [K] masks and weights."""
+    counted = candidates >= 0
+    if not include_self:
+        counted &= candidates != row
+    return score_edges(
+        affinity(feature, neighborhood),
+        counted,
+        params,
+        mask=mask,
+        weighting=weighting,
+    )
+
+
+def _row_bytes(features: jax.Array, indices: jax.Array) -> int:
+    """Counts the bytes of one row's neighbourhood, [K, D]."""
+    return indices.shape[1] * features.shape[1] * features.dtype.itemsize
 
 
 def _check_shapes(features: jax.Array, neighbors: Neighbors) -> None:

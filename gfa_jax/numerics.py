@@ -8,6 +8,7 @@ TF32 by default, which moves a cosine by 3e-4 and flips neighbours.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -16,7 +17,7 @@ def dot(subscripts: str, *operands: jax.Array) -> jax.Array:
     return jnp.einsum(subscripts, *operands, precision=lax.Precision.HIGHEST)
 
 
-def to_compute_dtype(features: jax.Array) -> jax.Array:
+def to_compute_dtype(features: jax.Array | np.ndarray) -> jax.Array:
     """Widens half precision to float32; float32 and float64 stay as they are."""
     features = jnp.asarray(features)
     if not jnp.issubdtype(features.dtype, jnp.floating):

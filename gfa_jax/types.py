@@ -9,7 +9,10 @@ import math
 from typing import NamedTuple
 
 import jax
+import numpy as np
+from jax.core import Tracer
 
+Array = jax.Array | np.ndarray
 Scalar = jax.Array | float
 
 
@@ -41,8 +44,8 @@ class Neighbors(NamedTuple):
             an empty slot holds -inf.
     """
 
-    indices: jax.Array
-    similarity: jax.Array
+    indices: Array
+    similarity: Array
 
 
 class Aggregation(NamedTuple):
@@ -74,7 +77,7 @@ def check_params(params: Params) -> None:
         ("temperature", params.temperature, math.ulp(0.0), math.inf),
         ("exponent", params.exponent, 0.0, math.inf),
     ):
-        if isinstance(value, jax.core.Tracer):
+        if isinstance(value, Tracer):
             continue
         if not (low <= float(value) <= high):
             expected = "above 0" if name == "temperature" else f"in [{low:g}, {high:g}]"

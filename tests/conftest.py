@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 X64 = os.environ.get("GFA_JAX_TEST_X64", "1") != "0"
 jax.config.update("jax_enable_x64", X64)
+
+# The same problems in every run, and no deadline: the first example compiles.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("fixed")
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 _DATA = pathlib.Path(

@@ -1,5 +1,7 @@
 """Candidate neighbours: exact by tiles, approximate by FAISS, or the user's own."""
 
+from gfa_jax.neighbors.approximate import faiss_neighbors
+from gfa_jax.neighbors.candidates import place_self
 from gfa_jax.neighbors.exact import exact_neighbors
 
-__all__ = ["exact_neighbors"]
+__all__ = ["exact_neighbors", "faiss_neighbors", "place_self"]

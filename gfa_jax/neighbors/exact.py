@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfa_jax import numerics
-from gfa_jax.types import Neighbors
+from gfa_jax.types import Array, Neighbors
 
 # Elements whose maximum is taken together, and rows of a tile. A tile of 1024²
 # float32 is 4 MiB; both numbers were chosen by measurement on CPU.
@@ -39,11 +39,11 @@ class _Best(NamedTuple):
 
 
 def exact_neighbors(
-    features: jax.Array,
+    features: Array,
     *,
     k: int,
     include_self: bool = True,
-    valid: jax.Array | None = None,
+    valid: Array | None = None,
     tile_size: int | None = None,
     progress: Callable | None = None,
 ) -> Neighbors:

@@ -1,0 +1,46 @@
+"""Readers and writers of features, labels, pairs and candidates, one a format.
+
+Every reader refuses a bad file with a ValueError of one line and never unpickles;
+every writer leaves the whole new file or the old one.
+"""
+
+from gfa_jax.datasets.arrays import read_array
+from gfa_jax.datasets.atomic import (
+    atomic_path,
+    write_array,
+    write_arrays,
+    write_json,
+    write_text,
+)
+from gfa_jax.datasets.candidates import contains_self, read_candidates
+from gfa_jax.datasets.checks import check_features
+from gfa_jax.datasets.features import read_features, write_features
+from gfa_jax.datasets.labels import (
+    check_labels,
+    encode_labels,
+    read_labels,
+    write_labels,
+)
+from gfa_jax.datasets.pairs import PairCounts, Pairs, check_pairs, read_pairs
+
+__all__ = [
+    "PairCounts",
+    "Pairs",
+    "atomic_path",
+    "check_features",
+    "check_labels",
+    "check_pairs",
+    "contains_self",
+    "encode_labels",
+    "read_array",
+    "read_candidates",
+    "read_features",
+    "read_labels",
+    "read_pairs",
+    "write_array",
+    "write_arrays",
+    "write_features",
+    "write_json",
+    "write_labels",
+    "write_text",
+]

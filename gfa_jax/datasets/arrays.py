@@ -1,0 +1,211 @@
+"""NumPy files, memory-mapped where they can be, and never unpickled.
+
+A `.npy` file is a header and the raw values; an uncompressed member of a `.npz` is
+the same thing at an offset, so both are mapped instead of loaded. The header's
+shape must account for every byte: a file cut short or grown is refused.
+"""
+
+import math
+import os
+import pathlib
+import tokenize
+import zipfile
+import zlib
+from typing import Any, BinaryIO
+
+import numpy as np
+
+_BAD_NPY = (ValueError, EOFError, SyntaxError, TypeError, tokenize.TokenError)
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
+_LOCAL_HEADER_BYTES = 30
+_ENCRYPTED = 0x1
+
+
+def open_input(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file for reading in binary; the caller closes it.
+
+    Args:
+        path: an existing, readable, non-empty regular file.
+
+    Returns:
+        The open file.
+
+    Raises:
+        ValueError: no such file, a folder or device, not readable, or empty.
+    """
+    source = pathlib.Path(path)
+    try:
+        if source.exists() and not source.is_file():
+            kind = "a folder" if source.is_dir() else "a device or pipe"
+            raise ValueError(f"cannot read {path}: it is {kind}; name a file")
+        file = source.open("rb")
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+    if file_bytes(file) == 0:
+        file.close()
+        raise ValueError(f"cannot read {path}: the file is empty")
+    return file
+
+
+def file_bytes(file: BinaryIO) -> int:
+    """Returns the size of an open file in bytes.
+
+    Args:
+        file: a file on disk.
+
+    Returns:
+        Its length.
+    """
+    return os.fstat(file.fileno()).st_size
+
+
+def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
+    """Reads the array of a `.npy` file, or the array `key` of a `.npz` file.
+
+    A `.npy` file and an uncompressed `.npz` member are memory-mapped read-only: no
+    memory is used until values are touched. A mapped `.npz` member may be unaligned,
+    which NumPy and JAX handle, and its checksum is not verified, which would read it
+    whole. A compressed member is loaded and its checksum verified.
+
+    Args:
+        path: file with the suffix `.npy` or `.npz`.
+        key: name of the array in a `.npz`; a `.npy` has none.
+
+    Returns:
+        The array in its stored shape and dtype.
+
+    Raises:
+        ValueError: missing, empty, truncated, oversized or corrupt file, an object
+            array (a pickle), no array of that name, or another suffix.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in (".npy", ".npz"):
+        raise ValueError(f"cannot read {path}: expected the suffix .npy or .npz")
+    with open_input(path) as file:
+        if suffix == ".npy":
+            return _map_npy(file, start=0, length=file_bytes(file), source=str(path))
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _read_member(archive, file, key, str(path))
+        except _BAD_ZIP as error:
+            raise ValueError(
+                f"cannot read {path}: not a whole .npz archive ({error}); "
+                "copy or save it again"
+            ) from error
+
+
+def whole_numbers(array: np.ndarray, *, name: str, first_row: int = 0) -> np.ndarray:
+    """Converts integers, or floats that hold whole numbers, to int64.
+
+    Args:
+        array: [N, ...] integer, bool or floating.
+        name: what the array is, for the error.
+        first_row: number of the array's first row, for the error.
+
+    Returns:
+        [N, ...] int64.
+
+    Raises:
+        ValueError: a fraction, NaN, Inf, a value beyond what its dtype holds exactly
+            (2**24 for float32) or beyond int64, or another dtype.
+    """
+    if array.dtype.kind in "bi":
+        return array.astype(np.int64)
+    if array.dtype.kind == "u":
+        exact = array <= np.iinfo(np.int64).max
+        limit = "whole numbers below 2**63"
+    elif array.dtype.kind == "f":
+        digits = min(np.finfo(array.dtype).nmant + 1, 62)
+        exact = (np.abs(array) <= 2.0**digits) & (np.trunc(array) == array)
+        limit = f"whole numbers up to 2**{digits}, all that {array.dtype} holds exactly"
+    else:
+        raise ValueError(
+            f"{name}: got dtype {array.dtype}, expected integers; save them as int64"
+        )
+    if not exact.all():
+        at = tuple(int(axis) for axis in np.argwhere(~exact)[0])
+        raise ValueError(
+            f"{name}: row {first_row + at[0]} holds {array[at]}, expected {limit}"
+        )
+    return array.astype(np.int64)
+
+
+def _read_member(
+    archive: zipfile.ZipFile, file: BinaryIO, key: str, path: str
+) -> np.ndarray:
+    source = f"{path}, array {key!r}"
+    names = [name.removesuffix(".npy") for name in archive.namelist()]
+    if key not in names:
+        raise ValueError(
+            f"cannot read {path}: no array {key!r} in it; it holds {', '.join(names)}"
+        )
+    member = archive.getinfo(f"{key}.npy")
+    if member.flag_bits & _ENCRYPTED:
+        raise ValueError(f"cannot read {source}: it is encrypted; save it in the clear")
+    if member.compress_type == zipfile.ZIP_STORED:
+        start = _start_of_member(file, member)
+        return _map_npy(file, start=start, length=member.file_size, source=source)
+    with archive.open(member) as stream:
+        _read_header(stream, length=member.file_size, source=source)
+        stream.seek(0)
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _start_of_member(file: BinaryIO, member: zipfile.ZipInfo) -> int:
+    # The central directory gives the local header only; its name and extra field,
+    # whose lengths may differ from the directory's, come before the data.
+    file.seek(member.header_offset)
+    header = file.read(_LOCAL_HEADER_BYTES)
+    if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
+        raise zipfile.BadZipFile(f"no local header for {member.filename}")
+    name_bytes = int.from_bytes(header[26:28], "little")
+    extra_bytes = int.from_bytes(header[28:30], "little")
+    return member.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+
+
+def _map_npy(file: BinaryIO, *, start: int, length: int, source: str) -> np.ndarray:
+    file.seek(start)
+    shape, fortran_order, dtype = _read_header(file, length=length, source=source)
+    if math.prod(shape) == 0:
+        return np.empty(shape, dtype)
+    if start + length > file_bytes(file):
+        raise ValueError(f"cannot read {source}: the file is cut short")
+    return np.memmap(
+        file,
+        dtype=dtype,
+        mode="r",
+        offset=file.tell(),
+        shape=shape,
+        order="F" if fortran_order else "C",
+    )
+
+
+def _read_header(
+    stream: Any, *, length: int, source: str
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Reads an npy header whose array must fill `length` bytes, header included."""
+    start = stream.tell()
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            header = np.lib.format.read_array_header_1_0(stream)
+        else:
+            header = np.lib.format.read_array_header_2_0(stream)
+    except _BAD_NPY as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(
+            f"cannot read {source}: not a whole .npy array ({reason})"
+        ) from error
+    shape, _, dtype = header
+    if dtype.hasobject:
+        raise ValueError(
+            f"cannot read {source}: an object array is a pickle, which can run code "
+            "when opened; save it with a number or string dtype"
+        )
+    expected = stream.tell() - start + math.prod(shape) * dtype.itemsize
+    if expected != length or min(shape, default=0) < 0:
+        raise ValueError(
+            f"cannot read {source}: got {length} bytes, expected {expected} for shape "
+            f"{shape} and dtype {dtype}; the file is cut short or damaged"
+        )
+    return header

@@ -1,0 +1,209 @@
+"""Files that appear whole or not at all.
+
+A writer fills a temporary file in the destination's own folder; only when it is
+complete and flushed to the disk is it renamed over the destination, which the file
+system does in one step. A reader therefore sees the old file or the new one, never
+half of either, and a failed write leaves the old file untouched.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+import stat
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+_BLOCK_BYTES = 16 << 20
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Yields a temporary path that becomes `path` when the block succeeds.
+
+    The temporary lies in the folder of `path`, exists already (empty) and has the
+    same suffix. It is removed on any failure, KeyboardInterrupt included; a process
+    killed outright leaves a hidden file `.gfa_jax-*` and the old `path` whole. Where
+    `path` is a symbolic link, the file it points to is replaced; a file that is
+    replaced hands on its permissions.
+
+    Args:
+        path: the destination, in a folder that exists.
+
+    Yields:
+        The temporary path to write to.
+
+    Raises:
+        ValueError: `path` is a folder, a device or read-only, its folder is missing
+            or not writable, or the disk is full. An OSError about another file
+            passes through as it is.
+    """
+    destination = pathlib.Path(os.path.realpath(path))
+    _check_destination(path, destination)
+    temporary = destination.with_name(
+        f".gfa_jax-{secrets.token_hex(8)}{destination.suffix}"
+    )
+    try:
+        temporary.touch(exist_ok=False)
+        yield temporary
+        if destination.exists():
+            temporary.chmod(stat.S_IMODE(destination.stat().st_mode))
+        _flush_file(temporary)
+        temporary.replace(destination)
+        _flush_folder(destination.parent)
+    except OSError as error:
+        if error.filename is not None and pathlib.Path(error.filename) != temporary:
+            raise
+        reason = error.strerror or error
+        raise ValueError(
+            f"cannot write {path}: {reason}; nothing was written"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes `text` as UTF-8, atomically, newlines as they are.
+
+    Args:
+        path: the destination.
+        text: what the file will hold.
+
+    Raises:
+        ValueError: the file cannot be written (see `atomic_path`).
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes `value` as strict JSON, atomically; NumPy values become plain ones.
+
+    Args:
+        path: the destination.
+        value: dicts, lists, strings, finite numbers, booleans, None, NumPy scalars
+            and arrays.
+
+    Raises:
+        ValueError: NaN or Inf, which JSON cannot hold, or the file cannot be written.
+        TypeError: a value of another type.
+    """
+    text = json.dumps(
+        value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain
+    )
+    write_text(path, text + "\n")
+
+
+def write_array(path: str | os.PathLike[str], array: ArrayLike) -> None:
+    """Writes one array as `.npy`, atomically, in blocks of about 16 MB.
+
+    Args:
+        path: the destination, suffix `.npy`.
+        array: any shape, any dtype but object. bfloat16 is stored as NumPy stores
+            it, two raw bytes a value (`V2`).
+
+    Raises:
+        ValueError: object dtype, another suffix, or the file cannot be written.
+    """
+    _check_suffix(path, ".npy")
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        _write_npy(file, np.asarray(array))
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) -> None:
+    """Writes named arrays as an uncompressed `.npz`, atomically.
+
+    The same arrays give the same bytes: no clock enters the file.
+
+    Args:
+        path: the destination, suffix `.npz`.
+        arrays: name -> array of any shape, any dtype but object.
+
+    Raises:
+        ValueError: object dtype, another suffix, or the file cannot be written.
+    """
+    _check_suffix(path, ".npz")
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            with archive.open(member, "w", force_zip64=True) as file:
+                _write_npy(file, np.asarray(array))
+
+
+def stream_array(file: Any, array: np.ndarray) -> None:
+    """Appends the values of `array`, row-major and without a header, block by block.
+
+    Args:
+        file: a binary file open for writing.
+        array: any shape; a memory-mapped array is never held in memory whole.
+    """
+    rows = np.atleast_1d(array)
+    row_bytes = max(1, rows.nbytes // max(1, len(rows)))
+    step = max(1, _BLOCK_BYTES // row_bytes)
+    for start in range(0, len(rows), step):
+        block = np.ascontiguousarray(rows[start : start + step])
+        file.write(block.reshape(-1).view(np.uint8).data)
+
+
+def _write_npy(file: Any, array: np.ndarray) -> None:
+    if array.dtype.hasobject:
+        raise ValueError(
+            f"got an array of dtype {array.dtype}, which only a pickle can hold; "
+            "give it a number or string dtype"
+        )
+    header = {
+        "descr": np.lib.format.dtype_to_descr(array.dtype),
+        "fortran_order": False,
+        "shape": array.shape,
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+    stream_array(file, array)
+
+
+def _check_suffix(path: str | os.PathLike[str], suffix: str) -> None:
+    if pathlib.Path(path).suffix.lower() != suffix:
+        raise ValueError(f"cannot write {path}: its name must end with {suffix}")
+
+
+def _check_destination(path: str | os.PathLike[str], destination: pathlib.Path) -> None:
+    if destination.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
+    if not destination.parent.is_dir():
+        raise ValueError(
+            f"cannot write {path}: there is no folder {destination.parent}; "
+            "create it first"
+        )
+    if destination.exists() and not destination.is_file():
+        raise ValueError(
+            f"cannot write {path}: it is a device or pipe; name a regular file"
+        )
+    # A rename replaces even a read-only file, which an ordinary write would refuse.
+    if destination.exists() and not os.access(destination, os.W_OK):
+        raise ValueError(f"cannot write {path}: it is read-only; name another file")
+
+
+def _flush_file(path: pathlib.Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: pathlib.Path) -> None:
+    # The rename is done by now; some systems cannot flush a folder, and the file
+    # is whole either way.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"got a {type(value).__name__}, which JSON cannot hold")

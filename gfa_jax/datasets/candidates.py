@@ -1,0 +1,146 @@
+"""Neighbour candidates found by other tools, as row numbers and cosines.
+
+learn-to-cluster keeps the K nearest rows of every row in an array `data` of shape
+(N, 2, K): row numbers, and distances 1 − cos. A slot that a search left empty
+holds −1.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+
+from gfa_jax.datasets.arrays import read_array, whole_numbers
+
+_BLOCK_ROWS = 1 << 14
+# Cosines stored in float16 stray this far outside [-1, 1].
+_SLACK = 1e-2
+
+
+def read_candidates(
+    path: str | os.PathLike[str], *, num_rows: int, k: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the candidates of every row, in the order of the file.
+
+    A row number that occurs again within its row becomes -1: a neighbour must not
+    count twice. Cost O(N·K log K); memory 8 bytes a candidate, and the file itself
+    where it is compressed.
+
+    Args:
+        path: learn-to-cluster `.npz` (array `data`, [N, 2, K] of row numbers and
+            1 − cos), or `.npy` with integers [N, K].
+        num_rows: number N of feature rows, which the file must match.
+        k: keep the first k candidates, the nearest ones; None keeps all.
+
+    Returns:
+        indices: [N, K] int32 row numbers in [0, N), -1 for an empty slot.
+        similarity: [N, K] float32 cosines in [-1, 1], -inf for an empty slot; NaN
+            for every other slot of a `.npy`, which does not hold them.
+
+    Raises:
+        ValueError: missing or corrupt file, an object array (a pickle), another
+            suffix, shape or number of rows, a row number that is a fraction or
+            outside [-1, N), a distance outside [0, 2], fewer than k candidates, no
+            candidate at all, or k given and distances that do not ascend.
+    """
+    ids, distances = _open(path)
+    if len(ids) != num_rows:
+        raise ValueError(
+            f"{path}: got candidates of {len(ids)} rows, expected {num_rows}, one set "
+            "a feature row"
+        )
+    stored = ids.shape[1]
+    kept = stored if k is None else k
+    if not 1 <= kept <= stored:
+        raise ValueError(f"{path}: got k={k}, expected 1 to {stored}, all it holds")
+    indices = np.empty((num_rows, kept), np.int32)
+    similarity = np.empty((num_rows, kept), np.float32)
+    for start in range(0, num_rows, _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        numbers = whole_numbers(ids[rows], name=str(path), first_row=start)
+        _check_range(numbers, num_rows, str(path), start)
+        if distances is None:
+            cosines = np.full(numbers.shape, np.nan, np.float32)
+        else:
+            cosines = _cosines(numbers, distances[rows], str(path), start)
+            if kept < stored:
+                _check_order(numbers, cosines, str(path), start)
+        numbers = _drop_repeats(numbers[:, :kept])
+        indices[rows] = numbers
+        similarity[rows] = np.where(numbers < 0, -np.inf, cosines[:, :kept])
+    if (indices < 0).all():
+        raise ValueError(f"{path}: got no candidate at all, every slot is -1")
+    return indices, similarity
+
+
+def contains_self(indices: np.ndarray) -> np.ndarray:
+    """Tells which rows are among their own candidates, as after a search in itself.
+
+    Args:
+        indices: [N, K] integer row numbers, -1 for an empty slot.
+
+    Returns:
+        [N] bool.
+    """
+    return (indices == np.arange(len(indices))[:, np.newaxis]).any(axis=1)
+
+
+def _open(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns row numbers [N, K] and distances [N, K], still on the disk."""
+    data = read_array(path, key="data")
+    if pathlib.Path(path).suffix.lower() == ".npy":
+        if data.ndim != 2 or data.shape[1] < 1:
+            raise ValueError(
+                f"{path}: got shape {data.shape}, expected [N, K] row numbers"
+            )
+        return data, None
+    if data.ndim != 3 or data.shape[1] != 2 or data.shape[2] < 1:
+        raise ValueError(
+            f"{path}: got shape {data.shape}, expected [N, 2, K] with row numbers and "
+            "distances 1 − cos"
+        )
+    return data[:, 0], data[:, 1]
+
+
+def _check_range(ids: np.ndarray, num_rows: int, path: str, start: int) -> None:
+    bad = np.argwhere((ids < -1) | (ids >= num_rows))
+    if bad.size:
+        row, column = bad[0]
+        raise ValueError(
+            f"{path}: row {start + row} lists {ids[row, column]}, expected a row "
+            f"number in [0, {num_rows}) or -1"
+        )
+
+
+def _cosines(
+    ids: np.ndarray, distances: np.ndarray, path: str, start: int
+) -> np.ndarray:
+    cosines = 1 - distances.astype(np.float32)
+    bad = np.argwhere((ids >= 0) & ~(np.abs(cosines) <= 1 + _SLACK))
+    if bad.size:
+        row, column = bad[0]
+        raise ValueError(
+            f"{path}: row {start + row} holds the distance {distances[row, column]}, "
+            "expected 1 − cos in [0, 2]"
+        )
+    return np.clip(cosines, -1, 1)
+
+
+def _check_order(ids: np.ndarray, cosines: np.ndarray, path: str, start: int) -> None:
+    # An empty slot may hold any distance and may only follow the others.
+    ranked = np.where(ids < 0, -np.inf, cosines)
+    ascending = (ranked[:, 1:] <= ranked[:, :-1]).all(axis=1)
+    if not ascending.all():
+        raise ValueError(
+            f"{path}: the distances of row {start + int(np.argmin(ascending))} do not "
+            "ascend, so its first k are not the nearest; leave k out or sort the file"
+        )
+
+
+def _drop_repeats(ids: np.ndarray) -> np.ndarray:
+    """Returns ids [m, K] with every later repeat within a row as -1."""
+    order = np.argsort(ids, axis=1, kind="stable")
+    ranked = np.take_along_axis(ids, order, axis=1)
+    later = np.zeros(ids.shape, np.bool_)
+    np.put_along_axis(later, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)
+    return np.where(later, -1, ids)

@@ -1,0 +1,98 @@
+"""What must hold of a feature matrix before anything is computed from it.
+
+A cosine needs ‖F_i‖ > 0 and finite: one NaN row, or one zero row, would spread
+through the neighbour search without a word.
+"""
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import ArrayLike
+
+_FLOATING = tuple(
+    np.dtype(kind) for kind in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
+)
+_SHOWN_ROWS = 5
+
+
+def check_matrix(features: np.ndarray, *, name: str = "features") -> None:
+    """Checks that an array has the shape [N, D] and a floating dtype.
+
+    Args:
+        features: the array; its values are not touched.
+        name: what to call it in the error.
+
+    Raises:
+        ValueError: not 2-d, or a dtype other than float16, float32, float64 and
+            bfloat16.
+    """
+    if features.ndim != 2:
+        raise ValueError(
+            f"{name}: got {features.ndim} dimensions, shape {features.shape}, expected "
+            "[N, D]; reshape to one row a sample"
+        )
+    if features.dtype.newbyteorder("=") not in _FLOATING:
+        raise ValueError(
+            f"{name}: got dtype {features.dtype}, expected float16, float32, float64 "
+            "or bfloat16; cast the features first"
+        )
+
+
+def check_features(
+    features: ArrayLike, *, name: str = "features", block_size: int = 8192
+) -> np.ndarray:
+    """Checks a feature matrix value by value and returns the norms of its rows.
+
+    ‖F_i‖ in float64, held against the range of float32, in which the library
+    computes: a norm below its smallest normal number counts as zero, one above its
+    largest as infinite. Cost O(N·D), one pass; memory block_size·D float64 and N
+    norms, so a memory-mapped array is streamed.
+
+    Args:
+        features: [N, D] float16, float32, float64 or bfloat16, N >= 2, D >= 1.
+        name: what to call it in the error, for example its path.
+        block_size: rows in memory at a time, >= 1.
+
+    Returns:
+        [N] float64 norms, all finite and > 0.
+
+    Raises:
+        ValueError: another shape or dtype, fewer than 2 rows, no column, rows with
+            NaN or Inf, or zero rows.
+    """
+    features = np.asarray(features)
+    check_matrix(features, name=name)
+    rows, columns = features.shape
+    if rows < 2:
+        raise ValueError(f"{name}: got {rows} rows, expected at least 2")
+    if columns < 1:
+        raise ValueError(f"{name}: got {columns} columns, expected at least 1")
+    if block_size < 1:
+        raise ValueError(f"got block_size={block_size}, expected at least 1")
+    norms = np.empty(rows, np.float64)
+    for start in range(0, rows, block_size):
+        block = slice(start, start + block_size)
+        norms[block] = _row_norms(features[block])
+    limits = np.finfo(np.float32)
+    _refuse(
+        ~(norms <= limits.max), name, "hold NaN, Inf or values beyond float32's range"
+    )
+    _refuse(norms < limits.tiny, name, "are zero (their norm is below 1.2e-38)")
+    return norms
+
+
+def _row_norms(block: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = block.astype(np.float64)
+        return np.sqrt(np.einsum("nd,nd->n", values, values))
+
+
+def _refuse(bad: np.ndarray, name: str, what: str) -> None:
+    count = np.count_nonzero(bad)
+    if count == 0:
+        return
+    shown = ", ".join(str(row) for row in np.flatnonzero(bad)[:_SHOWN_ROWS])
+    more = ", …" if count > _SHOWN_ROWS else ""
+    raise ValueError(
+        f"{name}: {count} of {len(bad)} rows {what}: rows {shown}{more} (counted from "
+        "0); repair or drop them"
+    )

@@ -1,0 +1,219 @@
+"""Identity labels, one a feature row, as integers or strings.
+
+    .npy, .npz    one array
+    .meta, .txt   one label a line (learn-to-cluster)
+    .csv          one column of a table (see `label_table`)
+
+Labels are integers if every one of them is, otherwise strings.
+"""
+
+import csv
+import io
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gfa_jax.datasets.arrays import open_input, read_array, whole_numbers
+from gfa_jax.datasets.atomic import write_array, write_arrays, write_text
+from gfa_jax.datasets.label_table import read_column
+
+_SUFFIXES = (".npy", ".npz", ".meta", ".txt", ".csv")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+
+
+def read_labels(
+    path: str | os.PathLike[str],
+    *,
+    column: str | int | None = None,
+    key: str = "labels",
+) -> np.ndarray:
+    """Reads one label a row.
+
+    Args:
+        path: `.npy`; `.npz`; `.meta` or `.txt` with one label a line; `.csv`. Text is
+            UTF-8, its lines end with LF or CRLF, the last one with or without.
+        column: of a `.csv`, its name or its number from 0. None takes the column
+            named label, labels, subject_id, identity or id (in that order, in any
+            case), or the only column.
+        key: name of the array in a `.npz`.
+
+    Returns:
+        [N] int64 where every label is an integer ("007" is 7), otherwise str.
+
+    Raises:
+        ValueError: missing, empty or corrupt file, an unknown suffix, an object
+            array (a pickle), another shape, labels that are fractions, a blank line
+            or field (named by its line number), text that is not UTF-8, no such
+            column (the columns are listed), or `column` for another format.
+    """
+    suffix = _known_suffix(path, "read")
+    if column is not None and suffix != ".csv":
+        raise ValueError(
+            f"cannot read {path}: got column={column!r}, which is for .csv files only"
+        )
+    if suffix in (".npy", ".npz"):
+        return _from_array(read_array(path, key=key), str(path))
+    text = _read_text(path)
+    if suffix == ".csv":
+        return _from_text(read_column(text, column=column, source=str(path)))
+    return _from_text(_read_lines(text, str(path)))
+
+
+def write_labels(path: str | os.PathLike[str], labels: ArrayLike) -> None:
+    """Writes one label a row atomically, in the format of the suffix.
+
+    Strings of digits come back from a text format as integers.
+
+    Args:
+        path: destination: `.npy`, `.npz` (array `labels`), `.meta`, `.txt` or `.csv`
+            (column `label`).
+        labels: [N] integers or strings, N >= 1.
+
+    Raises:
+        ValueError: unknown suffix, another shape or dtype, an empty label, a label
+            that a line cannot hold (a line break, blanks at an end), or the file
+            cannot be written; `path` is then as it was.
+    """
+    suffix = _known_suffix(path, "write")
+    labels = np.asarray(labels)
+    check_labels(labels, labels.size)
+    if suffix == ".npy":
+        write_array(path, labels)
+    elif suffix == ".npz":
+        write_arrays(path, {"labels": labels})
+    else:
+        entries = [str(label) for label in labels.tolist()]
+        _check_entries(entries, str(path))
+        write_text(path, _to_csv(entries) if suffix == ".csv" else _to_lines(entries))
+
+
+def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers the classes from 0 in the order of their labels.
+
+    labels = classes[codes]
+
+    Args:
+        labels: [N] integers or strings.
+
+    Returns:
+        codes: [N] int32 in [0, C).
+        classes: [C] the distinct labels in ascending order.
+
+    Raises:
+        ValueError: another shape or dtype, an empty label, or no label.
+    """
+    labels = np.asarray(labels)
+    check_labels(labels, labels.size)
+    classes, codes = np.unique(labels, return_inverse=True)
+    return codes.astype(np.int32), classes
+
+
+def check_labels(labels: np.ndarray, num_rows: int) -> None:
+    """Checks that there is one label for every feature row.
+
+    Args:
+        labels: the labels.
+        num_rows: number N of feature rows, >= 1.
+
+    Raises:
+        ValueError: not 1-d, another number than N, a dtype other than integer and
+            string, or an empty string.
+    """
+    if labels.ndim != 1:
+        raise ValueError(
+            f"labels: got shape {labels.shape}, expected [N], one label a row"
+        )
+    if labels.dtype.kind not in "iuU":
+        raise ValueError(
+            f"labels: got dtype {labels.dtype}, expected integers or strings"
+        )
+    if len(labels) == 0:
+        raise ValueError("labels: got none, expected one a feature row")
+    if len(labels) != num_rows:
+        hint = ", or is a header line among them" if len(labels) == num_rows + 1 else ""
+        raise ValueError(
+            f"labels: got {len(labels)}, expected {num_rows}, one a feature row; do "
+            f"both files list the same samples{hint}?"
+        )
+    if labels.dtype.kind == "U" and (labels == "").any():
+        raise ValueError(
+            f"labels: row {int(np.argmax(labels == ''))} is empty; name every identity"
+        )
+
+
+def _known_suffix(path: str | os.PathLike[str], verb: str) -> str:
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ValueError(
+            f"cannot {verb} {path}: got the suffix {suffix!r}, expected one of "
+            f"{', '.join(_SUFFIXES)}"
+        )
+    return suffix
+
+
+def _from_array(labels: np.ndarray, source: str) -> np.ndarray:
+    if labels.ndim != 1:
+        raise ValueError(
+            f"{source}: got shape {labels.shape}, expected [N], one label a row"
+        )
+    if labels.dtype.kind == "U":
+        return np.array(labels)
+    return whole_numbers(labels, name=source)
+
+
+def _from_text(entries: Sequence[str]) -> np.ndarray:
+    if all(map(_INTEGER.fullmatch, entries)):
+        try:
+            return np.array([int(entry) for entry in entries], np.int64)
+        except OverflowError:
+            # An identifier too long for int64 is still an identifier.
+            pass
+    return np.array(entries, np.str_)
+
+
+def _read_text(path: str | os.PathLike[str]) -> str:
+    with open_input(path) as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: not UTF-8 text") from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ValueError(f"{path}, line {line}: a zero byte; it is not a text file")
+    return text
+
+
+def _read_lines(text: str, source: str) -> list[str]:
+    entries = [line.strip() for line in text.removesuffix("\n").split("\n")]
+    if "" in entries:
+        raise ValueError(
+            f"{source}, line {entries.index('') + 1}: blank, expected one label a line"
+        )
+    return entries
+
+
+def _check_entries(entries: Sequence[str], source: str) -> None:
+    for row, entry in enumerate(entries):
+        if entry != entry.strip() or "\n" in entry or "\r" in entry or "\0" in entry:
+            raise ValueError(
+                f"cannot write {source}: label {entry!r} of row {row} has a line break "
+                "or blanks at an end; rename it, or write .npy"
+            )
+
+
+def _to_lines(entries: Sequence[str]) -> str:
+    return "".join(f"{entry}\n" for entry in entries)
+
+
+def _to_csv(entries: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["label"])
+    writer.writerows([entry] for entry in entries)
+    return buffer.getvalue()

@@ -1,0 +1,166 @@
+"""Verification pairs (i, j[, same]) as row numbers of the feature matrix.
+
+`same` is 1 for a genuine pair, two rows of one identity, and 0 for an impostor
+pair. Where it is absent, the labels decide.
+"""
+
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from gfa_jax.datasets.arrays import read_array, whole_numbers
+from gfa_jax.datasets.integer_lines import count_lines, integer_blocks
+
+
+class Pairs(NamedTuple):
+    """Pairs of rows, genuine or impostor.
+
+    Attributes:
+        indices: [M, 2] int64 row numbers, counted from 0.
+        same: [M] bool, True for a genuine pair, or None where it is not known.
+    """
+
+    indices: np.ndarray
+    same: np.ndarray | None
+
+
+class PairCounts(NamedTuple):
+    """What a set of pairs holds.
+
+    Attributes:
+        total: number of pairs M.
+        genuine: number of pairs with `same`; None where it is not known.
+        impostor: number of the others; None where it is not known.
+        self_pairs: number of pairs of a row with itself, whose cosine is always 1.
+    """
+
+    total: int
+    genuine: int | None
+    impostor: int | None
+    self_pairs: int
+
+
+def read_pairs(path: str | os.PathLike[str], *, key: str = "pairs") -> Pairs:
+    """Reads pairs of row numbers from text or from a NumPy file.
+
+    Text holds `i,j` or `i,j,same` a line, separated by commas or by blanks, with or
+    without a header line; the order of the columns is fixed. It is read twice, in
+    blocks. Memory: 17 bytes a pair for text, twice that for NumPy files.
+
+    Args:
+        path: `.csv` or `.txt`; `.npy` or `.npz` with an integer [M, 2] or [M, 3].
+        key: name of the array in a `.npz`.
+
+    Returns:
+        The pairs in the order of the file. `same` is None for two columns.
+
+    Raises:
+        ValueError: missing, empty or corrupt file, an unknown suffix, a malformed
+            line (named by its number), another shape, or a `same` other than 0 and 1.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix in (".csv", ".txt"):
+        return _read_text(path)
+    if suffix in (".npy", ".npz"):
+        table = read_array(path, key=key)
+        if table.ndim != 2 or table.shape[1] not in (2, 3):
+            raise ValueError(
+                f"{path}: got shape {table.shape}, expected [M, 2] or [M, 3] with the "
+                "columns i, j[, same]"
+            )
+        table = whole_numbers(table, name=str(path))
+        return Pairs(table[:, :2], _same(table, str(path), "row", 0))
+    raise ValueError(
+        f"cannot read {path}: got the suffix {suffix!r}, expected one of .csv, .txt, "
+        ".npy, .npz"
+    )
+
+
+def check_pairs(pairs: Pairs, num_rows: int) -> PairCounts:
+    """Checks pairs against the features that they point into, and counts them.
+
+    Args:
+        pairs: the pairs.
+        num_rows: number N of feature rows.
+
+    Returns:
+        The counts. Pairs of a row with itself are counted, not refused.
+
+    Raises:
+        ValueError: no pair, another shape or dtype, a row number outside [0, N)
+            (the first such pair is named), or `same` known and no genuine or no
+            impostor pair among them.
+    """
+    indices, same = pairs
+    if indices.ndim != 2 or indices.shape[1] != 2 or indices.dtype.kind not in "iu":
+        raise ValueError(
+            f"pairs: got indices of shape {indices.shape} and dtype {indices.dtype}, "
+            "expected integers [M, 2]"
+        )
+    if len(indices) == 0:
+        raise ValueError("pairs: got none, expected at least one")
+    _check_range(indices, num_rows)
+    self_pairs = int(np.count_nonzero(indices[:, 0] == indices[:, 1]))
+    if same is None:
+        return PairCounts(len(indices), None, None, self_pairs)
+    if same.shape != (len(indices),) or same.dtype != np.bool_:
+        raise ValueError(
+            f"pairs: got same of shape {same.shape} and dtype {same.dtype}, expected "
+            f"bool [{len(indices)}]"
+        )
+    genuine = int(np.count_nonzero(same))
+    impostor = len(same) - genuine
+    if genuine == 0 or impostor == 0:
+        raise ValueError(
+            f"pairs: got {genuine} genuine and {impostor} impostor pairs; a ROC curve "
+            "needs both"
+        )
+    return PairCounts(len(indices), genuine, impostor, self_pairs)
+
+
+def _read_text(path: str | os.PathLike[str]) -> Pairs:
+    lines = count_lines(path)
+    indices = np.empty((lines, 2), np.int64)
+    same, filled = None, 0
+    for line, table in integer_blocks(path, widths=(2, 3)):
+        block = slice(filled, filled + len(table))
+        filled += len(table)
+        indices[block] = table[:, :2]
+        block_same = _same(table, str(path), "line", line)
+        if block_same is not None:
+            same = np.empty(lines, np.bool_) if same is None else same
+            same[block] = block_same
+    return Pairs(indices[:filled], None if same is None else same[:filled])
+
+
+def _same(table: np.ndarray, path: str, unit: str, first: int) -> np.ndarray | None:
+    if table.shape[1] == 2:
+        return None
+    same = table[:, 2]
+    bad = np.flatnonzero((same != 0) & (same != 1))
+    if bad.size:
+        raise ValueError(
+            f"{path}, {unit} {first + bad[0]}: got same={same[bad[0]]}, expected 1 for "
+            "a genuine or 0 for an impostor pair"
+        )
+    return same == 1
+
+
+def _check_range(indices: np.ndarray, num_rows: int) -> None:
+    lowest, highest = int(indices.min()), int(indices.max())
+    if lowest >= 0 and highest < num_rows:
+        return
+    outside = ((indices < 0) | (indices >= num_rows)).any(axis=1)
+    first = int(np.argmax(outside))
+    hint = (
+        "; they seem to count from 1: subtract 1"
+        if lowest >= 1 and highest == num_rows
+        else "; are these the features that the pairs were made for?"
+    )
+    raise ValueError(
+        f"pairs: {np.count_nonzero(outside)} of {len(indices)} point outside the "
+        f"{num_rows} rows, first pair {first} (counted from 0) with rows "
+        f"{indices[first, 0]} and {indices[first, 1]}{hint}"
+    )

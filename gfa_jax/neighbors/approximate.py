@@ -1,0 +1,121 @@
+"""Nearest neighbours by FAISS: flat, or any index that a factory string names.
+
+The only file of the library that imports FAISS, and only when it is called.
+"""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from gfa_jax.neighbors.candidates import place_self
+from gfa_jax.neighbors.exact import check_k
+from gfa_jax.types import Neighbors
+
+_QUERY_BLOCK = 4096
+# FAISS asks for this many training rows a cell; more only cost time.
+_TRAINING_ROWS_PER_CELL = 64
+
+
+def faiss_neighbors(
+    features: jax.Array | np.ndarray,
+    *,
+    k: int,
+    include_self: bool = True,
+    factory: str = "Flat",
+    search: str = "",
+    progress: Callable | None = None,
+) -> Neighbors:
+    """Finds the K rows with the largest inner product, as a FAISS index sees them.
+
+    Args:
+        features: [N, D] floating rows; unit length makes the inner product a cosine.
+            Searched in float32, whatever their dtype.
+        k: number of neighbours in [1, N), **the row itself counted** where
+            `include_self`: k=15 then means the row and 14 others.
+        include_self: whether the row itself stands in column 0, also where the
+            index missed it; otherwise it is nowhere in its row.
+        factory: a FAISS index factory string, such as "Flat", "IVF1024,Flat" or
+            "HNSW32"; the metric is always the inner product.
+        search: FAISS search parameters, such as "nprobe=16" or "efSearch=64".
+        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
+            blocks of queries.
+
+    Returns:
+        Neighbors as NumPy arrays: indices [N, k] int32 and similarity [N, k]
+        float32 by descending similarity (after the row itself), equal ones by
+        lower index; -1 and -inf where the index returned fewer than k.
+
+    Raises:
+        ImportError: FAISS is not installed.
+        ValueError: k outside [1, N), an unknown factory or search string, or too
+            few rows to train the index on.
+
+    Cost: that of the index; exact for "Flat": N² D multiply-adds. Memory: the index
+    (N·D float32 for "Flat") and two [N, k + 1] arrays.
+    """
+    faiss = _import_faiss()
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    num_rows = len(features)
+    check_k(k, num_rows)
+    index = _build(faiss, features, factory, search)
+    # One more than the others that are wanted, since a row finds itself.
+    width = k if include_self else k + 1
+    similarity = np.empty((num_rows, width), np.float32)
+    indices = np.empty((num_rows, width), np.int32)
+    starts = range(0, num_rows, _QUERY_BLOCK)
+    if progress is not None:
+        starts = progress(starts, total=len(starts), desc="neighbors")
+    for start in starts:
+        rows = slice(start, start + _QUERY_BLOCK)
+        similarity[rows], indices[rows] = index.search(features[rows], width)
+    similarity[indices < 0] = -np.inf
+    order = np.lexsort((indices, -similarity), axis=1)
+    return place_self(
+        np.take_along_axis(indices, order, axis=1),
+        np.take_along_axis(similarity, order, axis=1),
+        k=k,
+        include_self=include_self,
+        self_similarity=np.einsum("nd,nd->n", features, features),
+    )
+
+
+def _build(faiss, features: np.ndarray, factory: str, search: str):
+    """Makes, trains and fills the index, and sets its search parameters."""
+    num_rows, dim = features.shape
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+        if not index.is_trained:
+            index.train(_training_rows(faiss, index, features))
+        index.add(features)
+        if search:
+            faiss.ParameterSpace().set_index_parameters(index, search)
+    except RuntimeError as error:
+        # FAISS reports everything as a RuntimeError with its C++ source line.
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(
+            f"FAISS refused factory {factory!r} with search {search!r} on "
+            f"{num_rows} rows of {dim}: {reason}"
+        ) from error
+    return index
+
+
+def _training_rows(faiss, index, features: np.ndarray) -> np.ndarray:
+    """Takes evenly spaced rows, as many as the index can use."""
+    try:
+        cells = faiss.extract_index_ivf(index).nlist
+    except RuntimeError:  # a quantiser without cells
+        return features
+    wanted = cells * _TRAINING_ROWS_PER_CELL
+    return features[:: max(1, len(features) // wanted)]
+
+
+def _import_faiss():
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(
+            "faiss_neighbors needs FAISS: install gfa_jax with the extra [cpu] or "
+            "[gpu], or use exact_neighbors"
+        ) from error
+    return faiss

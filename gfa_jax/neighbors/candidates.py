@@ -1,0 +1,65 @@
+"""Candidates that were found elsewhere, brought to the library's one layout.
+
+The layout is that of `Neighbors`: the row itself in column 0 where it is counted
+and nowhere else, the others by the order in which they were given, -1 at the end.
+"""
+
+import numpy as np
+
+from gfa_jax.types import Neighbors
+
+
+def place_self(
+    indices: np.ndarray,
+    similarity: np.ndarray,
+    *,
+    k: int,
+    include_self: bool,
+    self_similarity: np.ndarray | float = 1.0,
+) -> Neighbors:
+    """Puts every row in column 0 of its own candidates, or out of them.
+
+    Args:
+        indices: [N, M] int candidates, best first; -1 for an empty slot. The row
+            itself may stand anywhere, or be missing.
+        similarity: [N, M] floating cosines of the candidates.
+        k: columns of the result, **the row itself counted** where `include_self`;
+            missing ones are filled with -1.
+        include_self: whether the row itself is counted.
+        self_similarity: [N] or [] floating, A_ii.
+
+    Returns:
+        Neighbors: indices [N, k] int32, similarity [N, k] of the dtype given.
+
+    Raises:
+        ValueError: arrays of other shapes, or an index outside [-1, N).
+    """
+    indices = np.asarray(indices)
+    if indices.ndim != 2 or indices.shape != similarity.shape:
+        raise ValueError(
+            f"indices {indices.shape} and similarity {similarity.shape} do not fit; "
+            "expected both [N, M]"
+        )
+    num_rows = len(indices)
+    if indices.min(initial=0) < -1 or indices.max(initial=-1) >= num_rows:
+        raise ValueError(
+            f"candidate indices span [{indices.min()}, {indices.max()}]; expected "
+            f"[-1, {num_rows}): -1 for an empty slot"
+        )
+    row = np.arange(num_rows, dtype=np.int32)
+    dropped = (indices == row[:, None]) | (indices < 0)
+    # A stable sort by "is dropped" moves the others to the front in their order.
+    order = np.argsort(dropped, axis=1, kind="stable")
+    others = k - include_self
+    kept = ~np.take_along_axis(dropped, order, axis=1)
+    placed = np.where(kept, np.take_along_axis(indices, order, axis=1), -1)
+    cosine = np.where(kept, np.take_along_axis(similarity, order, axis=1), -np.inf)
+    out_indices = np.full((num_rows, k), -1, np.int32)
+    out_similarity = np.full((num_rows, k), -np.inf, similarity.dtype)
+    width = min(others, indices.shape[1])
+    out_indices[:, include_self : include_self + width] = placed[:, :width]
+    out_similarity[:, include_self : include_self + width] = cosine[:, :width]
+    if include_self:
+        out_indices[:, 0] = row
+        out_similarity[:, 0] = self_similarity
+    return Neighbors(out_indices, out_similarity)

@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+
+from gfa_jax import datasets
+
+SUFFIXES = [".npy", ".npz", ".meta", ".txt", ".csv"]
+INTEGERS = np.array([3, -1, 3, 2**62, 0])
+STRINGS = np.array(["Ann Lee", "Zoë", "Ann Lee", "7b", 'a "b", c'])
+
+
+def read_text(tmp_path, content, suffix=".txt", **options):
+    path = tmp_path / f"labels{suffix}"
+    path.write_bytes(content)
+    return datasets.read_labels(path, **options)
+
+
+@pytest.mark.parametrize("labels", [INTEGERS, STRINGS], ids=["integers", "strings"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_round_trip(tmp_path, suffix, labels):
+    path = tmp_path / f"a{suffix}"
+    datasets.write_labels(path, labels)
+    got = datasets.read_labels(path)
+    np.testing.assert_array_equal(got, labels)
+    assert got.dtype == labels.dtype
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"3\n-1\n7\n",
+        b"3\n-1\n7",
+        b"3\r\n-1\r\n7\r\n",
+        b"\xef\xbb\xbf3\n-1\n007\n",
+        b" 3\n-1 \n+7\n",
+    ],
+)
+@pytest.mark.parametrize("suffix", [".meta", ".txt", ".csv"])
+def test_integers_as_text(tmp_path, content, suffix):
+    got = read_text(tmp_path, content, suffix)
+    assert got.dtype == np.int64
+    np.testing.assert_array_equal(got, [3, -1, 7])
+
+
+@pytest.mark.parametrize("odd", ["1.5", "n3", "1_0", "٣", "9" * 19, "1e3"])
+def test_one_other_entry_makes_them_strings(tmp_path, odd):
+    got = read_text(tmp_path, f"3\n{odd}\n007\n".encode())
+    np.testing.assert_array_equal(got, ["3", odd, "007"])
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(b"1\n\n2\n", 2), (b"1\r\n2\r\n \r\n3", 3), (b"1\n\n", 2), (b"\n1\n", 1)],
+)
+def test_blank_line(tmp_path, content, line):
+    with pytest.raises(ValueError, match=f"line {line}: blank"):
+        read_text(tmp_path, content, ".meta")
+    with pytest.raises(ValueError, match=rf"line {line}: (blank|the label is blank)"):
+        read_text(tmp_path, content, ".csv")
+
+
+def test_not_text(tmp_path):
+    with pytest.raises(ValueError, match="line 2: not UTF-8 text"):
+        read_text(tmp_path, b"ok\n\xff\xfe\n")
+    with pytest.raises(ValueError, match="line 2: a zero byte"):
+        read_text(tmp_path, b"ok\n\0\n")
+
+
+class TestTable:
+    @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+    @pytest.mark.parametrize(
+        ("header", "column"),
+        [
+            (b"file,label,id", None),
+            (b"file,Labels,id", None),
+            (b"file,SUBJECT_ID,age", None),
+            (b"file,identity,age", None),
+            (b"file,ID,age", None),
+            (b"file,who,label", "who"),
+            (b"file,WHO,label", "who"),
+            (b"who,WHO,label", "WHO"),
+            (b"a,b,c", "b"),
+            (b"a,b,c", 1),
+            (None, 1),
+        ],
+    )
+    def test_column(self, tmp_path, header, column, line_end):
+        lines = [b"x.jpg,5,1", b'"y,1.jpg",6,2', b"z.jpg,5,3", b""]
+        content = line_end.join(lines if header is None else [header, *lines])
+        got = read_text(tmp_path, content, ".csv", column=column)
+        assert got.dtype == np.int64
+        np.testing.assert_array_equal(got, [5, 6, 5])
+
+    def test_covariate_protocol_header(self, tmp_path):
+        content = b"TEMPLATE_ID,SUBJECT_ID,FILENAME,FACE_X\n1,77,a.jpg,\n2,78,b.jpg,4\n"
+        np.testing.assert_array_equal(read_text(tmp_path, content, ".csv"), [77, 78])
+
+    def test_only_column_without_header(self, tmp_path):
+        got = read_text(tmp_path, b"Ann\nBob\nAnn\n", ".csv")
+        np.testing.assert_array_equal(got, ["Ann", "Bob", "Ann"])
+
+    def test_only_column_with_another_header(self, tmp_path):
+        got = read_text(tmp_path, b"person\n4\n5\n", ".csv")
+        np.testing.assert_array_equal(got, [4, 5])
+
+    def test_unknown_columns_are_listed(self, tmp_path):
+        with pytest.raises(
+            ValueError, match=r"usual name.*give column.*: file, person"
+        ):
+            read_text(tmp_path, b"file,person\na,1\n", ".csv")
+        with pytest.raises(ValueError, match=r"the name 'who'.*: file, person"):
+            read_text(tmp_path, b"file,person\na,1\n", ".csv", column="who")
+
+    def test_two_columns_of_one_name(self, tmp_path):
+        with pytest.raises(ValueError, match=r"columns \[0, 1\] are all named 'label'"):
+            read_text(tmp_path, b"label,label\n1,2\n", ".csv")
+
+    @pytest.mark.parametrize("column", [-1, 2])
+    def test_number_out_of_range(self, tmp_path, column):
+        with pytest.raises(ValueError, match=f"got column {column}, expected 0 to 1"):
+            read_text(tmp_path, b"a,b\n1,2\n", ".csv", column=column)
+
+    @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+    def test_malformed_rows_are_named(self, tmp_path, line_end):
+        def read(*lines):
+            return read_text(tmp_path, line_end.join(lines), ".csv")
+
+        with pytest.raises(ValueError, match="line 3: got 3 fields, expected 2"):
+            read(b"label,file", b"1,a", b"2,b,c")
+        with pytest.raises(ValueError, match="line 3: blank"):
+            read(b"label,file", b"1,a", b"", b"2,b")
+        with pytest.raises(ValueError, match="line 2: the label is blank"):
+            read(b"label,file", b",a", b"2,b")
+        with pytest.raises(ValueError, match="line 2: "):
+            read(b"label,file", b'"1,a')
+
+    def test_only_a_header(self, tmp_path):
+        with pytest.raises(ValueError, match="only a header"):
+            read_text(tmp_path, b"label,file\n", ".csv")
+
+    def test_column_is_for_tables_only(self, tmp_path):
+        with pytest.raises(ValueError, match=r"column='a', which is for \.csv"):
+            read_text(tmp_path, b"1\n2\n", ".txt", column="a")
+
+
+class TestArrays:
+    def test_key(self, tmp_path):
+        np.savez(tmp_path / "a.npz", who=np.array([1, 2], np.int8))
+        got = datasets.read_labels(tmp_path / "a.npz", key="who")
+        assert got.dtype == np.int64
+        with pytest.raises(ValueError, match="no array 'labels' in it; it holds who"):
+            datasets.read_labels(tmp_path / "a.npz")
+
+    def test_whole_floats(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.array([1.0, 2.0], np.float32))
+        assert datasets.read_labels(tmp_path / "a.npy").dtype == np.int64
+
+    @pytest.mark.parametrize(
+        ("array", "message"),
+        [
+            (np.array([1.0, 1.5]), "row 1 holds 1.5, expected whole numbers"),
+            (np.ones((3, 1), int), r"got shape \(3, 1\), expected \[N\]"),
+            (np.array([b"a"]), r"got dtype \|S1, expected integers"),
+        ],
+    )
+    def test_refused(self, tmp_path, array, message):
+        np.save(tmp_path / "a.npy", array)
+        with pytest.raises(ValueError, match=message):
+            datasets.read_labels(tmp_path / "a.npy")
+
+    def test_objects(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.array(["a", None]), allow_pickle=True)
+        with pytest.raises(ValueError, match="an object array is a pickle"):
+            datasets.read_labels(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_missing_folder_and_empty(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    with pytest.raises(ValueError, match="No such file"):
+        datasets.read_labels(path)
+    path.touch()
+    with pytest.raises(ValueError, match="the file is empty"):
+        datasets.read_labels(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match="it is a folder"):
+        datasets.read_labels(path)
+
+
+def test_unknown_suffix(tmp_path):
+    with pytest.raises(ValueError, match=r"'\.lst', expected one of \.npy"):
+        datasets.read_labels(tmp_path / "a.lst")
+    with pytest.raises(ValueError, match=r"'\.lst', expected one of \.npy"):
+        datasets.write_labels(tmp_path / "a.lst", [1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", "b\nc"], "label 'b\\\\nc' of row 1 has a line break"),
+        ([" a", "b"], "label ' a' of row 0 has a line break or blanks"),
+        (["a", ""], "row 1 is empty"),
+        ([1.5, 2.0], "got dtype float64"),
+        ([[1], [2]], r"got shape \(2, 1\)"),
+        (3, r"got shape \(\)"),
+        (np.zeros(0, int), "got none"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".txt", ".meta", ".csv"])
+def test_labels_that_cannot_be_written(tmp_path, labels, message, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError, match=message):
+        datasets.write_labels(path, labels)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("labels", [INTEGERS, STRINGS], ids=["integers", "strings"])
+def test_encode(labels):
+    codes, classes = datasets.encode_labels(labels)
+    assert codes.dtype == np.int32
+    np.testing.assert_array_equal(classes[codes], labels)
+    np.testing.assert_array_equal(classes, np.unique(labels))
+    np.testing.assert_array_equal(np.unique(codes), np.arange(len(classes)))
+
+
+def test_check():
+    datasets.check_labels(INTEGERS, 5)
+    datasets.check_labels(STRINGS, 5)
+    with pytest.raises(ValueError, match="got 5, expected 7, one a feature row"):
+        datasets.check_labels(INTEGERS, 7)
+    with pytest.raises(ValueError, match="or is a header line among them"):
+        datasets.check_labels(STRINGS, 4)
+    with pytest.raises(ValueError, match="got dtype float64"):
+        datasets.check_labels(np.ones(3), 3)
+
+
+def test_real_file(real_data, tmp_path):
+    labels = real_data("lfw.npz")["labels"]
+    datasets.write_labels(tmp_path / "lfw.meta", labels)
+    got = datasets.read_labels(tmp_path / "lfw.meta")
+    np.testing.assert_array_equal(got, labels)
+    assert len(datasets.encode_labels(got)[1]) == 5749

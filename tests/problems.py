@@ -1,0 +1,28 @@
+"""Random problems that the tests of the core share."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from gfa_jax import Neighbors
+from tests.conftest import X64
+
+# Agreement with the float64 oracle. In float64 only the order of the sums differs;
+# in float32 the issue is rounding, 2⁻²⁴ a product, amplified by a few divisions.
+TOLERANCE = 1e-10 if X64 else 1e-5
+
+
+def clustered_features(
+    rng: np.random.Generator, *, num_rows: int, dim: int, noise: float = 0.6
+) -> np.ndarray:
+    """Unit rows around a few centers, so that a threshold cuts some edges only."""
+    num_centers = max(2, num_rows // 5)
+    centers = rng.standard_normal((num_centers, dim))
+    rows = centers[rng.integers(num_centers, size=num_rows)]
+    rows = rows + noise * rng.standard_normal((num_rows, dim))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float64 if X64 else np.float32)
+
+
+def as_neighbors(indices: np.ndarray) -> Neighbors:
+    """Wraps candidate indices alone; `aggregate` reads nothing else."""
+    return Neighbors(jnp.asarray(indices, jnp.int32), jnp.zeros(indices.shape))

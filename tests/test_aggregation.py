@@ -1,0 +1,450 @@
+"""`aggregate` against the dense oracle, and the properties that the method has."""
+
+import functools
+
+import chex
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import gfa_jax as gfa
+from gfa_jax.affinity import MASKS, WEIGHTINGS
+from tests import oracle
+from tests.conftest import X64
+from tests.problems import TOLERANCE, as_neighbors, clustered_features
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "mask": st.sampled_from(MASKS),
+        "weighting": st.sampled_from(WEIGHTINGS),
+        "graph": st.sampled_from(["fixed", "rescore"]),
+        "include_self": st.booleans(),
+        "renormalize": st.booleans(),
+        "num_steps": st.integers(0, 4),
+    }
+)
+
+
+def random_candidates(rng, num_rows, k):
+    """Any rows, themselves among them or not, some slots empty."""
+    indices = np.stack([rng.permutation(num_rows)[:k] for _ in range(num_rows)])
+    return np.where(rng.random(indices.shape) < 0.2, -1, indices)
+
+
+@hypothesis.settings(max_examples=60)
+@hypothesis.given(
+    seed=st.integers(0, 2**32 - 1),
+    num_rows=st.integers(3, 40),
+    dim=st.integers(2, 12),
+    gamma=st.floats(0, 1),
+    threshold=st.floats(-0.9, 0.9),
+    temperature=st.floats(0.02, 1),
+    exponent=st.floats(0.5, 4),
+    block_size=st.sampled_from([None, 1, 7, 64]),
+    options=OPTIONS,
+)
+def test_equals_the_dense_oracle(
+    seed,
+    num_rows,
+    dim,
+    gamma,
+    threshold,
+    temperature,
+    exponent,
+    block_size,
+    options,
+):
+    rng = np.random.default_rng(seed)
+    features = clustered_features(rng, num_rows=num_rows, dim=dim)
+    indices = random_candidates(rng, num_rows, k=rng.integers(1, num_rows))
+    expected = oracle.aggregate(
+        features, indices, gamma, threshold, temperature, exponent, **options
+    )
+    result = gfa.aggregate(
+        features,
+        as_neighbors(indices),
+        gfa.Params(gamma, threshold, temperature, exponent),
+        block_size=block_size,
+        **options,
+    )
+    assert result.features.dtype == features.dtype
+    if options["num_steps"] == 0:
+        expected = expected._replace(degree=np.zeros(num_rows))
+    for got, want in zip(result, expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("refresh_every", [1, 2])
+def test_refresh_searches_the_moved_features(rng, refresh_every):
+    features = clustered_features(rng, num_rows=60, dim=8)
+    params = gfa.Params(0.7, 0.5)
+    neighbors = gfa.exact_neighbors(features, k=6)
+    result = gfa.aggregate(
+        features,
+        neighbors,
+        params,
+        num_steps=4,
+        graph="refresh",
+        refresh_every=refresh_every,
+    )
+    expected, indices = features, np.asarray(neighbors.indices)
+    for step in range(4):
+        if step and step % refresh_every == 0:
+            indices = oracle.exact_neighbors(expected, 6).indices
+        expected = oracle.aggregate(
+            expected, indices, 0.7, 0.5, weighting="affinity", num_steps=1
+        ).features
+    np.testing.assert_allclose(result.features, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_refresh_takes_any_traceable_search(rng):
+    features = clustered_features(rng, num_rows=30, dim=6)
+    neighbors = gfa.exact_neighbors(features, k=5)
+    run = functools.partial(
+        gfa.aggregate, features, neighbors, gfa.Params(0.5, 0.4), num_steps=3
+    )
+    exact = run(graph="refresh").features
+    given = run(
+        graph="refresh", search=functools.partial(gfa.exact_neighbors, k=5)
+    ).features
+    frozen = run(graph="refresh", search=lambda _: neighbors).features
+    chex.assert_trees_all_equal(given, exact)
+    np.testing.assert_allclose(
+        frozen, run(graph="rescore").features, rtol=0, atol=TOLERANCE
+    )
+
+
+def test_presets_are_the_defaults_and_the_letter_of_the_paper(rng):
+    features = clustered_features(rng, num_rows=40, dim=8)
+    neighbors = gfa.exact_neighbors(features, k=6)
+    run = functools.partial(
+        gfa.aggregate, features, neighbors, gfa.Params(0.5, 0.4), num_steps=3
+    )
+    chex.assert_trees_all_equal(run(), run(**gfa.SAFE))
+    expected = oracle.aggregate(
+        features,
+        np.asarray(neighbors.indices),
+        0.5,
+        0.4,
+        num_steps=3,
+        weighting="uniform",
+        graph="rescore",
+    )
+    np.testing.assert_allclose(
+        run(**gfa.PAPER).features, expected.features, rtol=0, atol=TOLERANCE
+    )
+
+
+class TransformTest(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_jit_and_no_jit(self):
+        rng = np.random.default_rng(0)
+        features = clustered_features(rng, num_rows=30, dim=6)
+        indices = random_candidates(rng, 30, 7)
+        aggregate = self.variant(
+            functools.partial(gfa.aggregate, num_steps=3, graph="rescore")
+        )
+        result = aggregate(features, as_neighbors(indices), gfa.Params(0.5, 0.3))
+        expected = oracle.aggregate(
+            features,
+            indices,
+            0.5,
+            0.3,
+            num_steps=3,
+            weighting="affinity",
+            graph="rescore",
+        )
+        np.testing.assert_allclose(
+            result.features, expected.features, rtol=0, atol=TOLERANCE
+        )
+
+
+def test_disable_jit_gives_the_same(rng):
+    features = clustered_features(rng, num_rows=12, dim=4)
+    neighbors = gfa.exact_neighbors(features, k=4)
+    params = gfa.Params(0.5, 0.3)
+    compiled = gfa.aggregate(features, neighbors, params, num_steps=2)
+    with jax.disable_jit():
+        plain = gfa.aggregate(features, neighbors, params, num_steps=2)
+    chex.assert_trees_all_close(compiled, plain, rtol=0, atol=TOLERANCE)
+
+
+def test_vmap_over_parameters_and_over_pools(rng):
+    pools = np.stack([clustered_features(rng, num_rows=20, dim=5) for _ in range(3)])
+    thresholds = jnp.array([0.1, 0.4, 0.7])
+
+    def run(features, threshold):
+        neighbors = gfa.exact_neighbors(features, k=5)
+        params = gfa.Params(0.5, threshold)
+        return gfa.aggregate(features, neighbors, params, num_steps=2).features
+
+    batched = jax.vmap(run)(pools, thresholds)
+    single = jnp.stack([run(f, t) for f, t in zip(pools, thresholds, strict=True)])
+    chex.assert_trees_all_close(batched, single, rtol=0, atol=TOLERANCE)
+
+
+def test_progress_runs_the_same_steps(rng):
+    features = clustered_features(rng, num_rows=50, dim=6)
+    neighbors = gfa.exact_neighbors(features, k=6)
+    calls = []
+
+    def progress(iterable, *, total, desc):
+        calls.append((total, desc))
+        return iterable
+
+    for graph in ("fixed", "rescore", "refresh"):
+        run = functools.partial(
+            gfa.aggregate,
+            features,
+            neighbors,
+            gfa.Params(0.5, 0.4),
+            num_steps=3,
+            graph=graph,
+        )
+        chex.assert_trees_all_close(
+            run(), run(progress=progress), rtol=0, atol=TOLERANCE
+        )
+    assert calls == [(3, "updates")] * 3
+
+
+def test_same_bits_again(rng):
+    features = clustered_features(rng, num_rows=200, dim=16)
+    neighbors = gfa.exact_neighbors(features, k=8)
+    run = functools.partial(
+        gfa.aggregate, features, neighbors, gfa.Params(0.5, 0.4), num_steps=3
+    )
+    chex.assert_trees_all_equal(run(), run())
+
+
+# --- properties of the method ---------------------------------------------------
+
+
+def test_gamma_zero_is_the_identity(rng):
+    features = clustered_features(rng, num_rows=30, dim=6)
+    neighbors = gfa.exact_neighbors(features, k=6)
+    result = gfa.aggregate(
+        features, neighbors, gfa.Params(0.0, 0.2), num_steps=3, renormalize=False
+    )
+    np.testing.assert_array_equal(result.features, features)
+    np.testing.assert_array_equal(result.residual, 0)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_rows_without_an_edge_stay(rng, mask, weighting):
+    features = clustered_features(rng, num_rows=10, dim=6)
+    empty = np.full((10, 3), -1)
+    result = gfa.aggregate(
+        features,
+        as_neighbors(empty),
+        gfa.Params(1.0, 0.2),
+        num_steps=2,
+        mask=mask,
+        weighting=weighting,
+        renormalize=False,
+    )
+    np.testing.assert_array_equal(result.features, features)
+    np.testing.assert_array_equal(result.degree, 0)
+
+
+def test_the_threshold_is_strict():
+    # Cosines that are exact in binary: 0.5 is not above 0.5.
+    features = np.array([[1.0, 0.0], [0.5, 0.0]], np.float32)
+    neighbors = as_neighbors(np.array([[1], [0]]))
+    at = gfa.aggregate(features, neighbors, gfa.Params(1.0, 0.5), num_steps=1)
+    below = gfa.aggregate(features, neighbors, gfa.Params(1.0, 0.4999), num_steps=1)
+    np.testing.assert_array_equal(at.degree, [0, 0])
+    np.testing.assert_array_equal(below.degree, [1, 1])
+
+
+def test_copies_of_one_vector_are_a_fixed_point(rng):
+    feature = clustered_features(rng, num_rows=2, dim=6)[:1]
+    features = np.repeat(feature, 8, axis=0)
+    neighbors = gfa.exact_neighbors(features, k=4)
+    result = gfa.aggregate(features, neighbors, gfa.Params(0.8, 0.2), num_steps=5)
+    np.testing.assert_allclose(result.features, features, rtol=0, atol=TOLERANCE)
+
+
+def test_permutation_and_rotation_equivariance(rng):
+    features = clustered_features(rng, num_rows=40, dim=8)
+    permutation = rng.permutation(40)
+    rotation, _ = np.linalg.qr(rng.standard_normal((8, 8)))
+    rotation = rotation.astype(features.dtype)
+
+    def run(features):
+        neighbors = gfa.exact_neighbors(features, k=6)
+        params = gfa.Params(0.6, 0.45)
+        return gfa.aggregate(features, neighbors, params, num_steps=3).features
+
+    refined = np.asarray(run(features))
+    np.testing.assert_allclose(
+        run(features[permutation]), refined[permutation], rtol=0, atol=TOLERANCE
+    )
+    np.testing.assert_allclose(
+        run(features @ rotation), refined @ rotation, rtol=0, atol=10 * TOLERANCE
+    )
+
+
+def test_stays_in_the_convex_hull_without_renormalising(rng):
+    features = clustered_features(rng, num_rows=40, dim=5)
+    neighbors = gfa.exact_neighbors(features, k=8)
+    result = gfa.aggregate(
+        features, neighbors, gfa.Params(0.9, 0.1), num_steps=6, renormalize=False
+    )
+    # In the hull, no direction reaches further than some input does.
+    directions = rng.standard_normal((5, 200))
+    reach = np.asarray(result.features) @ directions
+    assert np.all(reach.max(0) <= (features @ directions).max(0) + TOLERANCE)
+    assert np.all(reach.min(0) >= (features @ directions).min(0) - TOLERANCE)
+
+
+def test_a_fixed_graph_is_a_matrix_power(rng):
+    features = clustered_features(rng, num_rows=30, dim=6)
+    indices = np.asarray(gfa.exact_neighbors(features, k=6).indices)
+    gamma, threshold = 0.6, 0.3
+    result = gfa.aggregate(
+        features,
+        as_neighbors(indices),
+        gfa.Params(gamma, threshold),
+        num_steps=4,
+        renormalize=False,
+    )
+    affinity = features @ features.T
+    weight = np.zeros((30, 30))
+    np.put_along_axis(weight, indices, 1.0, axis=1)
+    weight *= (affinity > threshold) * np.maximum(affinity, 0) ** 3
+    total = weight.sum(1, keepdims=True)
+    transition = np.where(total > 0, weight / np.where(total > 0, total, 1), np.eye(30))
+    power = np.linalg.matrix_power((1 - gamma) * np.eye(30) + gamma * transition, 4)
+    np.testing.assert_allclose(
+        result.features, power @ features, rtol=0, atol=TOLERANCE
+    )
+
+
+def test_components_never_mix(rng):
+    # Two orthogonal subspaces: no edge crosses, so no coordinate leaks.
+    half = clustered_features(rng, num_rows=20, dim=4)
+    features = np.zeros((40, 8), half.dtype)
+    features[:20, :4], features[20:, 4:] = half, half
+    neighbors = gfa.exact_neighbors(features, k=30)
+    result = gfa.aggregate(features, neighbors, gfa.Params(0.7, 0.2), num_steps=5)
+    np.testing.assert_array_equal(result.features[:20, 4:], 0)
+    np.testing.assert_array_equal(result.features[20:, :4], 0)
+
+
+def test_two_mutual_neighbours_swap_for_ever(rng):
+    features = clustered_features(rng, num_rows=2, dim=4)
+    swap = as_neighbors(np.array([[1], [0]]))
+    run = functools.partial(
+        gfa.aggregate,
+        features,
+        swap,
+        gfa.Params(1.0, -1.0),
+        weighting="uniform",
+        include_self=False,
+    )
+    odd, even = run(num_steps=5), run(num_steps=6)
+    np.testing.assert_allclose(odd.features, features[::-1], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(even.features, features, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(odd.residual, odd.residual[0], rtol=1e-5)
+
+
+def test_all_candidates_equal_the_threshold_alone(rng):
+    features = clustered_features(rng, num_rows=25, dim=5)
+    everyone = np.tile(np.arange(25), (25, 1))
+    result = gfa.aggregate(
+        features,
+        as_neighbors(everyone),
+        gfa.Params(1.0, 0.5),
+        num_steps=1,
+        weighting="uniform",
+        renormalize=False,
+    )
+    mean = [features[features @ f > 0.5].mean(0) for f in features]
+    np.testing.assert_allclose(result.features, mean, rtol=0, atol=TOLERANCE)
+
+
+# --- dtypes, memory and bad input --------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_half_precision_is_computed_in_float32(rng, dtype):
+    features = jnp.asarray(clustered_features(rng, num_rows=30, dim=6), dtype)
+    neighbors = gfa.exact_neighbors(features, k=6)
+    result = gfa.aggregate(features, neighbors, gfa.Params(0.5, 0.4), num_steps=2)
+    assert result.features.dtype == jnp.float32
+    wide = features.astype(jnp.float32)
+    expected = gfa.aggregate(wide, neighbors, gfa.Params(0.5, 0.4), num_steps=2)
+    chex.assert_trees_all_equal(result, expected)
+
+
+@pytest.mark.parametrize("graph", ["fixed", "rescore"])
+def test_memory_holds_no_neighbourhood_of_all_rows(graph):
+    num_rows, k, dim = 4000, 16, 64
+    features = jnp.zeros((num_rows, dim), jnp.float32)
+    neighbors = as_neighbors(np.zeros((num_rows, k), int))
+    run = functools.partial(gfa.aggregate, num_steps=20, graph=graph)
+    params = gfa.Params(0.5, 0.4)
+
+    def temporaries(function):
+        compiled = jax.jit(function).lower(features, neighbors, params).compile()
+        analysis = compiled.memory_analysis()
+        assert analysis is not None
+        return analysis.temp_size_in_bytes
+
+    matrix = num_rows * dim * 4
+    assert temporaries(run) < 6 * matrix  # all neighbourhoods would be 16
+    gradient = jax.grad(lambda *a: run(*a).features.sum(), argnums=(0, 2))
+    # One matrix a step is kept; the others hold no K.
+    assert temporaries(gradient) < (20 + 15) * matrix
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": "firm"}, "mask is 'firm'; expected one of hard, soft"),
+        ({"weighting": "none"}, "weighting is 'none'; expected one of"),
+        ({"graph": "new"}, "graph is 'new'; expected one of"),
+        ({"num_steps": -1}, "num_steps is -1"),
+        ({"refresh_every": 0}, "refresh_every is 0"),
+        ({"params": gfa.Params(1.5, 0.5)}, r"gamma is 1.5; expected a value in \[0, 1"),
+        ({"params": gfa.Params(0.5, -2.0)}, "threshold is -2; expected"),
+        ({"params": gfa.Params(0.5, 0.5, 0.0)}, "temperature is 0; expected .* above"),
+        ({"params": gfa.Params(0.5, 0.5, 0.1, -1.0)}, "exponent is -1"),
+        ({"params": gfa.Params(float("nan"), 0.5)}, "gamma is nan"),
+        ({"features": np.zeros(5, np.float32)}, "do not fit"),
+        ({"features": np.zeros((5, 2), np.float32)}, "do not fit"),
+        ({"features": np.zeros((8, 2), np.int32)}, "expected a floating dtype"),
+        ({"neighbors": gfa.Neighbors(np.zeros((8, 2)), np.zeros((8, 2)))}, "integers"),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    arguments = {
+        "features": np.ones((8, 2), np.float32),
+        "neighbors": as_neighbors(np.zeros((8, 2), int)),
+        "params": gfa.Params(0.5, 0.5),
+        "num_steps": 1,
+    } | change
+    positional = [arguments.pop(name) for name in ("features", "neighbors", "params")]
+    with pytest.raises(ValueError, match=message):
+        gfa.aggregate(*positional, **arguments)
+
+
+@pytest.mark.skipif(not X64, reason="the figures were made in float64 and float32")
+@pytest.mark.parametrize("name", ["cfp_dev.npz", "lfw.npz"])
+def test_real_features_equal_the_oracle(real_data, name):
+    features = real_data(name)["features"][:3000].astype(np.float64)
+    neighbors = gfa.exact_neighbors(features, k=15)
+    for preset in gfa.PRESETS.values():
+        result = gfa.aggregate(
+            features, neighbors, gfa.Params(0.5, 0.5), num_steps=4, **preset
+        )
+        expected = oracle.aggregate(
+            features, np.asarray(neighbors.indices), 0.5, 0.5, num_steps=4, **preset
+        )
+        np.testing.assert_allclose(
+            result.features, expected.features, rtol=0, atol=1e-10
+        )

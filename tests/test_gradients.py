@@ -1,0 +1,161 @@
+"""Gradients through the iterations, by finite differences and by a second path.
+
+The second path is a dense [N, N] JAX program in float64 that shares nothing with the
+library: it differentiates the equations as they are printed.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gfa_jax as gfa
+from tests.conftest import X64
+from tests.problems import as_neighbors, clustered_features
+
+pytestmark = pytest.mark.skipif(not X64, reason="differences need float64")
+
+PARAMS = gfa.Params(0.6, 0.4, 0.1, 2.5)
+
+
+def dense(features, indices, params, *, num_steps, graph, weighting, renormalize):
+    """Eq. 5, 6 and 2 with whole matrices and the soft mask."""
+    listed = jnp.zeros((len(features),) * 2)
+    rows = jnp.broadcast_to(jnp.arange(len(features))[:, None], indices.shape)
+    listed = listed.at[rows, indices].set(1.0)
+
+    def transition(F):
+        A = F @ F.T
+        W = listed * jax.nn.sigmoid((A - params.threshold) / params.temperature)
+        if weighting == "affinity":
+            W = W * jnp.where(A > 0, jnp.abs(A) ** params.exponent, 0)
+        return W / W.sum(1, keepdims=True)
+
+    F, P = features, transition(features)
+    for _ in range(num_steps):
+        if graph == "rescore":
+            P = transition(F)
+        F = F + params.gamma * (P @ F - F)
+        if renormalize:
+            F = F / jnp.linalg.norm(F, axis=1, keepdims=True)
+    return F
+
+
+@pytest.fixture
+def problem(rng):
+    features = clustered_features(rng, num_rows=24, dim=5)
+    indices = np.asarray(gfa.exact_neighbors(features, k=6).indices)
+    target = rng.standard_normal(features.shape)
+    return jnp.asarray(features), indices, target
+
+
+@pytest.mark.parametrize("graph", ["fixed", "rescore"])
+@pytest.mark.parametrize("weighting", ["uniform", "affinity"])
+@pytest.mark.parametrize("renormalize", [True, False])
+def test_gradient_equals_the_dense_program(problem, graph, weighting, renormalize):
+    features, indices, target = problem
+    options = {
+        "num_steps": 4,
+        "graph": graph,
+        "weighting": weighting,
+        "renormalize": renormalize,
+    }
+
+    def ours(features, params):
+        result = gfa.aggregate(
+            features, as_neighbors(indices), params, mask="soft", **options
+        )
+        return jnp.vdot(result.features, target)
+
+    def theirs(features, params):
+        return jnp.vdot(dense(features, indices, params, **options), target)
+
+    got = jax.grad(ours, argnums=(0, 1))(features, PARAMS)
+    want = jax.grad(theirs, argnums=(0, 1))(features, PARAMS)
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("graph", ["fixed", "rescore"])
+def test_forward_mode_equals_reverse_mode(problem, graph):
+    features, indices, target = problem
+
+    def loss(params):
+        result = gfa.aggregate(
+            features,
+            as_neighbors(indices),
+            params,
+            num_steps=4,
+            mask="soft",
+            graph=graph,
+        )
+        return jnp.vdot(result.features, target)
+
+    params = jax.tree.map(jnp.float64, PARAMS)
+    forward, reverse = jax.jacfwd(loss)(params), jax.jacrev(loss)(params)
+    np.testing.assert_allclose(jnp.stack(forward), jnp.stack(reverse), rtol=1e-9)
+
+
+@pytest.mark.parametrize("mask", ["soft", "hard"])
+def test_gradient_equals_finite_differences(problem, mask):
+    features, indices, target = problem
+    step = 1e-6
+
+    def loss(features, params):
+        result = gfa.aggregate(
+            features,
+            as_neighbors(indices),
+            params,
+            num_steps=3,
+            mask=mask,
+            graph="rescore",
+        )
+        return jnp.vdot(result.features, target)
+
+    loss = jax.jit(loss)
+    gradient, params_gradient = jax.grad(loss, argnums=(0, 1))(features, PARAMS)
+    direction = np.random.default_rng(1).standard_normal(features.shape)
+    # Central differences err by step² and by rounding / step: 1e-9 or so of each.
+    slope = (
+        loss(features + step * direction, PARAMS)
+        - loss(features - step * direction, PARAMS)
+    ) / (2 * step)
+    np.testing.assert_allclose(jnp.vdot(gradient, direction), slope, rtol=1e-6)
+    for name in PARAMS._fields:
+        value = getattr(PARAMS, name)
+        slope = (
+            loss(features, PARAMS._replace(**{name: value + step}))
+            - loss(features, PARAMS._replace(**{name: value - step}))
+        ) / (2 * step)
+        np.testing.assert_allclose(
+            getattr(params_gradient, name), slope, rtol=1e-6, atol=1e-8
+        )
+
+
+@pytest.mark.parametrize("mask", ["soft", "hard"])
+@pytest.mark.parametrize("weighting", ["uniform", "affinity"])
+@pytest.mark.parametrize("graph", ["fixed", "rescore", "refresh"])
+def test_gradient_is_finite_at_zero_rows_and_empty_masks(rng, mask, weighting, graph):
+    features = clustered_features(rng, num_rows=12, dim=4)
+    features[3] = 0
+    indices = np.asarray(gfa.exact_neighbors(features, k=4).indices).copy()
+    indices[5] = -1
+    run = functools.partial(
+        gfa.aggregate, num_steps=3, mask=mask, weighting=weighting, graph=graph
+    )
+
+    def loss(features, params):
+        result = run(features, as_neighbors(indices), params)
+        return jnp.sum(result.features**2) + jnp.sum(result.residual)
+
+    for params in (PARAMS, gfa.Params(0.0, 0.99, 1e-3, 0.0), gfa.Params(1.0, 1.0)):
+        gradient = jax.grad(loss, argnums=(0, 1))(jnp.asarray(features), params)
+        assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradient))
+
+
+def test_the_search_has_no_gradient(rng):
+    features = jnp.asarray(clustered_features(rng, num_rows=12, dim=4))
+    gradient = jax.grad(lambda f: gfa.exact_neighbors(f, k=4).similarity.sum())
+    np.testing.assert_array_equal(gradient(features), 0)
