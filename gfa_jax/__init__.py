@@ -1,8 +1,13 @@
 """Graph-based feature aggregation: better pair scores and clusters from embeddings."""
 
 from gfa_jax.aggregation import PAPER, PRESETS, SAFE, aggregate, update
-from gfa_jax.neighbors import exact_neighbors
-from gfa_jax.types import Aggregation, Neighbors, Params
+from gfa_jax.neighbors import (
+    check_k,
+    exact_neighbors,
+    faiss_neighbors,
+    place_self,
+)
+from gfa_jax.types import Aggregation, Neighbors, Params, check_params
 
 __version__ = "0.1.0"
 
@@ -14,6 +19,10 @@ __all__ = [
     "Neighbors",
     "Params",
     "aggregate",
+    "check_k",
+    "check_params",
     "exact_neighbors",
+    "faiss_neighbors",
+    "place_self",
     "update",
 ]

@@ -1,4 +1,4 @@
-"""Readers and writers of features, labels, pairs and candidates, one a format.
+"""Readers and writers of features, labels, pairs and candidates; a generator.
 
 Every reader refuses a bad file with a ValueError of one line and never unpickles;
 every writer leaves the whole new file or the old one.
@@ -22,10 +22,12 @@ from gfa_jax.datasets.labels import (
     write_labels,
 )
 from gfa_jax.datasets.pairs import PairCounts, Pairs, check_pairs, read_pairs
+from gfa_jax.datasets.synthetic import SyntheticFeatures, synthetic_features
 
 __all__ = [
     "PairCounts",
     "Pairs",
+    "SyntheticFeatures",
     "atomic_path",
     "check_features",
     "check_labels",
@@ -37,6 +39,7 @@ __all__ = [
     "read_features",
     "read_labels",
     "read_pairs",
+    "synthetic_features",
     "write_array",
     "write_arrays",
     "write_features",

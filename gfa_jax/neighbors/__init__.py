@@ -2,6 +2,6 @@
 
 from gfa_jax.neighbors.approximate import faiss_neighbors
 from gfa_jax.neighbors.candidates import place_self
-from gfa_jax.neighbors.exact import exact_neighbors
+from gfa_jax.neighbors.exact import check_k, exact_neighbors
 
-__all__ = ["exact_neighbors", "faiss_neighbors", "place_self"]
+__all__ = ["check_k", "exact_neighbors", "faiss_neighbors", "place_self"]

@@ -3,6 +3,8 @@
 The only file of the library that imports FAISS, and only when it is called.
 """
 
+import contextlib
+import re
 from collections.abc import Callable
 
 import jax
@@ -13,8 +15,10 @@ from gfa_jax.neighbors.exact import check_k
 from gfa_jax.types import Neighbors
 
 _QUERY_BLOCK = 4096
-# FAISS asks for this many training rows a cell; more only cost time.
-_TRAINING_ROWS_PER_CELL = 64
+# FAISS asks for about this many training rows a centroid; more only cost time.
+_TRAINING_ROWS_PER_CENTROID = 64
+# A product quantiser of 8 bits behind the cells is trained on the same rows.
+_QUANTIZER_CENTROIDS = 256
 
 
 def faiss_neighbors(
@@ -48,17 +52,21 @@ def faiss_neighbors(
 
     Raises:
         ImportError: FAISS is not installed.
-        ValueError: k outside [1, N), an unknown factory or search string, or too
-            few rows to train the index on.
+        ValueError: features that are not [N, D], k outside [1, N), a factory or
+            search string that FAISS refuses, or too few rows to train the index on.
 
     Cost: that of the index; exact for "Flat": N² D multiply-adds. Memory: the index
     (N·D float32 for "Flat") and two [N, k + 1] arrays.
     """
     faiss = _import_faiss()
     features = np.ascontiguousarray(features, dtype=np.float32)
-    num_rows = len(features)
+    if features.ndim != 2:
+        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
+    num_rows, dim = features.shape
     check_k(k, num_rows)
-    index = _build(faiss, features, factory, search)
+    asked = f"factory {factory!r} with search {search!r} on {num_rows} rows of {dim}"
+    with _refusals(asked):
+        index = _build(faiss, features, factory, search)
     # One more than the others that are wanted, since a row finds itself.
     width = k if include_self else k + 1
     similarity = np.empty((num_rows, width), np.float32)
@@ -68,7 +76,8 @@ def faiss_neighbors(
         starts = progress(starts, total=len(starts), desc="neighbors")
     for start in starts:
         rows = slice(start, start + _QUERY_BLOCK)
-        similarity[rows], indices[rows] = index.search(features[rows], width)
+        with _refusals(asked):
+            similarity[rows], indices[rows] = index.search(features[rows], width)
     similarity[indices < 0] = -np.inf
     order = np.lexsort((indices, -similarity), axis=1)
     return place_self(
@@ -82,22 +91,26 @@ def faiss_neighbors(
 
 def _build(faiss, features: np.ndarray, factory: str, search: str):
     """Makes, trains and fills the index, and sets its search parameters."""
-    num_rows, dim = features.shape
-    try:
-        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-        if not index.is_trained:
-            index.train(_training_rows(faiss, index, features))
-        index.add(features)
-        if search:
-            faiss.ParameterSpace().set_index_parameters(index, search)
-    except RuntimeError as error:
-        # FAISS reports everything as a RuntimeError with its C++ source line.
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(
-            f"FAISS refused factory {factory!r} with search {search!r} on "
-            f"{num_rows} rows of {dim}: {reason}"
-        ) from error
+    index = faiss.index_factory(features.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    if not index.is_trained:
+        index.train(_training_rows(faiss, index, features))
+    index.add(features)
+    if search:
+        faiss.ParameterSpace().set_index_parameters(index, search)
     return index
+
+
+@contextlib.contextmanager
+def _refusals(asked: str):
+    """Turns what FAISS throws into one line: it throws RuntimeError for all things."""
+    try:
+        yield
+    except RuntimeError as error:
+        # The reason stands last, after the C++ signature and source line.
+        reason = re.sub(r"^Error in .* at \S+:\d+: ", "", str(error).strip())
+        raise ValueError(
+            f"FAISS refused {asked}: {' '.join(reason.split())}"
+        ) from error
 
 
 def _training_rows(faiss, index, features: np.ndarray) -> np.ndarray:
@@ -106,7 +119,7 @@ def _training_rows(faiss, index, features: np.ndarray) -> np.ndarray:
         cells = faiss.extract_index_ivf(index).nlist
     except RuntimeError:  # a quantiser without cells
         return features
-    wanted = cells * _TRAINING_ROWS_PER_CELL
+    wanted = max(cells, _QUANTIZER_CENTROIDS) * _TRAINING_ROWS_PER_CENTROID
     return features[:: max(1, len(features) // wanted)]
 
 

@@ -23,8 +23,8 @@ def place_self(
         indices: [N, M] int candidates, best first; -1 for an empty slot. The row
             itself may stand anywhere, or be missing.
         similarity: [N, M] floating cosines of the candidates.
-        k: columns of the result, **the row itself counted** where `include_self`;
-            missing ones are filled with -1.
+        k: columns of the result, at least 1, **the row itself counted** where
+            `include_self`; missing ones are filled with -1.
         include_self: whether the row itself is counted.
         self_similarity: [N] or [] floating, A_ii.
 
@@ -32,9 +32,9 @@ def place_self(
         Neighbors: indices [N, k] int32, similarity [N, k] of the dtype given.
 
     Raises:
-        ValueError: arrays of other shapes, or an index outside [-1, N).
+        ValueError: arrays of other shapes, an index outside [-1, N), or k < 1.
     """
-    indices = np.asarray(indices)
+    indices, similarity = np.asarray(indices), np.asarray(similarity)
     if indices.ndim != 2 or indices.shape != similarity.shape:
         raise ValueError(
             f"indices {indices.shape} and similarity {similarity.shape} do not fit; "
@@ -46,6 +46,8 @@ def place_self(
             f"candidate indices span [{indices.min()}, {indices.max()}]; expected "
             f"[-1, {num_rows}): -1 for an empty slot"
         )
+    if k < 1:
+        raise ValueError(f"k is {k}; expected at least 1")
     row = np.arange(num_rows, dtype=np.int32)
     dropped = (indices == row[:, None]) | (indices < 0)
     # A stable sort by "is dropped" moves the others to the front in their order.

@@ -1,0 +1,97 @@
+"""What every program does alike: one-line errors, progress and timed stages."""
+
+import contextlib
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn, TypeVar
+
+from absl import app, flags, logging
+
+T = TypeVar("T")
+
+_USAGE_ERROR = 2
+_INTERRUPTED = 130
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags and calls `main`; bad input ends with one line and code 2."""
+
+    def guarded(_) -> None:
+        try:
+            main()
+        except (ValueError, ImportError, OSError) as error:
+            _stop(error)
+        except KeyboardInterrupt:
+            print("interrupted; nothing was written", file=sys.stderr)
+            sys.exit(_INTERRUPTED)
+
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def progress(iterable: Iterable[T], *, total: int, desc: str) -> Iterable[T]:
+    """Shows a bar on stderr for what takes longer than a second."""
+    import tqdm
+
+    return tqdm.tqdm(
+        iterable,
+        total=total,
+        desc=desc,
+        delay=1.0,
+        # A log file wants a line now and then, a terminal a bar that moves.
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        leave=False,
+        file=sys.stderr,
+    )
+
+
+class Stages:
+    """The seconds of each named stage, said on stderr where they exceed one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Times the block under `name`."""
+        start = time.perf_counter()
+        yield
+        elapsed = time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+        if elapsed > 1.0:
+            print(f"{name}: {elapsed:.1f} s", file=sys.stderr)
+
+
+def keep_compiled_programs() -> None:
+    """Lets the next process start without compiling what this one compiled.
+
+    JAX's own setting wins: JAX_COMPILATION_CACHE_DIR names another folder, and
+    JAX_ENABLE_COMPILATION_CACHE=0 turns the cache off.
+    """
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        folder = pathlib.Path(base) / "gfa_jax" / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        _stop(error)
+    if len(rest) > 1:
+        _stop(f"got {' '.join(rest[1:])!r}; expected flags only: --name=value")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # JAX tells of every missing TPU
+    return rest
+
+
+def _stop(error: object) -> NoReturn:
+    line = " ".join(str(error).split())
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {line}", file=sys.stderr)
+    sys.exit(_USAGE_ERROR)

@@ -1,0 +1,222 @@
+"""Chooses the settings on half of the identities and reports on the other half.
+
+    python -m experiments.holdout --features=embeddings.npy --labels=labels.npy
+
+Identities are split at random, so no person, no row and no pair is in both halves,
+and each half is refined by itself: the pool that the aggregation sees is that half.
+Every setting of the grid is tried on the first half. Chosen is the one with the
+largest mean gain in TPR over the targets, among those that fall under the raw
+features at no target; the least harmful one where all fall somewhere.
+"""
+
+import itertools
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import flags
+
+import gfa_jax as gfa
+from experiments import cli, evaluation, inputs, outputs
+from gfa_jax import datasets, metrics
+
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(inputs)
+
+flags.DEFINE_string("output_dir", "outputs/holdout", "Folder of the results.")
+flags.DEFINE_enum("preset", "safe", sorted(gfa.PRESETS), "As in refine.")
+flags.DEFINE_list(
+    "k", ["5", "10", "15", "20"], "Neighbours to try, the row itself counted."
+)
+flags.DEFINE_list(
+    "threshold", ["0.35", "0.45", "0.55", "0.65", "0.75"], "Thresholds to try."
+)
+flags.DEFINE_list("gamma", ["0.5", "1"], "Steps to try.")
+flags.DEFINE_list("num_steps", ["1", "2", "4"], "Numbers of updates to try.")
+flags.DEFINE_list(
+    "fprs", ["1e-6", "1e-5", "1e-4", "1e-3"], "Targets to choose by and to report."
+)
+flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
+
+_OUTPUTS = ("roc.png", "report.json")
+
+
+class Setting(NamedTuple):
+    """One cell of the grid."""
+
+    k: int
+    threshold: float
+    gamma: float
+    num_steps: int
+
+
+def main() -> None:
+    """Splits, chooses, reports."""
+    cli.keep_compiled_programs()
+    stages = cli.Stages()
+    grid = _grid()
+    fprs = metrics.check_targets(_numbers("fprs", float))
+    with stages("load"):
+        pool = inputs.load_pool()
+        if pool.labels is None or pool.pairs is not None:
+            raise ValueError("expected --labels and no --pairs: halves need identities")
+        choosing, reported = _halves(pool, seed=FLAGS.seed)
+        for half in (choosing, reported):
+            gfa.check_k(max(setting.k for setting in grid), len(half.features))
+        folder = outputs.prepare_folder(FLAGS.output_dir)
+    with stages("choice"):
+        raw, cells = _sweep(choosing, grid, fprs)
+        chosen = max(cells, key=lambda cell: _merit(raw, cell[1]))[0]
+    with stages("report"):
+        before = _verify(reported.features, reported, fprs, FLAGS.resamples)
+        refined = next(_refine(reported, [chosen]))
+        after = _verify(refined, reported, fprs, FLAGS.resamples)
+    _write(folder, pool, raw, cells, chosen, before, after, stages)
+    print(
+        f"chosen on {len(choosing.features):,} rows: "
+        + ", ".join(f"{k}={v:g}" for k, v in chosen._asdict().items())
+    )
+    print(f"on the other {len(reported.features):,} rows:")
+    print(evaluation.table(before, after))
+
+
+def _halves(pool: inputs.Pool, *, seed: int) -> tuple[inputs.Pool, inputs.Pool]:
+    """Splits a pool by identity."""
+    assert pool.labels is not None  # main refuses a pool without
+    codes, identities = datasets.encode_labels(pool.labels)
+    order = np.random.default_rng(seed).permutation(len(identities))
+    first = np.isin(codes, order[: len(identities) // 2])
+    halves = []
+    for rows in (first, ~first):
+        inputs.check_both_kinds(codes[rows])
+        halves.append(
+            pool._replace(
+                features=pool.features[rows],
+                norms=pool.norms[rows],
+                labels=codes[rows],
+            )
+        )
+    return halves[0], halves[1]
+
+
+def _refine(pool: inputs.Pool, grid: Sequence[Setting]) -> Iterator[np.ndarray]:
+    """Refines a pool by each setting; the widest search serves the narrower ones."""
+    neighbors = gfa.exact_neighbors(pool.features, k=max(s.k for s in grid))
+    for setting in grid:
+        nearest = gfa.Neighbors(*(column[:, : setting.k] for column in neighbors))
+        result = gfa.aggregate(
+            pool.features,
+            nearest,
+            gfa.Params(setting.gamma, setting.threshold),
+            num_steps=setting.num_steps,
+            **gfa.PRESETS[FLAGS.preset],
+        )
+        yield np.asarray(jax.block_until_ready(result.features))
+
+
+def _sweep(
+    pool: inputs.Pool, grid: Sequence[Setting], fprs: Sequence[float]
+) -> tuple[list[float], list[tuple[Setting, list[float]]]]:
+    """Returns the TPRs of the raw features and of every setting."""
+    raw = _tprs(_verify(pool.features, pool, fprs))
+    refined = cli.progress(_refine(pool, grid), total=len(grid), desc="settings")
+    return raw, [
+        (setting, _tprs(_verify(features, pool, fprs)))
+        for setting, features in zip(grid, refined, strict=True)
+    ]
+
+
+def _merit(raw: Sequence[float], refined: Sequence[float]) -> tuple[float, float]:
+    gains = np.subtract(refined, raw)
+    return min(0.0, float(gains.min())), float(gains.mean())
+
+
+def _verify(
+    features: np.ndarray,
+    pool: inputs.Pool,
+    fprs: Sequence[float],
+    num_resamples: int = 0,
+) -> evaluation.Verification:
+    return evaluation.verify(
+        features,
+        pool,
+        fprs=fprs,
+        rule="conservative",
+        num_resamples=num_resamples,
+        seed=FLAGS.seed,
+    )
+
+
+def _tprs(verification: evaluation.Verification) -> list[float]:
+    return [point.tpr for point in verification.points]
+
+
+def _grid() -> list[Setting]:
+    """Returns every combination of the flags, each checked."""
+    values = itertools.product(
+        _numbers("k", int),
+        _numbers("threshold", float),
+        _numbers("gamma", float),
+        _numbers("num_steps", int),
+    )
+    grid = [Setting(*cell) for cell in values]
+    for setting in grid:
+        gfa.check_params(gfa.Params(setting.gamma, setting.threshold))
+        if setting.num_steps < 0:
+            raise ValueError(f"--num_steps={setting.num_steps}; expected 0 or more")
+    return grid
+
+
+def _numbers(flag: str, kind: type) -> list[Any]:
+    texts: list[str] = getattr(FLAGS, flag)
+    try:
+        numbers = [kind(text) for text in texts]
+    except ValueError as error:
+        raise ValueError(
+            f"--{flag}={','.join(texts)}: expected numbers with commas between them"
+        ) from error
+    if not numbers:
+        raise ValueError(f"--{flag} is empty; expected at least one number")
+    return numbers
+
+
+def _write(
+    folder: pathlib.Path,
+    pool: inputs.Pool,
+    raw: list[float],
+    cells: list[tuple[Setting, list[float]]],
+    chosen: Setting,
+    before: evaluation.Verification,
+    after: evaluation.Verification,
+    stages: cli.Stages,
+) -> None:
+    from gfa_jax import plotting
+
+    with outputs.staged(folder, _OUTPUTS) as hidden:
+        plotting.plot_roc({"before": before.roc, "after": after.roc}).savefig(
+            hidden / "roc.png", dpi=150
+        )
+        report = {
+            "pool": pool.name,
+            "preset": FLAGS.preset,
+            "seed": FLAGS.seed,
+            "environment": outputs.environment(),
+            "chosen": chosen._asdict(),
+            "sweep": {
+                "raw": raw,
+                "cells": [cell._asdict() | {"tpr": tprs} for cell, tprs in cells],
+            },
+            "verification": {
+                "before": evaluation.as_report(before),
+                "after": evaluation.as_report(after),
+            },
+            "seconds": stages.seconds,
+            "peak_memory": outputs.peak_memory(),
+        }
+        datasets.write_json(hidden / "report.json", report)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,44 @@
+"""Verification metrics: ROC curves, their operating points and their uncertainty."""
+
+from gfa_jax.metrics.all_pairs import AllPairs, all_pairs_roc, restrict_genuine
+from gfa_jax.metrics.bootstrap import (
+    TprInterval,
+    bootstrap_all_pairs_tpr,
+    bootstrap_tpr,
+)
+from gfa_jax.metrics.histogram import ScoreHistogram, coarsen, score_histogram
+from gfa_jax.metrics.operating_point import (
+    DEFAULT_FPRS,
+    MIN_FALSE_ACCEPTS,
+    RULES,
+    OperatingPoint,
+    check_targets,
+    tpr_at_fpr,
+)
+from gfa_jax.metrics.roc import EqualError, Roc, auc, eer, roc_curve
+from gfa_jax.metrics.scored_pairs import ScoredPairs, pair_scores
+
+__all__ = [
+    "DEFAULT_FPRS",
+    "MIN_FALSE_ACCEPTS",
+    "RULES",
+    "AllPairs",
+    "EqualError",
+    "OperatingPoint",
+    "Roc",
+    "ScoreHistogram",
+    "ScoredPairs",
+    "TprInterval",
+    "all_pairs_roc",
+    "auc",
+    "bootstrap_all_pairs_tpr",
+    "bootstrap_tpr",
+    "check_targets",
+    "coarsen",
+    "eer",
+    "pair_scores",
+    "restrict_genuine",
+    "roc_curve",
+    "score_histogram",
+    "tpr_at_fpr",
+]

@@ -1,0 +1,266 @@
+"""The ROC over all N(N−1)/2 pairs of N labelled rows, streamed through tiles.
+
+The pairs i < j are scored tile by tile and no N × N array exists. What is kept:
+
+    tail        the largest impostor scores with their rows, every one above a floor
+    genuine     all genuine scores with their rows, up to a stated number
+    histogram   counts of both kinds in fine bins of [−1, 1]
+
+Above the floor the curve has a point at every distinct score, as `roc_curve` of a list
+of all pairs would. Below it the curve has a point at every bin edge, and by
+construction of the bins those counts are exact too: only points between are missing.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from gfa_jax.metrics.histogram import (
+    ScoreHistogram,
+    bin_numbers,
+    check_num_bins,
+    count_bins,
+)
+from gfa_jax.metrics.roc import Roc, count_accepts
+from gfa_jax.metrics.scored_pairs import ScoredPairs, check_features
+from gfa_jax.metrics.tally import Tally
+from gfa_jax.metrics.tiles import score_tiles
+
+# How far from 1 the length of a row may be: rounding to bfloat16 moves it by up to
+# 2^-9, and a set that was never normalised is far beyond.
+_LENGTH_TOLERANCE = 1e-2
+
+
+class AllPairs(NamedTuple):
+    """What `all_pairs_roc` returns.
+
+    Attributes:
+        roc: the curve; exact at each of its points, and complete above `tail_floor`.
+        histogram: counts of all scores in fine bins.
+        impostor_tail: every impostor pair that scores above `tail_floor`, by
+            descending score.
+        tail_floor: the largest impostor score that is not in the tail; -inf where
+            all are.
+        genuine: every genuine pair, by descending score; None where there are more
+            than `genuine_size`.
+        identities: [N] int64 number of each row's label among the sorted labels.
+    """
+
+    roc: Roc
+    histogram: ScoreHistogram
+    impostor_tail: ScoredPairs
+    tail_floor: float
+    genuine: ScoredPairs | None
+    identities: np.ndarray
+
+
+def all_pairs_roc(
+    features: Any,
+    labels: npt.ArrayLike,
+    *,
+    block_size: int = 1024,
+    tail_size: int = 2**22,
+    genuine_size: int = 2**24,
+    num_bins: int = 2**16,
+    progress: Callable | None = None,
+) -> AllPairs:
+    """Measures the ROC over all unordered pairs of rows, scored by their dot product.
+
+    FA(t) = #{i < j : y_i ≠ y_j, f_i · f_j >= t},  TA(t) = #{i < j : y_i = y_j, …}
+
+    Every point of the curve is exact. Above `tail_floor` no point is missing. Below
+    it (from an FPR of about `tail_size` / impostor pairs on) there is one at each bin
+    edge, which leaves these errors: a conservative operating point accepts at least
+    what the right threshold plus one bin, 2 / `num_bins`, accepts, so that its TPR is
+    too low by at most the share of the genuine pairs in one bin; the area under the
+    curve is off by at most
+    Σ_b impostor_b genuine_b / (2 · impostor pairs · genuine pairs).
+    With more genuine pairs than `genuine_size` the whole curve is read at the bin
+    edges, with the same bounds. Where all impostor pairs fit in the tail the curve is
+    `roc_curve` of the list of the same scores.
+
+    Args:
+        features: [N, D] floating unit rows (a row of zeros scores 0 with every row);
+            a NumPy array, a memory map or a JAX array. Never normalised here.
+        labels: [N] integers or strings, equal for rows of one identity. A distractor
+            needs a label of its own.
+        block_size: rows of a tile. On CPU 1024 is as fast as 2048 in less memory; an
+            accelerator may want more (not measured).
+        tail_size: the most impostor pairs to keep.
+        genuine_size: the most genuine pairs to keep.
+        num_bins: bins of the histogram, a power of two in [2, 65536].
+        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
+            tiles.
+
+    Returns:
+        AllPairs; the same bits for the same arguments on the same device.
+
+    Raises:
+        ValueError: rows not of unit length or not finite, labels that do not fit,
+            no genuine or no impostor pair, an option out of its range.
+
+    Cost: N² D / 2 multiply-adds on the device, and one histogram increment a pair on
+    one core of the host. Memory beyond the features: three tiles at 6 bytes a score
+    (10 in float64), about 40 bytes a pair kept, 60 bytes a point of the curve.
+    """
+    features, labels = check_features(features), np.asarray(labels)
+    _check_sizes(block_size=block_size, tail_size=tail_size, genuine_size=genuine_size)
+    check_num_bins(num_bins)
+    identities = _number_identities(labels, len(features))
+    num_impostor, num_genuine = _count_pairs(identities)
+    _check_lengths(features, block_size)
+
+    order = np.argsort(identities, kind="stable").astype(np.int32)
+    tally = Tally(
+        order,
+        identities[order],
+        dtype=_score_dtype(features),
+        num_bins=num_bins,
+        tail_size=tail_size,
+        keep_genuine=num_genuine <= genuine_size,
+    )
+    for tile in score_tiles(
+        features, order, block_size=block_size, num_bins=num_bins, progress=progress
+    ):
+        tally.add(tile)
+
+    tail, genuine = tally.impostor_tail.pairs(), tally.genuine_pairs()
+    floor, histogram = tally.impostor_tail.floor, tally.histogram()
+    roc = Roc(*_join(tail, floor, genuine, histogram), num_impostor, num_genuine)
+    return AllPairs(roc, histogram, tail, floor, genuine, identities)
+
+
+def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:
+    """Leaves out the genuine pairs of some rows; every impostor pair stays.
+
+    An identity of n rows has n(n−1)/2 genuine pairs, so that a few large identities
+    can outweigh all others: leaving those out shows the rest at the same thresholds.
+
+    Args:
+        result: what `all_pairs_roc` returned.
+        keep: [N] bool; a genuine pair stays where it is True for both rows.
+
+    Returns:
+        AllPairs of the same impostor pairs and fewer genuine pairs.
+
+    Raises:
+        ValueError: a mask of another shape or dtype, no genuine pair left, or a result
+            without its genuine pairs.
+    """
+    genuine, keep = check_genuine(result), np.asarray(keep)
+    if keep.shape != result.identities.shape or keep.dtype != np.bool_:
+        raise ValueError(
+            f"keep is {keep.dtype} of shape {keep.shape}; expected bool of shape "
+            f"{result.identities.shape}, one for each row of the features"
+        )
+    chosen = np.flatnonzero(keep[genuine.rows].all(axis=1))
+    if not chosen.size:
+        raise ValueError(
+            f"keep leaves none of {genuine.scores.size} genuine pairs; expected at "
+            "least one: keep two rows of an identity"
+        )
+    genuine = ScoredPairs(genuine.scores[chosen], genuine.rows[chosen])
+    num_bins = result.histogram.genuine.size
+    bins = bin_numbers(genuine.scores, num_bins=num_bins)
+    histogram = result.histogram._replace(genuine=count_bins(bins, num_bins=num_bins))
+    counts = _join(result.impostor_tail, result.tail_floor, genuine, histogram)
+    roc = Roc(*counts, result.roc.num_impostor, chosen.size)
+    return result._replace(roc=roc, histogram=histogram, genuine=genuine)
+
+
+def check_genuine(result: AllPairs) -> ScoredPairs:
+    """Returns the genuine pairs of a result.
+
+    Raises:
+        ValueError: they were too many to be kept.
+    """
+    if result.genuine is None:
+        raise ValueError(
+            f"the result keeps none of its {result.roc.num_genuine} genuine pairs; "
+            "expected all of them: measure again with a larger genuine_size"
+        )
+    return result.genuine
+
+
+def _join(
+    tail: ScoredPairs,
+    floor: float,
+    genuine: ScoredPairs | None,
+    histogram: ScoreHistogram,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joins the counts at the scores above the floor to those at the edges below."""
+    if genuine is None:
+        floor = np.inf
+        above = count_accepts(np.empty(0), np.empty(0))
+    else:
+        above = count_accepts(tail.scores, genuine.scores[genuine.scores > floor])
+    if floor == -np.inf:
+        return above
+    edges = histogram.edges[:-1].copy()
+    # The lowest bin is open: rounding may carry a floor of −1 below −1.
+    edges[0] = min(edges[0], floor)
+    filled = histogram.impostor + histogram.genuine > 0
+    below = np.flatnonzero(filled & (edges <= floor))[::-1]
+    return (
+        np.concatenate([above[0], edges[below]]),
+        np.concatenate([above[1], _sum_from_top(histogram.impostor)[below]]),
+        np.concatenate([above[2], _sum_from_top(histogram.genuine)[below]]),
+    )
+
+
+def _sum_from_top(counts: np.ndarray) -> np.ndarray:
+    return np.cumsum(counts[::-1])[::-1]
+
+
+def _score_dtype(features: np.ndarray) -> np.dtype:
+    """Returns the dtype that a tile's scores have: float64 only where JAX has it."""
+    wide = jnp.promote_types(features.dtype, jnp.float32)
+    return np.dtype(jax.dtypes.canonicalize_dtype(wide))
+
+
+def _number_identities(labels: np.ndarray, num_rows: int) -> np.ndarray:
+    if labels.shape != (num_rows,):
+        raise ValueError(
+            f"labels have shape {labels.shape}; expected ({num_rows},), one for each "
+            "row of the features"
+        )
+    if labels.dtype.kind not in "iuUS":
+        raise ValueError(f"labels are {labels.dtype}; expected integers or strings")
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def _count_pairs(identities: np.ndarray) -> tuple[int, int]:
+    """Counts the impostor and the genuine pairs."""
+    sizes = np.bincount(identities)
+    num_genuine = int(np.sum(sizes * (sizes - 1) // 2))
+    num_impostor = len(identities) * (len(identities) - 1) // 2 - num_genuine
+    if not num_genuine or not num_impostor:
+        raise ValueError(
+            f"{len(identities)} rows of {sizes.size} identities make {num_genuine} "
+            f"genuine and {num_impostor} impostor pairs; expected at least one of "
+            "each: give two identities, one of them with two rows"
+        )
+    return num_impostor, num_genuine
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} is {size}; expected at least 1")
+
+
+def _check_lengths(features: np.ndarray, block_size: int) -> None:
+    for start in range(0, len(features), block_size):
+        block = features[start : start + block_size].astype(np.float64)
+        lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
+        good = (np.abs(lengths - 1) <= _LENGTH_TOLERANCE) | (lengths == 0)
+        if not good.all():
+            row = int(np.argmin(good))
+            raise ValueError(
+                f"row {start + row} of the features has length {lengths[row]:.4g}; "
+                "expected unit rows: divide each row by its length first"
+            )

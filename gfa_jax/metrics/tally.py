@@ -1,0 +1,131 @@
+"""What the tiles of all pairs amount to: histograms, impostor tail, genuine pairs.
+
+Counting is the host's part: np.bincount takes 1.3 ns a score on one core, while a
+scatter-add of XLA's CPU backend takes 8. The candidates of the tail are looked for
+among the bin numbers, which are half the traffic of the scores.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from gfa_jax.metrics.histogram import (
+    ScoreHistogram,
+    bin_edges,
+    bin_numbers,
+    count_bins,
+)
+from gfa_jax.metrics.scored_pairs import RunningTop, ScoredPairs, by_descending_score
+from gfa_jax.metrics.tiles import Tile
+
+
+class Tally:
+    """Adds up tiles whose rows are in ascending order of identity.
+
+    The genuine pairs then lie in the few tiles along the diagonal; all other tiles
+    hold impostor pairs alone and need no look at the labels.
+
+    Attributes:
+        impostor_tail: the running list of the largest impostor scores.
+    """
+
+    def __init__(
+        self,
+        order: np.ndarray,
+        identities: np.ndarray,
+        *,
+        dtype: npt.DTypeLike,
+        num_bins: int,
+        tail_size: int,
+        keep_genuine: bool,
+    ):
+        """Starts from nothing.
+
+        Args:
+            order: [N] int32: the row at each place of the tiles.
+            identities: [N] integer identity at each place, ascending.
+            dtype: floating dtype of the scores.
+            num_bins: bins of the histograms.
+            tail_size: the most impostor pairs to keep.
+            keep_genuine: whether to keep the genuine pairs, besides counting them.
+        """
+        self.impostor_tail = RunningTop(tail_size, dtype)
+        self._order = order
+        self._identities = identities
+        self._dtype = np.dtype(dtype)
+        self._num_bins = num_bins
+        self._impostor_counts = np.zeros(num_bins, np.int64)
+        self._genuine_counts = np.zeros(num_bins, np.int64)
+        self._genuine: list[ScoredPairs] | None = [] if keep_genuine else None
+
+    def add(self, tile: Tile) -> None:
+        """Counts one tile."""
+        scores, bins = np.asarray(tile.scores), np.asarray(tile.bins)
+        last_of_rows = self._identities[tile.first + tile.height - 1]
+        if not tile.is_diagonal and last_of_rows < self._identities[tile.second]:
+            self._add_impostors(tile, scores, bins, places=None)
+            return
+        impostor, genuine = self._split(tile)
+        self._add_impostors(tile, scores, bins[impostor], places=impostor)
+        self._genuine_counts += count_bins(bins[genuine], num_bins=self._num_bins)
+        if self._genuine is not None:
+            rows = self._rows(tile, genuine)
+            self._genuine.append(ScoredPairs(scores[genuine], rows))
+
+    def histogram(self) -> ScoreHistogram:
+        """Returns the counts of all pairs so far."""
+        return ScoreHistogram(
+            bin_edges(self._num_bins), self._impostor_counts, self._genuine_counts
+        )
+
+    def genuine_pairs(self) -> ScoredPairs | None:
+        """Returns the genuine pairs by descending score; None where not kept."""
+        if self._genuine is None:
+            return None
+        return by_descending_score(
+            np.concatenate([pairs.scores for pairs in self._genuine]),
+            np.concatenate([pairs.rows for pairs in self._genuine]),
+        )
+
+    def _add_impostors(
+        self,
+        tile: Tile,
+        scores: np.ndarray,
+        bins: np.ndarray,
+        *,
+        places: np.ndarray | None,
+    ) -> None:
+        """Counts the impostor pairs of a tile.
+
+        Args:
+            tile: the tile.
+            scores: the scores of the whole tile.
+            bins: the bin numbers of the impostor pairs.
+            places: where in the tile these are; None where they are all of it.
+        """
+        self._impostor_counts += count_bins(bins, num_bins=self._num_bins)
+        floor = np.asarray(self.impostor_tail.floor, self._dtype)
+        candidates = np.flatnonzero(bins >= bin_numbers(floor, num_bins=self._num_bins))
+        if places is not None:
+            candidates = places[candidates]
+        above = np.flatnonzero(np.take(scores, candidates) > floor)
+        candidates = np.take(candidates, above)
+        self.impostor_tail.add(
+            np.take(scores, candidates), self._rows(tile, candidates)
+        )
+
+    def _split(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the places of the impostor and of the genuine pairs of a tile."""
+        rows = np.arange(tile.first, tile.first + tile.height)[:, None]
+        columns = np.arange(tile.second, tile.second + tile.width)[None, :]
+        same = self._identities[rows] == self._identities[columns]
+        upper = rows < columns
+        return np.flatnonzero(~same & upper), np.flatnonzero(same & upper)
+
+    def _rows(self, tile: Tile, places: np.ndarray) -> np.ndarray:
+        """Returns the row numbers i < j [M, 2] of places in a tile."""
+        first, second = np.divmod(places, tile.width)
+        first, second = (
+            self._order[tile.first + first],
+            self._order[tile.second + second],
+        )
+        return np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)

@@ -1,0 +1,98 @@
+"""Scores of all pairs of rows in square tiles, S_IJ = F_I F_Jᵀ with I <= J.
+
+A tile carries the scores and their histogram bins. Both are computed on the device in
+one program, so that the host has only to count.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from gfa_jax import numerics
+from gfa_jax.metrics.histogram import bin_numbers
+
+
+class Tile(NamedTuple):
+    """The scores of one block of rows with another, which is not an earlier one.
+
+    Attributes:
+        first: place of the first row of the row block.
+        second: place of the first row of the column block, >= first.
+        width: rows of the column block.
+        scores: [height * width] floating, row-major.
+        bins: [height * width] uint16 bin numbers of the scores.
+    """
+
+    first: int
+    second: int
+    width: int
+    scores: jax.Array
+    bins: jax.Array
+
+    @property
+    def height(self) -> int:
+        """Rows of the row block."""
+        return self.scores.size // self.width
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether the two blocks are the same."""
+        return self.first == self.second
+
+
+def score_tiles(
+    features: np.ndarray,
+    order: np.ndarray,
+    *,
+    block_size: int,
+    num_bins: int,
+    progress: Callable | None,
+) -> Iterator[Tile]:
+    """Yields the tiles on and above the diagonal, row block by row block.
+
+    A tile is handed on only when the next one has been asked of the device, which
+    then multiplies while the caller counts.
+
+    Args:
+        features: [N, D] floating, on the host.
+        order: [N] integer: the row of the features at each place.
+        block_size: rows of a block; the last block may have fewer.
+        num_bins: bins of the histogram.
+        progress: as of `all_pairs_roc`.
+
+    Yields:
+        Tile after Tile.
+    """
+    starts = range(0, len(features), block_size)
+    corners = [
+        (first, second) for k, first in enumerate(starts) for second in starts[k:]
+    ]
+    if progress is not None:
+        corners = progress(corners, total=len(corners), desc="all pairs")
+
+    def block(start: int) -> jax.Array:
+        return jax.device_put(features[order[start : start + block_size]])
+
+    held, rows, last = -1, None, None
+    for first, second in corners:
+        if first != held:
+            held, rows = first, block(first)
+        columns = block(second)
+        scores, bins = _score(rows, columns, num_bins=num_bins)
+        if last is not None:
+            yield last
+        last = Tile(first, second, len(columns), scores, bins)
+    if last is not None:
+        yield last
+
+
+@functools.partial(jax.jit, static_argnames="num_bins")
+def _score(
+    rows: jax.Array, columns: jax.Array, *, num_bins: int
+) -> tuple[jax.Array, jax.Array]:
+    rows, columns = map(numerics.to_compute_dtype, (rows, columns))
+    scores = numerics.dot("id,jd->ij", rows, columns).reshape(-1)
+    return scores, bin_numbers(scores, num_bins=num_bins)
