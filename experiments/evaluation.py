@@ -34,6 +34,7 @@ def verify(
     rule: str,
     num_resamples: int,
     seed: int,
+    max_images: int | None = None,
     progress: Callable | None = None,
 ) -> Verification:
     """Measures one set of features on the pairs of the pool, or on all pairs.
@@ -46,6 +47,8 @@ def verify(
         num_resamples: bootstrap draws of identities; 0 for no intervals. The
             intervals need labels.
         seed: of the draws.
+        max_images: over all pairs, genuine pairs of identities with more rows are
+            left out; the impostor pairs stay. None keeps them.
         progress: see `metrics.all_pairs_roc`.
 
     Returns:
@@ -65,6 +68,9 @@ def verify(
     else:
         assert pool.labels is not None  # the caller evaluates labelled pools only
         result = metrics.all_pairs_roc(features, pool.labels, progress=progress)
+        if max_images is not None:
+            sizes = np.bincount(result.identities)[result.identities]
+            result = metrics.restrict_genuine(result, sizes <= max_images)
         roc, histogram = result.roc, result.histogram
         if num_resamples and result.genuine is not None:
             intervals = metrics.bootstrap_all_pairs_tpr(result, fprs, **draws)

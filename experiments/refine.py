@@ -57,6 +57,12 @@ flags.DEFINE_list(
     "fprs", [f"{fpr:g}" for fpr in metrics.DEFAULT_FPRS], "FPRs to report."
 )
 flags.DEFINE_enum("rule", "conservative", metrics.RULES, "Reading of the ROC.")
+flags.DEFINE_integer(
+    "max_images",
+    None,
+    "Leave out genuine pairs of identities with more rows.",
+    lower_bound=2,
+)
 flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
 flags.DEFINE_bool("plots", True, "Whether the figures are drawn.")
 
@@ -95,6 +101,7 @@ def main() -> None:
                     rule=FLAGS.rule,
                     num_resamples=FLAGS.resamples,
                     seed=FLAGS.seed,
+                    max_images=FLAGS.max_images,
                     progress=cli.progress,
                 )
     with outputs.staged(folder, _OUTPUTS) as hidden:

@@ -1,0 +1,224 @@
+"""How well clusters agree with identities, from the sparse contingency alone.
+
+With n_gc the rows of identity g in cluster c, a_g and b_c its sums and N their total:
+
+    pairwise  P = (Σ n² − N) / (Σ b² − N)      R = (Σ n² − N) / (Σ a² − N)
+    BCubed    P = (1/N) Σ n² / b_c             R = (1/N) Σ n² / a_g
+    F = 2 P R / (P + R)
+    NMI = I(g; c) / mean(H(g), H(c)),          arithmetic or geometric mean
+
+Pairwise weighs an identity by the square of its rows, BCubed by its rows. The cells
+that are not 0 number at most N, so no identity × cluster matrix ever exists.
+
+Where a ratio is 0 / 0 there was nothing to get wrong, and it is 1: the precision of
+clusters that join no pair, the recall of identities that have none, the NMI of one
+identity in one cluster. Partitions that agree so score 1 whatever they are. F is 0
+where P + R = 0.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+Unlabeled = Literal["alone", "left_out"]
+UNLABELED: tuple[Unlabeled, ...] = get_args(Unlabeled)
+
+
+class PrecisionRecall(NamedTuple):
+    """How much of what was joined belongs together, and the reverse.
+
+    Attributes:
+        precision: in [0, 1].
+        recall: in [0, 1].
+    """
+
+    precision: float
+    recall: float
+
+    @property
+    def f_score(self) -> float:
+        """Harmonic mean of the two, in [0, 1]."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
+
+
+class ClusterScores(NamedTuple):
+    """What `cluster_scores` returns.
+
+    Attributes:
+        pairwise: over the pairs of rows.
+        bcubed: mean over the rows.
+        nmi_arithmetic: normalised mutual information in [0, 1].
+        nmi_geometric: the same by the geometric mean, never smaller.
+        num_rows: N, the rows that were scored.
+        num_identities: identities among them.
+        num_clusters: clusters among them, singletons counted.
+        num_singletons: clusters of one row.
+        num_unlabeled: rows that had no cluster, scored or left out.
+    """
+
+    pairwise: PrecisionRecall
+    bcubed: PrecisionRecall
+    nmi_arithmetic: float
+    nmi_geometric: float
+    num_rows: int
+    num_identities: int
+    num_clusters: int
+    num_singletons: int
+    num_unlabeled: int
+
+
+class _Contingency(NamedTuple):
+    """The cells of n_gc that are not 0."""
+
+    counts: np.ndarray  # [M] int64, n_gc
+    identities: np.ndarray  # [M] int64, g
+    clusters: np.ndarray  # [M] int64, c
+    identity_sizes: np.ndarray  # [G] int64, a_g
+    cluster_sizes: np.ndarray  # [C] int64, b_c
+
+
+def cluster_scores(
+    labels_true: npt.ArrayLike,
+    labels_pred: npt.ArrayLike,
+    *,
+    unlabeled: Unlabeled = "alone",
+) -> ClusterScores:
+    """Compares clusters with identities; the equations are in the module's docstring.
+
+    Args:
+        labels_true: [N] integers or strings, the identity of each row; -1 is one
+            like any other, so a distractor needs a label of its own.
+        labels_pred: [N] integers or strings, the cluster of each row; the integer -1
+            for a row without a cluster.
+        unlabeled: what becomes of the rows labelled -1. "alone" makes each a cluster
+            of its own, so that recall pays for them; "left_out" scores the other
+            rows only, which a clusterer improves by labelling less: report
+            `num_rows` with it.
+
+    Returns:
+        ClusterScores.
+
+    Raises:
+        ValueError: lengths that differ, other shapes or dtypes, an unknown option,
+            or no row to score.
+
+    References: pairwise F as in the learn-to-cluster benchmarks; BCubed by Amigó et
+    al., "A comparison of extrinsic clustering evaluation metrics based on formal
+    constraints", 2009; NMI by Vinh et al., "Information theoretic measures for
+    clusterings comparison", 2010.
+
+    Cost: three sorts of N numbers (one thread). Memory: about 80 bytes a row.
+    """
+    identities = _check_labels("labels_true", labels_true)
+    clusters = _check_labels("labels_pred", labels_pred)
+    if identities.shape != clusters.shape:
+        raise ValueError(
+            f"labels_true has {len(identities)} rows and labels_pred {len(clusters)}; "
+            "expected one of each for every row"
+        )
+    if unlabeled not in UNLABELED:
+        raise ValueError(
+            f"unlabeled is {unlabeled!r}; expected one of {', '.join(UNLABELED)}"
+        )
+    is_unlabeled = np.zeros(clusters.shape, bool)
+    if clusters.dtype.kind == "i":
+        is_unlabeled = clusters == -1
+    clusters = np.unique(clusters, return_inverse=True)[1]
+    if unlabeled == "left_out":
+        identities, clusters = identities[~is_unlabeled], clusters[~is_unlabeled]
+    else:
+        rows = np.flatnonzero(is_unlabeled)
+        clusters[rows] = len(clusters) + rows
+    if not clusters.size:
+        raise ValueError("no row is left to score; expected at least one with a label")
+
+    table = _count(identities, clusters)
+    nmi_arithmetic, nmi_geometric = _mutual_information(table)
+    return ClusterScores(
+        _pairwise(table),
+        _bcubed(table),
+        nmi_arithmetic,
+        nmi_geometric,
+        num_rows=clusters.size,
+        num_identities=table.identity_sizes.size,
+        num_clusters=table.cluster_sizes.size,
+        num_singletons=int(np.count_nonzero(table.cluster_sizes == 1)),
+        num_unlabeled=int(np.count_nonzero(is_unlabeled)),
+    )
+
+
+def _count(identities: np.ndarray, clusters: np.ndarray) -> _Contingency:
+    """Counts the rows of every identity in every cluster, where there are any."""
+    identities, identity_sizes = _renumber(identities)
+    clusters, cluster_sizes = _renumber(clusters)
+    # At most N², far within int64.
+    codes, counts = np.unique(
+        identities * len(cluster_sizes) + clusters, return_counts=True
+    )
+    return _Contingency(
+        counts, *np.divmod(codes, len(cluster_sizes)), identity_sizes, cluster_sizes
+    )
+
+
+def _renumber(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.unique(labels, return_inverse=True, return_counts=True)[1:]
+
+
+def _pairwise(table: _Contingency) -> PrecisionRecall:
+    def ordered_pairs(sizes: np.ndarray) -> int:
+        return int(np.sum(sizes * (sizes - 1)))
+
+    true_pairs = ordered_pairs(table.counts)
+    return PrecisionRecall(
+        _ratio(true_pairs, ordered_pairs(table.cluster_sizes)),
+        _ratio(true_pairs, ordered_pairs(table.identity_sizes)),
+    )
+
+
+def _bcubed(table: _Contingency) -> PrecisionRecall:
+    squares = table.counts.astype(np.float64) ** 2
+    num_rows = np.sum(table.counts)
+    return PrecisionRecall(
+        float(np.sum(squares / table.cluster_sizes[table.clusters]) / num_rows),
+        float(np.sum(squares / table.identity_sizes[table.identities]) / num_rows),
+    )
+
+
+def _mutual_information(table: _Contingency) -> tuple[float, float]:
+    """Evaluates I(g; c) over both means of the entropies."""
+    num_rows = np.sum(table.counts)
+    log_a = np.log(table.identity_sizes / num_rows)
+    log_b = np.log(table.cluster_sizes / num_rows)
+    log_n = np.log(table.counts / num_rows)
+    information = np.sum(
+        table.counts * (log_n - log_a[table.identities] - log_b[table.clusters])
+    )
+    entropy_a = -np.sum(table.identity_sizes * log_a)
+    entropy_b = -np.sum(table.cluster_sizes * log_b)
+    if entropy_a == 0 or entropy_b == 0:
+        agree = float(entropy_a == entropy_b)
+        return agree, agree
+    return (
+        _unit(information / ((entropy_a + entropy_b) / 2)),
+        _unit(information / np.sqrt(entropy_a * entropy_b)),
+    )
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def _unit(value: float) -> float:
+    """Takes back what rounding carried out of [0, 1]."""
+    return float(np.clip(value, 0.0, 1.0))
+
+
+def _check_labels(name: str, labels: npt.ArrayLike) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise ValueError(f"{name} have shape {labels.shape}; expected [N]")
+    if labels.dtype.kind not in "iuUS":
+        raise ValueError(f"{name} are {labels.dtype}; expected integers or strings")
+    return labels

@@ -1,0 +1,195 @@
+"""Intervals against lists in which every pair is repeated as often as it weighs."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from gfa_jax.metrics import (
+    all_pairs_roc,
+    bootstrap_all_pairs_tpr,
+    bootstrap_tpr,
+    pair_scores,
+    restrict_genuine,
+    roc_curve,
+    tpr_at_fpr,
+)
+
+TARGETS = (0.0, 0.01, 0.1, 0.3, 1.0)
+
+
+def pair_list(rng, num_identities=9, size=150):
+    identities = rng.integers(0, num_identities, size=(size, 2))
+    identities[: size // 3, 1] = identities[: size // 3, 0]
+    same = identities[:, 0] == identities[:, 1]
+    return np.round(rng.normal(size=size) + same, 1), same, identities
+
+
+def repeated_tprs(scores, same, identities, targets, *, num_resamples, seed):
+    """TPRs [R, T] from the definition: every draw written out as a list of pairs."""
+    rng = np.random.default_rng(seed)
+    num_identities = identities.max() + 1
+    tprs = []
+    while len(tprs) < num_resamples:
+        drawn = rng.integers(num_identities, size=num_identities)
+        draws = np.bincount(drawn, minlength=num_identities)
+        first, second = draws[identities.T]
+        weights = np.where(same, first, first * second)
+        repeated_same = np.repeat(same, weights)
+        if repeated_same.any() and not repeated_same.all():
+            roc = roc_curve(np.repeat(scores, weights), repeated_same)
+            tprs.append([point.tpr for point in tpr_at_fpr(roc, targets)])
+    return np.array(tprs)
+
+
+def assert_bounds(intervals, tprs, level, known=slice(None)):
+    bounds = np.array([(i.lower, i.upper) for i in intervals])[known]
+    quantiles = np.quantile(tprs, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    np.testing.assert_allclose(bounds, quantiles.T[known], rtol=1e-14)
+
+
+@pytest.mark.parametrize("num_identities", [2, 3, 9])
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_pair_list(rng, num_identities, level):
+    scores, same, identities = pair_list(rng, num_identities)
+    intervals = bootstrap_tpr(
+        scores, same, identities, TARGETS, num_resamples=40, level=level, seed=3
+    )
+    tprs = repeated_tprs(scores, same, identities, TARGETS, num_resamples=40, seed=3)
+    assert_bounds(intervals, tprs, level)
+    assert [i.fpr_target for i in intervals] == list(TARGETS)
+
+
+def labelled_features(rng, num_rows=60, num_identities=12):
+    labels = np.concatenate(
+        [np.arange(num_identities), rng.integers(0, num_identities, num_rows)]
+    )[:num_rows]
+    centers = rng.normal(size=(num_identities, 64))
+    # Corners of a cube: their products are exact in any order of summation.
+    signs = np.sign(centers[labels] + 2 * rng.normal(size=(num_rows, 64)))
+    return (signs / 8).astype(np.float32), labels
+
+
+def all_in_a_list(features, labels):
+    rows = np.stack(np.triu_indices(len(labels), k=1), axis=1)
+    identities = labels[rows]
+    return pair_scores(features, rows), identities[:, 0] == identities[:, 1], identities
+
+
+def test_all_pairs_equal_their_list(rng):
+    features, labels = labelled_features(rng)
+    result = all_pairs_roc(features, labels, block_size=25)
+    intervals = bootstrap_all_pairs_tpr(result, TARGETS, num_resamples=30, seed=5)
+    tprs = repeated_tprs(
+        *all_in_a_list(features, labels), TARGETS, num_resamples=30, seed=5
+    )
+    assert_bounds(intervals, tprs, 0.95)
+
+
+def test_short_tail_answers_exactly_or_not_at_all(rng):
+    features, labels = labelled_features(rng)
+    result = all_pairs_roc(features, labels, tail_size=400)
+    intervals = bootstrap_all_pairs_tpr(result, TARGETS, num_resamples=30, seed=5)
+    tprs = repeated_tprs(
+        *all_in_a_list(features, labels), TARGETS, num_resamples=30, seed=5
+    )
+    # 400 of some 1650 impostors hold the thresholds of FPR 0 to 0.1 in every draw,
+    # that of 0.3 and 1 in none.
+    assert_bounds(intervals, tprs, 0.95, known=slice(3))
+    for interval in intervals[3:]:
+        assert np.isnan([interval.lower, interval.upper]).all()
+
+
+def test_a_target_that_some_draw_cannot_answer_is_not_answered(rng):
+    features, labels = labelled_features(rng)
+    result = all_pairs_roc(features, labels, tail_size=400)
+    edge = 399 / result.roc.num_impostor
+    (interval,) = bootstrap_all_pairs_tpr(result, [edge], num_resamples=50)
+    assert np.isnan([interval.lower, interval.upper]).all()
+
+
+def test_restricted_genuine_pairs(rng):
+    features, labels = labelled_features(rng)
+    result = restrict_genuine(all_pairs_roc(features, labels), labels < 6)
+    scores, same, identities = all_in_a_list(features, labels)
+    left = ~same | (identities[:, 0] < 6)
+    tprs = repeated_tprs(
+        scores[left], same[left], identities[left], TARGETS, num_resamples=30, seed=0
+    )
+    intervals = bootstrap_all_pairs_tpr(result, TARGETS, num_resamples=30)
+    assert_bounds(intervals, tprs, 0.95)
+
+
+def test_seed_fixes_the_bounds(rng):
+    problem = pair_list(rng, 30, 500)
+    first, again, other = (
+        bootstrap_tpr(*problem, [0.1], num_resamples=50, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_identities_may_be_strings(rng):
+    scores, same, identities = pair_list(rng)
+    names = np.array([f"person {i}" for i in range(9)])[identities]
+    options = {"fpr_targets": TARGETS, "num_resamples": 20}
+    assert bootstrap_tpr(scores, same, names, **options) == bootstrap_tpr(
+        scores, same, identities, **options
+    )
+
+
+def test_coverage_of_the_true_rate():
+    # Scores with a share that belongs to the identity: genuine pairs of a score
+    # 2.5 + u_a + noise, impostor pairs of a and b (v_a + v_b)/2 + noise, all normal
+    # of unit variance. The true TPR at FPR 0.05 follows from the normal law.
+    threshold = scipy.stats.norm.isf(0.05, scale=np.sqrt(1.5))
+    true_tpr = scipy.stats.norm.sf(threshold, loc=2.5, scale=np.sqrt(2))
+    num_identities, num_sets, per_identity = 60, 100, 6
+    rng = np.random.default_rng(7)
+    first, second = np.triu_indices(num_identities, k=1)
+    own = np.repeat(np.arange(num_identities), per_identity)
+    identities = np.concatenate(
+        [np.stack([own, own], axis=1), np.stack([first, second], axis=1)]
+    )
+    same = identities[:, 0] == identities[:, 1]
+    covered = 0
+    for _ in range(num_sets):
+        u, v = rng.normal(size=(2, num_identities))
+        signal = np.concatenate([2.5 + u[own], (v[first] + v[second]) / 2])
+        scores = signal + rng.normal(size=same.size)
+        (interval,) = bootstrap_tpr(
+            scores, same, identities, [0.05], num_resamples=100, level=0.9
+        )
+        covered += interval.lower <= true_tpr <= interval.upper
+    # Binomial(100, 0.9) is in [80, 98] with probability 0.999. Drawing pairs instead
+    # of identities covers about 65.
+    assert 80 <= covered <= 98
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"identities": [[0, 0], [0, 1]]}, "expected \\(3, 2\\)"),
+        ({"identities": [[0, 1], [0, 1], [1, 2]]}, "1 of 3 pairs contradict"),
+        ({"identities": [[0, 0], [1, 1], [1, 2]]}, "1 of 3 pairs contradict"),
+        ({"same": [1, 1, 1]}, "3 genuine and 0 impostor"),
+        ({"scores": [0.1, 0.2, np.nan]}, "not finite"),
+        ({"num_resamples": 0}, "num_resamples is 0"),
+        ({"level": 1.0}, "level is 1.0"),
+        ({"fpr_targets": [2.0]}, "expected a rate"),
+    ],
+)
+def test_bad_arguments_are_refused(change, message):
+    good = {
+        "scores": [0.9, 0.3, 0.1],
+        "same": [1, 0, 0],
+        "identities": [[0, 0], [0, 1], [1, 2]],
+    }
+    with pytest.raises(ValueError, match=message):
+        bootstrap_tpr(**{**good, **change})
+
+
+def test_a_result_without_genuine_pairs_is_refused(rng):
+    result = all_pairs_roc(*labelled_features(rng), genuine_size=1)
+    with pytest.raises(ValueError, match="larger genuine_size"):
+        bootstrap_all_pairs_tpr(result)
