@@ -1,6 +1,7 @@
 """Graph-based feature aggregation: better pair scores and clusters from embeddings."""
 
 from gfa_jax.aggregation import PAPER, PRESETS, SAFE, aggregate, update
+from gfa_jax.clustering import Clusters, PseudoLabels, cluster, pseudo_labels
 from gfa_jax.neighbors import (
     check_k,
     exact_neighbors,
@@ -12,17 +13,21 @@ from gfa_jax.types import Aggregation, Neighbors, Params, check_params
 __version__ = "0.1.0"
 
 __all__ = [
+    "Aggregation",
+    "Clusters",
+    "Neighbors",
     "PAPER",
     "PRESETS",
-    "SAFE",
-    "Aggregation",
-    "Neighbors",
     "Params",
+    "PseudoLabels",
+    "SAFE",
     "aggregate",
     "check_k",
     "check_params",
+    "cluster",
     "exact_neighbors",
     "faiss_neighbors",
     "place_self",
+    "pseudo_labels",
     "update",
 ]

@@ -68,3 +68,32 @@ def safe_sqrt(x: jax.Array) -> jax.Array:
     """Takes the square root with a zero, not an infinite, gradient at 0."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+# How far from 1 the length of a unit row may be: rounding to bfloat16 moves it by up
+# to 2⁻⁹, and a set that was never normalised is far beyond.
+_LENGTH_TOLERANCE = 1e-2
+
+
+def check_unit_rows(
+    features: jax.Array | np.ndarray, *, block_size: int = 8192
+) -> None:
+    """Refuses rows whose inner products are no cosines; rows of zeros may stand.
+
+    Args:
+        features: [N, D] floating rows; a memory map is streamed.
+        block_size: rows in memory at a time.
+
+    Raises:
+        ValueError: a row that is neither zero nor of length 1 ± 0.01.
+    """
+    for start in range(0, len(features), block_size):
+        block = np.asarray(features[start : start + block_size], np.float64)
+        lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
+        good = (np.abs(lengths - 1) <= _LENGTH_TOLERANCE) | (lengths == 0)
+        if not good.all():
+            row = int(np.argmin(good))
+            raise ValueError(
+                f"row {start + row} of the features has length {lengths[row]:.4g}; "
+                "expected unit rows: divide each row by its length first"
+            )

@@ -29,7 +29,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data():
     """Opens a real labelled file by name, or skips where it is not on this machine."""
 

@@ -6,6 +6,7 @@ from gfa_jax.metrics.bootstrap import (
     bootstrap_all_pairs_tpr,
     bootstrap_tpr,
 )
+from gfa_jax.metrics.clustering import ClusterScores, PrecisionRecall, cluster_scores
 from gfa_jax.metrics.histogram import ScoreHistogram, coarsen, score_histogram
 from gfa_jax.metrics.operating_point import (
     DEFAULT_FPRS,
@@ -19,12 +20,14 @@ from gfa_jax.metrics.roc import EqualError, Roc, auc, eer, roc_curve
 from gfa_jax.metrics.scored_pairs import ScoredPairs, pair_scores
 
 __all__ = [
-    "DEFAULT_FPRS",
-    "MIN_FALSE_ACCEPTS",
-    "RULES",
     "AllPairs",
+    "ClusterScores",
+    "DEFAULT_FPRS",
     "EqualError",
+    "MIN_FALSE_ACCEPTS",
     "OperatingPoint",
+    "PrecisionRecall",
+    "RULES",
     "Roc",
     "ScoreHistogram",
     "ScoredPairs",
@@ -34,6 +37,7 @@ __all__ = [
     "bootstrap_all_pairs_tpr",
     "bootstrap_tpr",
     "check_targets",
+    "cluster_scores",
     "coarsen",
     "eer",
     "pair_scores",

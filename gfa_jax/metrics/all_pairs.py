@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from gfa_jax import numerics
 from gfa_jax.metrics.histogram import (
     ScoreHistogram,
     bin_numbers,
@@ -29,10 +30,6 @@ from gfa_jax.metrics.roc import Roc, count_accepts
 from gfa_jax.metrics.scored_pairs import ScoredPairs, check_features
 from gfa_jax.metrics.tally import Tally
 from gfa_jax.metrics.tiles import score_tiles
-
-# How far from 1 the length of a row may be: rounding to bfloat16 moves it by up to
-# 2^-9, and a set that was never normalised is far beyond.
-_LENGTH_TOLERANCE = 1e-2
 
 
 class AllPairs(NamedTuple):
@@ -112,7 +109,7 @@ def all_pairs_roc(
     check_num_bins(num_bins)
     identities = _number_identities(labels, len(features))
     num_impostor, num_genuine = _count_pairs(identities)
-    _check_lengths(features, block_size)
+    numerics.check_unit_rows(features)
 
     order = np.argsort(identities, kind="stable").astype(np.int32)
     tally = Tally(
@@ -251,16 +248,3 @@ def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} is {size}; expected at least 1")
-
-
-def _check_lengths(features: np.ndarray, block_size: int) -> None:
-    for start in range(0, len(features), block_size):
-        block = features[start : start + block_size].astype(np.float64)
-        lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
-        good = (np.abs(lengths - 1) <= _LENGTH_TOLERANCE) | (lengths == 0)
-        if not good.all():
-            row = int(np.argmin(good))
-            raise ValueError(
-                f"row {start + row} of the features has length {lengths[row]:.4g}; "
-                "expected unit rows: divide each row by its length first"
-            )

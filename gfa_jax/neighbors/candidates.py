@@ -6,16 +6,16 @@ and nowhere else, the others by the order in which they were given, -1 at the en
 
 import numpy as np
 
-from gfa_jax.types import Neighbors
+from gfa_jax.types import Array, Neighbors
 
 
 def place_self(
-    indices: np.ndarray,
-    similarity: np.ndarray,
+    indices: Array,
+    similarity: Array,
     *,
     k: int,
     include_self: bool,
-    self_similarity: np.ndarray | float = 1.0,
+    self_similarity: Array | float = 1.0,
 ) -> Neighbors:
     """Puts every row in column 0 of its own candidates, or out of them.
 

@@ -108,7 +108,15 @@ def exact_neighbors(
 
 
 def check_k(k: int, num_rows: int) -> None:
-    """Refuses a number of neighbours outside [1, N)."""
+    """Refuses a number of neighbours outside [1, N).
+
+    Args:
+        k: number of neighbours, the row itself counted where it is included.
+        num_rows: N.
+
+    Raises:
+        ValueError: what was got, what was expected.
+    """
     if not 1 <= k < num_rows:
         raise ValueError(
             f"k is {k} with {num_rows} rows; expected 1 <= k < {num_rows} (k counts "

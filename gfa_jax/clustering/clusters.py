@@ -1,0 +1,186 @@
+"""Clusters by the paper's section 3.4: prune the pairs with S < t_s, keep the rest.
+
+S holds the cosines of the refined features on the candidates; what the surviving
+pairs connect is a cluster. How sure a row is of its cluster is read from the same S:
+
+    c_i = (1 / m_i) Σ_{j ∈ KNN_i, j ≠ i} [y_j = y_i] max(S_ij, 0)
+    m_i = min(|C_i| − 1, #{j ∈ KNN_i, j ≠ i})
+
+a mean over as many members of the cluster as the row could list, in which a member
+that it does not list counts 0. A row that hangs on one edge to a cluster of many is
+close to 0, whatever the similarity of that edge.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from gfa_jax import numerics
+from gfa_jax.clustering.components import connected, split_large
+from gfa_jax.clustering.scores import score_candidates
+from gfa_jax.types import Array, Neighbors
+
+
+class Clusters(NamedTuple):
+    """What `cluster` returns, on the host.
+
+    Attributes:
+        labels: [N] int32 cluster of each row in [0, C), 0 the largest; -1 where the
+            cluster has fewer than `min_size` rows.
+        sizes: [C] int64 rows of each cluster, descending.
+        confidence: [N] floating in [0, 1], how well the row's candidates agree with
+            its label (see the module); 0 for a row alone in its cluster or without
+            a label.
+    """
+
+    labels: np.ndarray
+    sizes: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def num_clusters(self) -> int:
+        """C, the number of clusters of at least `min_size` rows."""
+        return len(self.sizes)
+
+
+def cluster(
+    features: Array,
+    neighbors: Neighbors,
+    *,
+    threshold: float,
+    min_size: int = 1,
+    max_size: int | None = None,
+    mutual: bool = False,
+    block_size: int | None = None,
+    progress: Callable | None = None,
+) -> Clusters:
+    """Clusters rows by the connected components of their similar pairs.
+
+    y_i = y_j  ⟺  a path of pairs with S >= t_s leads from i to j,
+    S_ij = F_i · F_j,  j ∈ KNN_i or i ∈ KNN_j              (paper, section 3.4)
+
+    A pair on the threshold stays, since the paper prunes what is less. Which rows
+    are together does not depend on their order.
+
+    Args:
+        features: [N, D] floating rows of unit length, as `aggregate` returns them
+            (a row of zeros has S = 0). Half precision is computed in float32.
+        neighbors: [N, K] candidates; only `indices` is read, S is computed from
+            `features`. Whether a row lists itself makes no difference.
+        threshold: t_s in [−1, 1], a cosine of the features given. Refined features
+            are closer to each other than raw ones and want a higher t_s.
+        min_size: least rows of a cluster, >= 1. The rows of smaller ones get -1,
+            as outliers do in DBSCAN; 1 labels every row.
+        max_size: most rows of a cluster, >= min_size. A larger component is cut at
+            a threshold that rises for it alone until every piece fits (see the
+            module `components`). Choose it above the largest identity to expect:
+            a true cluster of more rows is cut too. None cuts nothing.
+        mutual: whether a pair counts only where each row lists the other. This
+            prunes the pairs of rows that many others list by accident, but also
+            pairs within an identity of many more than K rows.
+        block_size: rows handled at once; by default as many as keep their
+            candidates within about 1 MiB.
+        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
+            the parts of the set while S is computed.
+
+    Returns:
+        Clusters, numbered by descending size, equal sizes by their first row.
+
+    Raises:
+        ValueError: an option outside its range, shapes that do not fit, no rows or
+            no candidates, an index outside [−1, N), or a row that is not of unit
+            length.
+
+    Cost: N K D multiply-adds, then O(N K) on one core of the host; with `max_size`,
+    what `split_large` adds. Memory: O(N K), about 50 bytes a candidate.
+    """
+    features = numerics.to_compute_dtype(features)
+    _check_options(threshold=threshold, min_size=min_size, max_size=max_size)
+    indices = _check_candidates(features.shape, np.asarray(neighbors.indices))
+    scores = score_candidates(
+        features, jnp.asarray(indices), block_size=block_size, progress=progress
+    )
+    is_other = (indices >= 0) & (indices != np.arange(len(indices))[:, None])
+    survives = is_other & (scores.similarity >= float(threshold))
+    if mutual:
+        survives &= scores.mutual
+    components = connected(indices, survives)
+    if max_size is not None:
+        components = split_large(
+            components, indices, scores.similarity, survives, max_size=max_size
+        )
+    labels, sizes = _number(components, min_size=min_size)
+    confidence = _confidence(labels, sizes, indices, is_other, scores.similarity)
+    return Clusters(labels, sizes, confidence)
+
+
+def _number(components: np.ndarray, *, min_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers components by descending size, then by first row; small ones get -1."""
+    _, first, inverse, counts = np.unique(
+        components, return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.lexsort((first, -counts))
+    sizes = counts[order]
+    sizes = sizes[sizes >= min_size]
+    number = np.full(len(order), -1, np.int32)
+    number[order[: len(sizes)]] = np.arange(len(sizes))
+    return number[inverse], sizes
+
+
+def _confidence(
+    labels: np.ndarray,
+    sizes: np.ndarray,
+    indices: np.ndarray,
+    is_other: np.ndarray,
+    similarity: np.ndarray,
+) -> np.ndarray:
+    """Evaluates c_i of the module's equation: [N] in the dtype of the similarities."""
+    # The last size is that of label -1: no other row to agree with.
+    others = np.append(sizes, 1)[labels] - 1
+    is_member = is_other & (labels[indices] == labels[:, None])
+    total = np.maximum(similarity, 0).sum(axis=1, where=is_member)
+    possible = np.minimum(others, np.count_nonzero(is_other, axis=1))
+    mean = total / np.maximum(possible, 1).astype(total.dtype)
+    # Rounding carries the cosine of two equal rows a little over 1.
+    return np.where(labels >= 0, np.minimum(mean, 1), 0)
+
+
+def _check_options(*, threshold: float, min_size: int, max_size: int | None) -> None:
+    if not -1 <= threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; expected a cosine in [-1, 1]")
+    if min_size < 1:
+        raise ValueError(f"min_size is {min_size}; expected at least 1")
+    if max_size is not None and max_size < min_size:
+        raise ValueError(
+            f"max_size is {max_size}; expected at least min_size, which is {min_size}: "
+            "no cluster can be both"
+        )
+
+
+def _check_candidates(features_shape: tuple, indices: np.ndarray) -> np.ndarray:
+    """Refuses what does not fit together; returns the indices as int32 [N, K]."""
+    if (
+        len(features_shape) != 2
+        or indices.ndim != 2
+        or len(indices) != features_shape[0]
+    ):
+        raise ValueError(
+            f"features {features_shape} and neighbors.indices {indices.shape} do not "
+            "fit; expected [N, D] and [N, K]"
+        )
+    if not indices.size:
+        raise ValueError(
+            f"neighbors.indices have shape {indices.shape}; expected at least one row "
+            "and one candidate"
+        )
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"neighbors.indices are {indices.dtype}; expected integers")
+    low, high = int(indices.min()), int(indices.max())
+    if low < -1 or high >= len(indices):
+        raise ValueError(
+            f"neighbors.indices span [{low}, {high}]; expected [-1, {len(indices)}): "
+            "-1 for an empty slot"
+        )
+    return indices.astype(np.int32, copy=False)

@@ -1,0 +1,223 @@
+"""`faiss_neighbors`: flat search equals exact search, others come close to it."""
+
+import sys
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import gfa_jax as gfa
+from gfa_jax.neighbors import faiss_neighbors
+from tests import oracle
+from tests.neighbors.agreement import assert_agree, assert_no_repeats, products
+from tests.problems import clustered_features
+
+pytest.importorskip("faiss")
+
+
+def unit_rows(rng, *, num_rows, dim) -> np.ndarray:
+    return clustered_features(rng, num_rows=num_rows, dim=dim).astype(np.float32)
+
+
+def recall(got, want) -> float:
+    """The share of the wanted ids that were found."""
+    pairs = zip(np.asarray(got.indices), np.asarray(want.indices), strict=True)
+    return float(np.mean([np.isin(w, g).mean() for g, w in pairs]))
+
+
+# --- flat -------------------------------------------------------------------------
+
+
+@hypothesis.given(
+    seed=st.integers(0, 2**32 - 1),
+    num_rows=st.integers(3, 150),
+    dim=st.integers(2, 40),
+    k=st.integers(1, 12),
+    include_self=st.booleans(),
+    copies=st.booleans(),
+)
+def test_flat_agrees_with_the_oracle(seed, num_rows, dim, k, include_self, copies):
+    rng = np.random.default_rng(seed)
+    features = unit_rows(rng, num_rows=num_rows, dim=dim)
+    if copies:
+        features = features[rng.integers(num_rows, size=num_rows)]
+    k = min(k, num_rows - 1)
+    got = faiss_neighbors(features, k=k, include_self=include_self)
+    assert isinstance(got.indices, np.ndarray)
+    assert got.indices.dtype == np.int32
+    assert got.similarity.dtype == np.float32
+    assert_agree(features, got, oracle.exact_neighbors(features, k, include_self))
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_more_copies_than_k_leave_the_row_in_its_place(include_self):
+    # FAISS may return k copies of a row without the row itself among them.
+    features = np.full((30, 4), 0.5, np.float32)
+    got = faiss_neighbors(features, k=4, include_self=include_self)
+    row = np.arange(30)
+    assert np.all((got.indices == row[:, None]).sum(1) == include_self)
+    if include_self:
+        np.testing.assert_array_equal(got.indices[:, 0], row)
+    assert_no_repeats(got.indices)
+    assert np.all(got.indices >= 0)
+    np.testing.assert_array_equal(got.similarity, 1)
+    # Equal ones stand by number.
+    assert np.all(np.diff(got.indices[:, int(include_self) :], axis=1) > 0)
+
+
+def test_a_row_that_the_index_missed_still_stands_first(rng):
+    # Longer rows have larger inner products with a short one than it has itself.
+    features = rng.uniform(1, 2, (40, 3)).astype(np.float32)
+    features[7] /= 100
+    got = faiss_neighbors(features, k=3)
+    # Rows are up to 3.5 long, so products and their rounding are up to 12 times.
+    assert_agree(features, got, oracle.exact_neighbors(features, 3), atol=1e-5)
+    assert got.indices[7, 0] == 7
+    assert got.similarity[7, 0] < got.similarity[7, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_dtypes_are_searched_in_float32(rng, dtype):
+    features = unit_rows(rng, num_rows=60, dim=6).astype(dtype)
+    before = features.copy()
+    got = faiss_neighbors(features, k=5)
+    want = faiss_neighbors(features.astype(np.float32), k=5)
+    np.testing.assert_array_equal(got.indices, want.indices)
+    np.testing.assert_array_equal(got.similarity, want.similarity)
+    np.testing.assert_array_equal(features, before)
+
+
+def test_progress_goes_round_the_blocks_and_changes_no_bit(rng):
+    features = unit_rows(rng, num_rows=5000, dim=4)
+    calls = []
+
+    def progress(iterable, *, total, desc):
+        calls.append((list(iterable), total, desc))
+        return iterable
+
+    got = faiss_neighbors(features, k=4, progress=progress)
+    assert calls == [([0, 4096], 2, "neighbors")]
+    again = faiss_neighbors(features, k=4)
+    np.testing.assert_array_equal(got.indices, again.indices)
+    np.testing.assert_array_equal(got.similarity, again.similarity)
+
+
+@pytest.mark.parametrize(
+    ("name", "include_self"), [("lfw.npz", True), ("cfp_dev.npz", False)]
+)
+def test_flat_agrees_with_exact_on_real_features(real_data, name, include_self):
+    features = real_data(name)["features"]
+    options = {"k": 15, "include_self": include_self}
+    got = faiss_neighbors(features, **options)
+    want = gfa.exact_neighbors(features, **options)
+    assert_agree(features, got, want)
+    # The ties are few: both searches are the same almost everywhere.
+    assert np.mean(got.indices == np.asarray(want.indices)) > 0.999
+
+
+# --- other indexes ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_an_inverted_file_finds_more_the_more_it_probes(rng, include_self):
+    features = unit_rows(rng, num_rows=2000, dim=16)
+    options = {"k": 10, "include_self": include_self}
+    exact = gfa.exact_neighbors(features, **options)
+    few, many, every = (
+        faiss_neighbors(
+            features, factory="IVF20,Flat", search=f"nprobe={probes}", **options
+        )
+        for probes in (1, 8, 20)
+    )
+    assert recall(few, exact) < recall(many, exact) < 1
+    assert recall(many, exact) > 0.9
+    # With every cell probed nothing is approximate.
+    assert_agree(features, every, exact)
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_a_graph_index_finds_nearly_all(rng, include_self):
+    features = unit_rows(rng, num_rows=1000, dim=16)
+    options = {"k": 10, "include_self": include_self}
+    got = faiss_neighbors(features, factory="HNSW32", search="efSearch=64", **options)
+    assert recall(got, gfa.exact_neighbors(features, **options)) > 0.95
+    assert_no_repeats(got.indices)
+    np.testing.assert_allclose(
+        got.similarity, products(features, got.indices), rtol=0, atol=1e-6
+    )
+
+
+def test_a_quantiser_behind_few_cells_has_rows_enough_to_train_on(rng):
+    # Its 256 centroids need more rows than two cells do.
+    features = unit_rows(rng, num_rows=600, dim=8)
+    got = faiss_neighbors(features, k=10, factory="IVF2,PQ4np")
+    # Two cells, one probed, and four bytes a row: rough, but far above chance.
+    assert recall(got, gfa.exact_neighbors(features, k=10)) > 0.3
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_slots_that_stay_empty_stand_last(rng, include_self):
+    # 100 cells for 200 rows: most cells hold fewer rows than are asked for.
+    features = unit_rows(rng, num_rows=200, dim=8)
+    got = faiss_neighbors(
+        features,
+        k=8,
+        include_self=include_self,
+        factory="IVF100,Flat",
+        search="nprobe=1",
+    )
+    empty = got.indices < 0
+    assert empty.any()
+    assert np.all(got.indices[empty] == -1)
+    np.testing.assert_array_equal(np.isneginf(got.similarity), empty)
+    # Once empty, empty to the end; what stands before is sorted.
+    np.testing.assert_array_equal(empty, np.sort(empty, axis=1))
+    others = got.similarity[:, int(include_self) :]
+    assert np.all(others[:, :-1] >= others[:, 1:])
+    np.testing.assert_allclose(
+        got.similarity, products(features, got.indices), rtol=0, atol=1e-6
+    )
+    assert_no_repeats(got.indices)
+    itself = got.indices == np.arange(200)[:, None]
+    assert np.all(itself[:, 0] == include_self)
+    assert not itself[:, 1:].any()
+
+
+# --- bad input --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": 0}, "k is 0 with 50 rows; expected 1 <= k < 50"),
+        ({"k": 50}, "k is 50 with 50 rows; expected 1 <= k < 50"),
+        ({"features": np.zeros(50, np.float32)}, r"shape \(50,\); expected \[N, D\]"),
+        (
+            {"factory": "Tree"},
+            "FAISS refused factory 'Tree' with search '' on 50 rows of 8: could not "
+            "parse index string Tree",
+        ),
+        ({"search": "nprobe=4"}, "search 'nprobe=4' on .* not set parameter nprobe"),
+        ({"factory": "IVF2,Flat", "search": "nprobe=x"}, "could not interpret"),
+        ({"factory": "IVF2,Flat", "search": "nprobe=0"}, "nprobe > 0"),
+        ({"factory": "IVF100,Flat"}, "Number of training points .50. should be"),
+        ({"factory": "PCA4,IVF2,PQ3"}, "multiple of the number of subquantizers"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(rng, change, message):
+    options = {"features": unit_rows(rng, num_rows=50, dim=8), "k": 3} | change
+    features = options.pop("features")
+    with pytest.raises(ValueError, match=message) as error:
+        faiss_neighbors(features, **options)
+    assert "\n" not in str(error.value)
+    # No C++ signature and source file of the machine that built FAISS.
+    assert ".cpp" not in str(error.value)
+
+
+def test_without_faiss_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ImportError, match=r"install gfa_jax with the extra") as error:
+        faiss_neighbors(np.ones((5, 2), np.float32), k=2)
+    assert "exact_neighbors" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,277 @@
+"""`exact_neighbors` against the dense oracle: the same ids, also among ties."""
+
+import functools
+import itertools
+
+import chex
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import gfa_jax as gfa
+from tests import oracle
+from tests.conftest import X64
+from tests.neighbors.agreement import assert_agree
+from tests.problems import clustered_features
+
+TILES = st.sampled_from([32, 64, None])
+
+
+def quantised_features(
+    rng: np.random.Generator, *, num_rows: int, dim: int
+) -> np.ndarray:
+    """Small multiples of 1/2: every product is exact in float32, and many tie."""
+    rows = rng.integers(-2, 3, size=(num_rows, dim)) / 2
+    copied = rng.random(num_rows) < 0.3
+    rows[copied] = rows[rng.integers(num_rows, size=copied.sum())]
+    return rows.astype(np.float32)
+
+
+def oracle_among(features, k, *, include_self, valid) -> oracle.Neighbors:
+    """The oracle on the valid rows alone, in the numbers of all rows."""
+    rows = np.flatnonzero(valid)
+    found = oracle.exact_neighbors(features[rows], k, include_self)
+    indices = np.full((len(features), k), -1)
+    similarity = np.full((len(features), k), -np.inf)
+    if len(rows):
+        indices[rows] = np.where(found.indices < 0, -1, rows[found.indices])
+        similarity[rows] = found.similarity
+    return oracle.Neighbors(indices, similarity)
+
+
+def assert_equal(got, want) -> None:
+    assert got.indices.dtype == jnp.int32
+    np.testing.assert_array_equal(got.indices, want.indices)
+    np.testing.assert_array_equal(got.similarity, want.similarity)
+
+
+# Every shape is compiled anew, which is what an example costs: each runs several
+# problems of its shape.
+@hypothesis.settings(max_examples=12)
+@hypothesis.given(
+    seed=st.integers(0, 2**32 - 1),
+    num_rows=st.integers(3, 150),
+    dim=st.integers(1, 8),
+    share=st.floats(0, 1),
+    tile_size=TILES,
+)
+def test_equals_the_oracle_with_ties(seed, num_rows, dim, share, tile_size):
+    rng = np.random.default_rng(seed)
+    others = 1 + round(share * (num_rows - 3))
+    options = itertools.product([0.1, 0.5, 0.9, 1.0], [True, False])
+    for valid_share, include_self in options:
+        features = quantised_features(rng, num_rows=num_rows, dim=dim)
+        valid = rng.random(num_rows) < valid_share
+        k = others + include_self
+        got = gfa.exact_neighbors(
+            features, k=k, include_self=include_self, valid=valid, tile_size=tile_size
+        )
+        want = oracle_among(features, k, include_self=include_self, valid=valid)
+        assert got.similarity.dtype == jnp.float32
+        assert_equal(got, want)
+
+
+@hypothesis.settings(max_examples=6)
+@hypothesis.given(
+    seed=st.integers(0, 2**32 - 1),
+    num_rows=st.integers(3, 150),
+    dim=st.sampled_from([2, 16, 100]),
+    others=st.integers(1, 12),
+    tile_size=TILES,
+)
+def test_agrees_with_the_oracle(seed, num_rows, dim, others, tile_size):
+    rng = np.random.default_rng(seed)
+    for include_self in (True, False):
+        features = clustered_features(rng, num_rows=num_rows, dim=dim)
+        k = min(others, num_rows - 2) + include_self
+        got = gfa.exact_neighbors(
+            features, k=k, include_self=include_self, tile_size=tile_size
+        )
+        assert got.similarity.dtype == features.dtype
+        want = oracle.exact_neighbors(features, k, include_self)
+        assert_agree(features, got, want, atol=1e-14 if X64 else 1e-6)
+
+
+# --- the corners, all of one shape: 70 rows in three tiles of 32 ----------------------
+
+search = functools.partial(gfa.exact_neighbors, tile_size=32)
+
+
+@pytest.fixture
+def features(rng):
+    return quantised_features(rng, num_rows=70, dim=3)
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+@pytest.mark.parametrize("k", [1, 69])
+def test_the_smallest_and_the_largest_k(features, k, include_self):
+    got = search(features, k=k, include_self=include_self)
+    assert_equal(got, oracle.exact_neighbors(features, k, include_self))
+
+
+def test_k_counts_the_row_itself(features):
+    counted = search(features, k=5)
+    others = search(features, k=4, include_self=False)
+    np.testing.assert_array_equal(counted.indices[:, 0], np.arange(70))
+    chex.assert_trees_all_equal(jax.tree.map(lambda x: x[:, 1:], counted), others)
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_equal_rows_go_by_their_number(include_self):
+    features = np.full((70, 3), 0.5, np.float32)
+    got = search(features, k=4 + include_self, include_self=include_self)
+    np.testing.assert_array_equal(got.similarity, 0.75)
+    first = [50, 0, 1, 2, 3] if include_self else [0, 1, 2, 3]
+    np.testing.assert_array_equal(got.indices[50], first)
+    assert_equal(got, oracle.exact_neighbors(features, len(first), include_self))
+
+
+def test_a_short_row_still_stands_first_in_its_own_list(features):
+    # Longer rows have larger inner products with it than it has with itself.
+    features[7] = [0.25, 0.25, 0.25]
+    got = search(features, k=5)
+    assert got.indices[7, 0] == 7
+    assert got.similarity[7, 0] < got.similarity[7, 1]
+    assert_equal(got, oracle.exact_neighbors(features, 5))
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+@pytest.mark.parametrize("rows", [[], [17]])
+def test_at_most_one_valid_row_has_nobody_but_itself(features, rows, include_self):
+    valid = np.isin(np.arange(70), rows)
+    k = 4 + include_self
+    got = search(features, k=k, include_self=include_self, valid=valid)
+    expected = np.full((70, k), -1)
+    if include_self:
+        expected[rows, 0] = rows
+    np.testing.assert_array_equal(got.indices, expected)
+    np.testing.assert_array_equal(np.isneginf(got.similarity), expected < 0)
+
+
+def test_one_invalid_row_is_nobodys_neighbor(features):
+    valid = np.arange(70) != 17
+    # Whatever stands in a row that does not count, it must not spread.
+    features[17] = np.nan
+    got = search(features, k=69, valid=valid)
+    assert not np.any(got.indices == 17)
+    assert np.all(got.indices[17] == -1)
+    assert_equal(got, oracle_among(features, 69, include_self=True, valid=valid))
+
+
+def test_nothing_is_nan_where_rows_are_zero(features):
+    got = search(np.zeros_like(features), k=4, include_self=False)
+    assert_equal(got, oracle.exact_neighbors(np.zeros_like(features), 4, False))
+    np.testing.assert_array_equal(got.similarity, 0)
+
+
+# --- dtypes and transformations ---------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_searched_in_float32(rng, dtype):
+    features = jnp.asarray(clustered_features(rng, num_rows=70, dim=3), dtype)
+    got = search(features, k=5)
+    assert got.similarity.dtype == jnp.float32
+    chex.assert_trees_all_equal(got, search(features.astype(jnp.float32), k=5))
+
+
+def test_products_run_at_full_precision():
+    # A GPU multiplies in TF32 unless told, which a CPU test cannot see otherwise.
+    features = jnp.zeros((64, 4), jnp.float32)
+    lowered = jax.jit(functools.partial(gfa.exact_neighbors, k=3)).lower(features)
+    products = [x for x in lowered.as_text().splitlines() if "dot_general" in x]
+    assert products
+    assert all("precision = [HIGHEST, HIGHEST]" in x for x in products)
+
+
+def test_jit_and_vmap_give_the_same(rng):
+    pools = np.stack([quantised_features(rng, num_rows=70, dim=3) for _ in range(3)])
+    valid = rng.random((3, 70)) < 0.8
+
+    def search_among(features, valid):
+        return search(features, k=5, valid=valid)
+
+    batched = jax.vmap(search_among)(pools, valid)
+    for b in range(3):
+        single = jax.tree.map(lambda x, b=b: x[b], batched)
+        want = oracle_among(pools[b], 5, include_self=True, valid=valid[b])
+        assert_equal(single, want)
+        assert_equal(jax.jit(search_among)(pools[b], valid[b]), want)
+
+
+def test_progress_goes_round_the_blocks_and_changes_no_bit(rng):
+    features = clustered_features(rng, num_rows=70, dim=3)
+    calls, seen = [], []
+
+    def progress(iterable, *, total, desc):
+        calls.append((total, desc))
+        for i in iterable:
+            yield i
+            seen.append(i)
+
+    chex.assert_trees_all_equal(
+        search(features, k=5), search(features, k=5, progress=progress)
+    )
+    assert calls == [(3, "neighbors")]
+    assert seen == [0, 1, 2]
+
+
+def test_same_bits_again(rng):
+    features = clustered_features(rng, num_rows=70, dim=3)
+    chex.assert_trees_all_equal(search(features, k=5), search(features, k=5))
+
+
+def test_memory_holds_no_affinity_of_all_pairs():
+    num_rows, dim, k, tile = 20_000, 16, 8, 1024
+    features = jax.ShapeDtypeStruct((num_rows, dim), jnp.float32)
+    run = functools.partial(gfa.exact_neighbors, k=k, tile_size=tile)
+    analysis = jax.jit(run).lower(features).compile().memory_analysis()
+    assert analysis is not None
+    # As documented, with each carried twice: a tile, the lists and the features.
+    # All pairs would be 1.6 GB.
+    documented = 4 * (tile * tile + num_rows * 2 * k + num_rows * dim)
+    assert analysis.temp_size_in_bytes < 2 * documented
+
+
+# --- bad input --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": 0}, r"k is 0 with 8 rows; expected 1 <= k < 8"),
+        ({"k": -1}, r"k is -1 with 8 rows"),
+        ({"k": 8}, r"k is 8 with 8 rows; expected 1 <= k < 8"),
+        ({"features": np.zeros((1, 2), np.float32), "k": 1}, "k is 1 with 1 rows"),
+        ({"features": np.zeros((0, 2), np.float32), "k": 1}, "k is 1 with 0 rows"),
+        ({"features": np.zeros(8, np.float32)}, r"shape \(8,\); expected \[N, D\]"),
+        ({"features": np.zeros((8, 2, 2), np.float32)}, r"shape \(8, 2, 2\); expected"),
+        ({"features": np.zeros((8, 2), np.int32)}, "int32; expected a floating dtype"),
+        ({"tile_size": 0}, "tile_size is 0; expected a multiple of 32"),
+        ({"tile_size": 16}, "tile_size is 16; expected a multiple of 32"),
+        ({"tile_size": 48}, "tile_size is 48; expected a multiple of 32"),
+        ({"tile_size": -32}, "tile_size is -32; expected a multiple of 32"),
+        ({"valid": np.ones(7, bool)}, r"valid has shape \(7,\); expected \(8,\)"),
+        ({"valid": np.ones((8, 1), bool)}, r"valid has shape \(8, 1\); expected"),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    options = {"features": np.ones((8, 2), np.float32), "k": 3} | change
+    features = options.pop("features")
+    with pytest.raises(ValueError, match=message) as error:
+        gfa.exact_neighbors(features, **options)
+    assert "\n" not in str(error.value)
+
+
+# --- real features ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_real_features_agree_with_the_oracle(real_data, include_self):
+    features = real_data("cfp_dev.npz")["features"][:2000]
+    got = gfa.exact_neighbors(features, k=15, include_self=include_self)
+    want = oracle.exact_neighbors(features, 15, include_self)
+    assert_agree(features, got, want)

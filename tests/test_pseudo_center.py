@@ -1,0 +1,79 @@
+"""Eq. 6 as a mean of the neighbours of one row."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfa_jax.pseudo_center import pseudo_center
+from tests.problems import TOLERANCE, clustered_features
+
+
+def test_it_is_the_weighted_mean(rng):
+    neighborhood = jnp.asarray(clustered_features(rng, num_rows=5, dim=3))
+    weight = rng.uniform(0, 1, 5)
+    got = pseudo_center(neighborhood, jnp.asarray(weight), otherwise=jnp.zeros(3))
+    want = np.average(np.asarray(neighborhood), axis=0, weights=weight)
+    np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
+
+
+def test_rows_of_a_batch_are_apart(rng):
+    rows = jnp.asarray(clustered_features(rng, num_rows=15, dim=3))
+    neighborhood, otherwise = rows[:12].reshape(3, 4, 3), rows[12:]
+    weight = rng.uniform(0, 1, (3, 4))
+    weight[1] = 0
+    got = pseudo_center(neighborhood, jnp.asarray(weight), otherwise=otherwise)
+    want = [
+        np.average(neighborhood[0], axis=0, weights=weight[0]),
+        otherwise[1],
+        np.average(neighborhood[2], axis=0, weights=weight[2]),
+    ]
+    np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
+
+
+def test_one_neighbor_is_the_center():
+    neighborhood = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    got = pseudo_center(
+        neighborhood, jnp.array([0.0, 0.5, 0.0]), otherwise=jnp.zeros(2)
+    )
+    np.testing.assert_array_equal(got, [3, 4])
+
+
+def test_without_any_weight_it_is_what_is_given():
+    got = pseudo_center(
+        jnp.ones((3, 2)), jnp.zeros(3), otherwise=jnp.array([0.25, 0.5])
+    )
+    np.testing.assert_array_equal(got, [0.25, 0.5])
+
+
+def test_the_scale_of_the_weights_does_not_matter(rng):
+    neighborhood = jnp.asarray(clustered_features(rng, num_rows=5, dim=3))
+    weight = jnp.asarray(rng.uniform(0, 1, 5))
+    one, scaled = (
+        pseudo_center(neighborhood, scale * weight, otherwise=jnp.zeros(3))
+        for scale in (1, 1e-6)
+    )
+    np.testing.assert_allclose(one, scaled, rtol=0, atol=TOLERANCE)
+
+
+def test_gradient_with_and_without_weight(rng):
+    neighborhood = jnp.asarray(clustered_features(rng, num_rows=4, dim=3))
+    center = jax.jacrev(
+        lambda n, w, o: pseudo_center(n, w, otherwise=o), argnums=(0, 1, 2)
+    )
+    weight = np.array([0.5, 0.0, 1.0, 0.25])
+    share = weight / weight.sum()
+    mean = share @ np.asarray(neighborhood)
+    of_rows, of_weight, of_otherwise = center(
+        neighborhood, jnp.asarray(weight), jnp.zeros(3)
+    )
+    # ∂C/∂F_j = w_j / Σ w and ∂C/∂w_j = (F_j − C) / Σ w.
+    want_rows = np.einsum("k,de->dke", share, np.eye(3))
+    want_weight = (np.asarray(neighborhood) - mean).T / weight.sum()
+    np.testing.assert_allclose(of_rows, want_rows, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(of_weight, want_weight, rtol=0, atol=TOLERANCE)
+    np.testing.assert_array_equal(of_otherwise, 0)
+
+    of_rows, of_weight, of_otherwise = center(neighborhood, jnp.zeros(4), jnp.zeros(3))
+    np.testing.assert_array_equal(of_rows, 0)
+    np.testing.assert_array_equal(of_weight, 0)
+    np.testing.assert_array_equal(of_otherwise, np.eye(3))
