@@ -8,19 +8,20 @@ from gfa_jax.neighbors import (
     faiss_neighbors,
     place_self,
 )
+from gfa_jax.pooling import pool, pool_media, pool_streamed
 from gfa_jax.types import Aggregation, Neighbors, Params, check_params
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "PAPER",
+    "PRESETS",
+    "SAFE",
     "Aggregation",
     "Clusters",
     "Neighbors",
-    "PAPER",
-    "PRESETS",
     "Params",
     "PseudoLabels",
-    "SAFE",
     "aggregate",
     "check_k",
     "check_params",
@@ -28,6 +29,9 @@ __all__ = [
     "exact_neighbors",
     "faiss_neighbors",
     "place_self",
+    "pool",
+    "pool_media",
+    "pool_streamed",
     "pseudo_labels",
     "update",
 ]

@@ -107,8 +107,8 @@ def plot_similarity(
         axes.legend(frameon=False, fontsize="small", ncols=2, loc="upper center")
         axes.set_ylim(top=1e3)  # room for the legend
         occupied = np.flatnonzero(counted.impostor + counted.genuine)
-        left = min(left, counted.edges[occupied[0]])
-        right = max(right, counted.edges[occupied[-1] + 1])
+        left = min(left, float(counted.edges[occupied[0]]))
+        right = max(right, float(counted.edges[occupied[-1] + 1]))
     panels[-1].set_xlim(left, right)
     panels[-1].set_xlabel("cosine similarity")
     return panels[-1].figure  # pyright: ignore[reportReturnType]  # never a sub-figure

@@ -68,6 +68,9 @@ class Aggregation(NamedTuple):
 def check_params(params: Params) -> None:
     """Refuses parameters outside their ranges; a traced one cannot be checked.
 
+    Args:
+        params: gamma in [0, 1], threshold in [-1, 1], temperature > 0, exponent >= 0.
+
     Raises:
         ValueError: what was got, what was expected.
     """

@@ -139,7 +139,7 @@ def test_presets_are_the_defaults_and_the_letter_of_the_paper(rng):
 
 
 class TransformTest(chex.TestCase):
-    @chex.variants(with_jit=True, without_jit=True)
+    @chex.variants(with_jit=True, without_jit=True)  # pyright: ignore[reportCallIssue]
     def test_jit_and_no_jit(self):
         rng = np.random.default_rng(0)
         features = clustered_features(rng, num_rows=30, dim=6)

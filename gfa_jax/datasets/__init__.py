@@ -4,6 +4,7 @@ Every reader refuses a bad file with a ValueError of one line and never unpickle
 every writer leaves the whole new file or the old one.
 """
 
+from gfa_jax.datasets import protocols
 from gfa_jax.datasets.arrays import read_array
 from gfa_jax.datasets.atomic import (
     atomic_path,
@@ -34,6 +35,7 @@ __all__ = [
     "check_pairs",
     "contains_self",
     "encode_labels",
+    "protocols",
     "read_array",
     "read_candidates",
     "read_features",

@@ -20,14 +20,14 @@ from gfa_jax.metrics.roc import EqualError, Roc, auc, eer, roc_curve
 from gfa_jax.metrics.scored_pairs import ScoredPairs, pair_scores
 
 __all__ = [
+    "DEFAULT_FPRS",
+    "MIN_FALSE_ACCEPTS",
+    "RULES",
     "AllPairs",
     "ClusterScores",
-    "DEFAULT_FPRS",
     "EqualError",
-    "MIN_FALSE_ACCEPTS",
     "OperatingPoint",
     "PrecisionRecall",
-    "RULES",
     "Roc",
     "ScoreHistogram",
     "ScoredPairs",

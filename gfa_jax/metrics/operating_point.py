@@ -85,6 +85,12 @@ def tpr_at_fpr(
 def check_targets(fpr_targets: Iterable[float]) -> tuple[float, ...]:
     """Checks FPR targets and returns them as floats.
 
+    Args:
+        fpr_targets: rates in [0, 1].
+
+    Returns:
+        The same rates.
+
     Raises:
         ValueError: a target outside [0, 1].
     """

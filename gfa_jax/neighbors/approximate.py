@@ -78,7 +78,7 @@ def faiss_neighbors(
         rows = slice(start, start + _QUERY_BLOCK)
         with _refusals(asked):
             similarity[rows], indices[rows] = index.search(features[rows], width)
-    similarity[indices < 0] = -np.inf
+    # Empty slots need no care here: `place_self` moves them to the end.
     order = np.lexsort((indices, -similarity), axis=1)
     return place_self(
         np.take_along_axis(indices, order, axis=1),

@@ -1,0 +1,54 @@
+"""Readers of evaluation protocols, each from the files as they are distributed.
+
+What a reader returns carries `counts`: what was found beside what was published.
+Print both, and warn of every one of `mismatches(counts)`.
+"""
+
+from gfa_jax.datasets.protocols.cfp import read_cfp
+from gfa_jax.datasets.protocols.counts import Count, mismatches
+from gfa_jax.datasets.protocols.ijbc_covariate import (
+    CovariateProtocol,
+    read_ijbc_covariate,
+)
+from gfa_jax.datasets.protocols.ijbc_template import (
+    TemplateProtocol,
+    read_ijbc_nist_templates,
+    read_ijbc_templates,
+)
+from gfa_jax.datasets.protocols.lfr import FileList, read_lfr_filelist
+from gfa_jax.datasets.protocols.lfw import read_lfw_pairs
+from gfa_jax.datasets.protocols.market import MarketImages, read_market
+from gfa_jax.datasets.protocols.megaface import MegaFaceFeatures, read_megaface
+from gfa_jax.datasets.protocols.names import (
+    PairList,
+    match_folders,
+    match_names,
+    read_names,
+    to_rows,
+)
+from gfa_jax.datasets.protocols.ytf import read_ytf_mat, read_ytf_splits
+
+__all__ = [
+    "Count",
+    "CovariateProtocol",
+    "FileList",
+    "MarketImages",
+    "MegaFaceFeatures",
+    "PairList",
+    "TemplateProtocol",
+    "match_folders",
+    "match_names",
+    "mismatches",
+    "read_cfp",
+    "read_ijbc_covariate",
+    "read_ijbc_nist_templates",
+    "read_ijbc_templates",
+    "read_lfr_filelist",
+    "read_lfw_pairs",
+    "read_market",
+    "read_megaface",
+    "read_names",
+    "read_ytf_mat",
+    "read_ytf_splits",
+    "to_rows",
+]
