@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -81,21 +82,20 @@ def main() -> None:
         pool = inputs.load_pool()
         gfa.check_k(FLAGS.k, len(pool.features))
         folder = outputs.prepare_folder(FLAGS.output_dir)
+        features = jnp.asarray(pool.features)
     with stages("neighbors"):
-        neighbors = jax.block_until_ready(_find_neighbors(pool))
+        neighbors = jax.block_until_ready(_find_neighbors(features))
     with stages("updates"):
-        result = jax.block_until_ready(
-            gfa.aggregate(
-                pool.features, neighbors, params, progress=cli.progress, **options
-            )
+        result = gfa.aggregate(
+            features, neighbors, params, progress=cli.progress, **options
         )
         refined = np.asarray(result.features)
     figures = {}
     if pool.labels is not None or pool.pairs is not None:
         with stages("evaluation"):
-            for name, features in (("before", pool.features), ("after", refined)):
+            for name, rows in (("before", pool.features), ("after", refined)):
                 figures[name] = evaluation.verify(
-                    features,
+                    rows,
                     pool,
                     fprs=fprs,
                     rule=FLAGS.rule,
@@ -123,7 +123,7 @@ def main() -> None:
         datasets.write_json(hidden / "report.json", report)
     if figures:
         print(evaluation.table(**figures))
-    print(f"refined {pool.features.shape} features are in {folder}")
+    print(f"refined features, {refined.shape}, are in {folder}")
 
 
 def _options() -> tuple[dict[str, Any], gfa.Params]:
@@ -148,10 +148,10 @@ def _options() -> tuple[dict[str, Any], gfa.Params]:
     return options, params
 
 
-def _find_neighbors(pool: inputs.Pool) -> gfa.Neighbors:
+def _find_neighbors(features: jax.Array) -> gfa.Neighbors:
     if FLAGS.candidates is not None:
         indices, similarity = datasets.read_candidates(
-            FLAGS.candidates, num_rows=len(pool.features)
+            FLAGS.candidates, num_rows=len(features)
         )
         return gfa.place_self(
             indices, similarity, k=FLAGS.k, include_self=FLAGS.include_self
@@ -163,12 +163,12 @@ def _find_neighbors(pool: inputs.Pool) -> gfa.Neighbors:
     }
     if FLAGS.neighbors == "faiss":
         return gfa.faiss_neighbors(
-            pool.features,
+            features,
             factory=FLAGS.faiss_factory,
             search=FLAGS.faiss_search,
             **search,
         )
-    return gfa.exact_neighbors(pool.features, **search)
+    return gfa.exact_neighbors(features, **search)
 
 
 def _fprs() -> tuple[float, ...]:

@@ -52,7 +52,7 @@ def safe_divide(
 def normalize(features: jax.Array) -> jax.Array:
     """Scales every row to unit length; a zero row stays zero.
 
-    f ← f / ‖f‖, with a zero gradient at f = 0.
+    f ← f / ‖f‖, with a finite gradient also at f = 0.
 
     Args:
         features: [..., D] floating.

@@ -16,7 +16,7 @@ _CACHED_BLOCK_BYTES = 2**20
 
 
 def gather_rows(features: jax.Array, candidates: jax.Array) -> jax.Array:
-    """Takes the candidates' rows: [K, D]; an empty slot takes row 0, to weigh 0."""
+    """Takes the candidates' rows: [K, D]; an empty slot takes any row, to weigh 0."""
     return features.at[candidates].get(mode="clip")
 
 
