@@ -93,5 +93,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 def _stop(error: object) -> NoReturn:
     line = " ".join(str(error).split())
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {line}", file=sys.stderr)
+    program = pathlib.Path(sys.argv[0])
+    name = program.parent.name if program.stem == "__main__" else program.stem
+    print(f"{name}: {line}", file=sys.stderr)
     sys.exit(_USAGE_ERROR)

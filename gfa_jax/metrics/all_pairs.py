@@ -60,7 +60,7 @@ def all_pairs_roc(
     labels: npt.ArrayLike,
     *,
     block_size: int = 1024,
-    tail_size: int = 2**22,
+    tail_size: int = 2**20,
     genuine_size: int = 2**24,
     num_bins: int = 2**16,
     progress: Callable | None = None,

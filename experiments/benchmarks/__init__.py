@@ -1,0 +1,1 @@
+"""Side-by-side timings: each stage against what a person would write instead."""

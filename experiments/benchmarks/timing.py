@@ -1,0 +1,65 @@
+"""Paired timings: ours and the peer in turn, so that a drift hits both alike."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Paired(NamedTuple):
+    """Seconds of two programs run in turn.
+
+    Attributes:
+        ours: seconds of each run.
+        peer: seconds of each run of the other; the n-th follows the n-th of ours.
+    """
+
+    ours: list[float]
+    peer: list[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """How many times as fast as the peer, pair by pair."""
+        return [b / a for a, b in zip(self.ours, self.peer, strict=True)]
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """Times one call, its device work included."""
+    start = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - start
+
+
+def paired(ours: Callable[[], Any], peer: Callable[[], Any], *, repeats: int) -> Paired:
+    """Runs both once to warm up, then in turn.
+
+    Args:
+        ours: the call to time.
+        peer: what to compare it with.
+        repeats: timed runs of each.
+
+    Returns:
+        Paired.
+    """
+    for warm_up in (ours, peer):
+        seconds(warm_up)
+    times = Paired([], [])
+    for _ in range(repeats):
+        times.ours.append(seconds(ours))
+        times.peer.append(seconds(peer))
+    return times
+
+
+def median(values: list[float]) -> float:
+    """Takes the middle value."""
+    return float(statistics.median(values))
+
+
+def growth(sizes: list[int], times: list[float]) -> float:
+    """Fits the exponent b of seconds = a · size^b; nan for a single size."""
+    if len(sizes) < 2:
+        return float("nan")
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
