@@ -49,7 +49,15 @@ flags.DEFINE_integer("refresh_every", 1, "Steps between searches.", lower_bound=
 flags.DEFINE_bool("include_self", True, "Whether a row is its own neighbour.")
 flags.DEFINE_bool("renormalize", True, "Whether each step ends on unit rows.")
 
-flags.DEFINE_enum("neighbors", "exact", ["exact", "faiss"], "Search of candidates.")
+flags.DEFINE_enum(
+    "neighbors",
+    "exact",
+    ["exact", "approximate", "faiss"],
+    "exact: in JAX; approximate: FAISS, calibrated to --edge_recall; faiss: as told.",
+)
+flags.DEFINE_float(
+    "edge_recall", 0.99, "Share of the edges above the threshold to find.", 0.0, 1.0
+)
 flags.DEFINE_string("candidates", None, "Candidates found before: .npz or .npy.")
 flags.DEFINE_string("faiss_factory", "Flat", "FAISS index factory string.")
 flags.DEFINE_string("faiss_search", "", "FAISS search parameters: nprobe=16.")
@@ -84,7 +92,7 @@ def main() -> None:
         folder = outputs.prepare_folder(FLAGS.output_dir)
         features = jnp.asarray(pool.features)
     with stages("neighbors"):
-        neighbors = jax.block_until_ready(_find_neighbors(features))
+        neighbors, calibration = jax.block_until_ready(_find_neighbors(features))
     with stages("updates"):
         result = gfa.aggregate(
             features, neighbors, params, progress=cli.progress, **options
@@ -113,6 +121,7 @@ def main() -> None:
             "options": _flag_values(options),
             "environment": outputs.environment(),
             "pool": _describe(pool),
+            "calibration": calibration and calibration._asdict(),
             "residual": result.residual.tolist(),
             "degree": outputs.spread(np.asarray(result.degree)),
             "rows_without_neighbour": int(np.sum(np.asarray(result.degree) == 0)),
@@ -148,27 +157,34 @@ def _options() -> tuple[dict[str, Any], gfa.Params]:
     return options, params
 
 
-def _find_neighbors(features: jax.Array) -> gfa.Neighbors:
+def _find_neighbors(
+    features: jax.Array,
+) -> tuple[gfa.Neighbors, gfa.Calibration | None]:
+    """Reads or searches the candidates; says how well, where it was measured."""
     if FLAGS.candidates is not None:
         indices, similarity = datasets.read_candidates(
             FLAGS.candidates, num_rows=len(features)
         )
-        return gfa.place_self(
+        placed = gfa.place_self(
             indices, similarity, k=FLAGS.k, include_self=FLAGS.include_self
         )
-    search: dict[str, Any] = {
+        return placed, None
+    options: dict[str, Any] = {
         "k": FLAGS.k,
         "include_self": FLAGS.include_self,
         "progress": cli.progress,
     }
-    if FLAGS.neighbors == "faiss":
-        return gfa.faiss_neighbors(
+    if FLAGS.neighbors == "approximate":
+        return gfa.approximate_neighbors(
             features,
-            factory=FLAGS.faiss_factory,
-            search=FLAGS.faiss_search,
-            **search,
+            edge_recall=FLAGS.edge_recall,
+            threshold=FLAGS.threshold,
+            **options,
         )
-    return gfa.exact_neighbors(features, **search)
+    if FLAGS.neighbors == "faiss":
+        options |= {"factory": FLAGS.faiss_factory, "search": FLAGS.faiss_search}
+        return gfa.faiss_neighbors(features, **options), None
+    return gfa.exact_neighbors(features, **options), None
 
 
 def _fprs() -> tuple[float, ...]:

@@ -3,6 +3,8 @@
 from gfa_jax.aggregation import PAPER, PRESETS, SAFE, aggregate, update
 from gfa_jax.clustering import Clusters, PseudoLabels, cluster, pseudo_labels
 from gfa_jax.neighbors import (
+    Calibration,
+    approximate_neighbors,
     check_k,
     exact_neighbors,
     faiss_neighbors,
@@ -18,11 +20,13 @@ __all__ = [
     "PRESETS",
     "SAFE",
     "Aggregation",
+    "Calibration",
     "Clusters",
     "Neighbors",
     "Params",
     "PseudoLabels",
     "aggregate",
+    "approximate_neighbors",
     "check_k",
     "check_params",
     "cluster",

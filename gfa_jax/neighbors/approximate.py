@@ -58,15 +58,31 @@ def faiss_neighbors(
     Cost: that of the index; exact for "Flat": N² D multiply-adds. Memory: the index
     (N·D float32 for "Flat") and two [N, k + 1] arrays.
     """
-    faiss = _import_faiss()
+    faiss = import_faiss()
+    features = as_searchable(features, k)
+    num_rows, dim = features.shape
+    asked = f"factory {factory!r} with search {search!r} on {num_rows} rows of {dim}"
+    with _refusals(asked):
+        index = build_index(faiss, features, factory, search)
+        return search_in_itself(
+            index, features, k=k, include_self=include_self, progress=progress
+        )
+
+
+def as_searchable(features: jax.Array | np.ndarray, k: int) -> np.ndarray:
+    """Returns the rows as FAISS takes them, after checking their shape and k."""
     features = np.ascontiguousarray(features, dtype=np.float32)
     if features.ndim != 2:
         raise ValueError(f"features have shape {features.shape}; expected [N, D]")
-    num_rows, dim = features.shape
-    check_k(k, num_rows)
-    asked = f"factory {factory!r} with search {search!r} on {num_rows} rows of {dim}"
-    with _refusals(asked):
-        index = _build(faiss, features, factory, search)
+    check_k(k, len(features))
+    return features
+
+
+def search_in_itself(
+    index, features: np.ndarray, *, k: int, include_self: bool, progress=None
+) -> Neighbors:
+    """Asks a filled index for the neighbours of every row that it holds."""
+    num_rows = len(features)
     # One more than the others that are wanted, since a row finds itself.
     width = k if include_self else k + 1
     similarity = np.empty((num_rows, width), np.float32)
@@ -76,8 +92,7 @@ def faiss_neighbors(
         starts = progress(starts, total=len(starts), desc="neighbors")
     for start in starts:
         rows = slice(start, start + _QUERY_BLOCK)
-        with _refusals(asked):
-            similarity[rows], indices[rows] = index.search(features[rows], width)
+        similarity[rows], indices[rows] = index.search(features[rows], width)
     # Empty slots need no care here: `place_self` moves them to the end.
     order = np.lexsort((indices, -similarity), axis=1)
     return place_self(
@@ -89,15 +104,20 @@ def faiss_neighbors(
     )
 
 
-def _build(faiss, features: np.ndarray, factory: str, search: str):
+def build_index(faiss, features: np.ndarray, factory: str, search: str):
     """Makes, trains and fills the index, and sets its search parameters."""
     index = faiss.index_factory(features.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     if not index.is_trained:
         index.train(_training_rows(faiss, index, features))
     index.add(features)
+    set_search(faiss, index, search)
+    return index
+
+
+def set_search(faiss, index, search: str) -> None:
+    """Sets the search parameters of an index, such as "nprobe=16"."""
     if search:
         faiss.ParameterSpace().set_index_parameters(index, search)
-    return index
 
 
 @contextlib.contextmanager
@@ -123,7 +143,8 @@ def _training_rows(faiss, index, features: np.ndarray) -> np.ndarray:
     return features[:: max(1, len(features) // wanted)]
 
 
-def _import_faiss():
+def import_faiss():
+    """Imports FAISS, or says how to install it."""
     try:
         import faiss
     except ImportError as error:

@@ -213,6 +213,21 @@ def test_listed_pairs_and_candidates_are_used(files, sample, rng):
         assert entry["interval"][0] <= entry["interval"][1]
 
 
+def test_approximate_search_says_what_it_reached(files):
+    pytest.importorskip("faiss")
+    output = files / "out"
+    flags = [f"--features={files}/features.npy", f"--output_dir={output}"]
+    refined = []
+    for search in ("exact", "approximate"):
+        succeed("refine", *flags, f"--neighbors={search}")
+        refined.append(np.load(output / "refined.npy"))
+    calibration = json.loads((output / "report.json").read_text())["calibration"]
+    # 600 rows are searched exactly, and the report says so.
+    assert calibration["factory"] == "Flat"
+    assert calibration["recall"] == 1.0
+    np.testing.assert_allclose(*refined, rtol=0, atol=1e-5)
+
+
 def test_the_same_seed_gives_the_same_bits(files):
     outputs = []
     for number in range(2):

@@ -1,0 +1,107 @@
+"""Approximate search reaches the recall it promises, or is exact."""
+
+import numpy as np
+import pytest
+
+import gfa_jax as gfa
+from gfa_jax import datasets
+from gfa_jax.neighbors import calibrated
+
+pytest.importorskip("faiss")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return datasets.synthetic_features(num_rows=6000, dim=64, seed=3).features
+
+
+@pytest.fixture
+def no_lower_limit(monkeypatch):
+    """Lets a small pool be searched approximately."""
+    monkeypatch.setattr(calibrated, "_FEWEST_ROWS", 0)
+
+
+def others_above(neighbors: gfa.Neighbors, threshold: float) -> list[set[int]]:
+    indices, similarity = map(np.asarray, neighbors)
+    return [
+        set(row[1:][cosine[1:] > threshold].tolist())
+        for row, cosine in zip(indices, similarity, strict=True)
+    ]
+
+
+def test_the_edges_that_count_are_found(pool, no_lower_limit):
+    found, calibration = gfa.approximate_neighbors(pool, k=15, threshold=0.6)
+    assert calibration.factory.startswith("IVF")
+    assert calibration.recall >= calibration.lower_bound >= 0.99 == calibration.target
+    exact = others_above(gfa.exact_neighbors(pool, k=15), 0.6)
+    hits = [len(e & f) for e, f in zip(exact, others_above(found, -1), strict=True)]
+    total = sum(map(len, exact))
+    # All rows, not the sample: the bound holds for the whole at 95 %.
+    assert sum(hits) / total >= 0.985
+    np.testing.assert_array_equal(found.indices[:, 0], np.arange(6000))
+    assert 0 < calibration.num_edges < total
+
+
+def test_it_is_exact_where_cells_do_not_help(pool, no_lower_limit):
+    # Without structure the nearest rows lie in all cells.
+    noise = np.random.default_rng(0).standard_normal((3000, 64)).astype(np.float32)
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    found, calibration = gfa.approximate_neighbors(noise, k=10)
+    assert (calibration.factory, calibration.recall) == ("Flat", 1.0)
+    exact = gfa.faiss_neighbors(noise, k=10)
+    np.testing.assert_array_equal(found.indices, exact.indices)
+
+
+def test_small_pools_are_searched_exactly(pool):
+    found, calibration = gfa.approximate_neighbors(pool, k=5, include_self=False)
+    assert calibration.factory == "Flat"
+    exact = gfa.faiss_neighbors(pool, k=5, include_self=False)
+    np.testing.assert_array_equal(found.indices, exact.indices)
+
+
+def test_the_same_seed_gives_the_same_search(pool, no_lower_limit):
+    runs = [gfa.approximate_neighbors(pool, k=8, threshold=0.6) for _ in range(2)]
+    assert runs[0][1] == runs[1][1]
+    np.testing.assert_array_equal(runs[0][0].indices, runs[1][0].indices)
+
+
+def test_recall_and_its_bound():
+    wanted = [{1, 2}, {3}, set(), {4, 5, 6, 7}]
+    recall, bound = calibrated._recall(wanted, [{1, 2}, {3}, {9}, {4, 5, 6}])
+    assert recall == pytest.approx(6 / 7)
+    # Hits less r · edges: 2/7, 1/7, 0, −3/7.
+    assert bound == pytest.approx(6 / 7 - 1.645 * np.sqrt(14) / 7 / 7)
+    recall, bound = calibrated._recall(wanted, wanted)
+    assert (recall, bound) == (1.0, 0.0)  # three rows without a miss prove nothing
+    assert calibrated._recall([set()], [{1}]) == (1.0, 1.0)
+
+
+def test_the_bound_holds_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        sizes = random.integers(1, 15, 500)
+        wanted = [set(range(size)) for size in sizes]
+        # Rows differ in how findable their edges are, as those of a poor image do.
+        chance = random.beta(30, 1, 500)
+        found = [
+            {j for j in edges if random.random() < p}
+            for edges, p in zip(wanted, chance, strict=True)
+        ]
+        held += calibrated._recall(wanted, found)[1] <= 30 / 31
+    assert held / 400 >= 0.92
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"edge_recall": 0.0}, "edge_recall is 0.0"),
+        ({"edge_recall": 1.5}, "edge_recall is 1.5"),
+        ({"threshold": 2.0}, "threshold is 2.0"),
+        ({"sample_size": 0}, "sample_size is 0"),
+        ({"k": 6000}, "k is 6000"),
+    ],
+)
+def test_bad_options_are_refused(pool, options, message):
+    with pytest.raises(ValueError, match=message):
+        gfa.approximate_neighbors(pool, **{"k": 5} | options)
