@@ -6,7 +6,7 @@ Importing this module defines the flags that name the files.
 import os
 import pathlib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
@@ -103,6 +103,23 @@ def refuse_overwriting(
                 f"{path} is an input and would be overwritten; name another "
                 "--output_dir"
             )
+
+
+def describe(pool: Pool) -> dict[str, Any]:
+    """Says of a pool what the report stores."""
+    return {
+        "name": pool.name,
+        "rows": len(pool.features),
+        "dimensions": pool.features.shape[1],
+        "identities": None if pool.labels is None else len(np.unique(pool.labels)),
+        "listed_pairs": None if pool.pairs is None else len(pool.pairs.indices),
+        "norms": {
+            "min": float(pool.norms.min()),
+            "mean": float(pool.norms.mean()),
+            "max": float(pool.norms.max()),
+        },
+        "normalized": pool.was_normalized,
+    }
 
 
 def _with_same(

@@ -1,4 +1,4 @@
-"""Figures of verification, one function a figure, matplotlib axes in and out.
+"""Figures, one function each, with matplotlib axes in and a figure out.
 
 Colours are those of Okabe and Ito, told apart by the colour-blind; line styles tell
 the curves apart in grey. matplotlib is imported only where axes are made.
@@ -112,6 +112,55 @@ def plot_similarity(
     panels[-1].set_xlim(left, right)
     panels[-1].set_xlabel("cosine similarity")
     return panels[-1].figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+
+
+def plot_cluster_sizes(sizes: np.ndarray, axes: "Axes | None" = None) -> "Figure":
+    """Draws how many clusters there are of each size, on logarithmic axes.
+
+    Args:
+        sizes: [C] rows of each cluster.
+        axes: where to draw; a figure of its own by default.
+
+    Returns:
+        The figure that holds the axes.
+    """
+    axes = _panels(1, (6.0, 4.2))[0] if axes is None else axes
+    values, counts = np.unique(sizes, return_counts=True)
+    axes.plot(values, counts, "o", color=_COLORS[1], markersize=4)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("rows of the cluster")
+    axes.set_ylabel("clusters")
+    axes.set_title(
+        f"{len(sizes):,} clusters, the largest of {sizes.max(initial=0):,} rows",
+        loc="left",
+        fontsize="medium",
+    )
+    axes.grid(visible=True, alpha=0.3)
+    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+
+
+def plot_purity(
+    sizes: np.ndarray, purity: np.ndarray, axes: "Axes | None" = None
+) -> "Figure":
+    """Draws the purity of each cluster against its size: where clusters over-merge.
+
+    Args:
+        sizes: [C] rows of each cluster.
+        purity: [C] share of the rows that are of the cluster's largest identity.
+        axes: where to draw; a figure of its own by default.
+
+    Returns:
+        The figure that holds the axes.
+    """
+    axes = _panels(1, (6.0, 4.2))[0] if axes is None else axes
+    axes.plot(sizes, purity, "o", color=_COLORS[1], markersize=4, alpha=0.3)
+    axes.set_xscale("log")
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("rows of the cluster")
+    axes.set_ylabel("purity")
+    axes.grid(visible=True, alpha=0.3)
+    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
 
 
 def _panels(count: int, size: tuple[float, float]) -> "list[Axes]":

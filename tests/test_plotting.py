@@ -38,7 +38,10 @@ def test_roc_draws_the_curve_and_marks_reliable_targets(scored):
     assert len(solid) == len(pale) == 2
     assert len({line.get_linestyle() for line in solid}) == 2  # told apart in grey
     # 57,000 impostor pairs: ten false accepts need an FPR of 1.8e-4.
-    assert np.min(solid[0].get_xdata()) >= 1e-3 > np.max(pale[0].get_xdata())
+    solid_fpr, pale_fpr = (
+        np.asarray(lines[0].get_xdata(), float) for lines in (solid, pale)
+    )
+    assert solid_fpr.min() >= 1e-3 > pale_fpr.max()
     dots = next(line for line in axes.get_lines() if line.get_marker() == "o")
     expected = [p for p in metrics.tpr_at_fpr(roc) if p.is_reliable]
     np.testing.assert_array_equal(dots.get_xdata(), [p.fpr_target for p in expected])
@@ -80,3 +83,19 @@ def test_similarity_panels_have_unit_area(scored):
             assert np.sum(values * np.diff(edges)) == pytest.approx(1)
     labels = ["genuine, 3,000 pairs", "impostor, 57,000 pairs"]
     assert legend_of(figure.axes[0]) == labels
+
+
+def test_cluster_sizes_are_counted(rng):
+    (axes,) = plotting.plot_cluster_sizes(np.array([5, 2, 2, 1, 1, 1])).axes
+    (dots,) = axes.get_lines()
+    np.testing.assert_array_equal(dots.get_xdata(), [1, 2, 5])
+    np.testing.assert_array_equal(dots.get_ydata(), [3, 2, 1])
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    assert "6 clusters, the largest of 5 rows" in axes.get_title(loc="left")
+
+
+def test_purity_is_drawn_against_size():
+    (axes,) = plotting.plot_purity(np.array([5, 2]), np.array([0.8, 1.0])).axes
+    (dots,) = axes.get_lines()
+    np.testing.assert_array_equal(dots.get_xdata(), [5, 2])
+    np.testing.assert_array_equal(dots.get_ydata(), [0.8, 1.0])

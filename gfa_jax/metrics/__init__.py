@@ -6,7 +6,12 @@ from gfa_jax.metrics.bootstrap import (
     bootstrap_all_pairs_tpr,
     bootstrap_tpr,
 )
-from gfa_jax.metrics.clustering import ClusterScores, PrecisionRecall, cluster_scores
+from gfa_jax.metrics.clustering import (
+    ClusterScores,
+    PrecisionRecall,
+    cluster_purity,
+    cluster_scores,
+)
 from gfa_jax.metrics.histogram import ScoreHistogram, coarsen, score_histogram
 from gfa_jax.metrics.operating_point import (
     DEFAULT_FPRS,
@@ -37,6 +42,7 @@ __all__ = [
     "bootstrap_all_pairs_tpr",
     "bootstrap_tpr",
     "check_targets",
+    "cluster_purity",
     "cluster_scores",
     "coarsen",
     "eer",

@@ -149,6 +149,37 @@ def cluster_scores(
     )
 
 
+def cluster_purity(
+    labels_true: npt.ArrayLike, labels_pred: npt.ArrayLike
+) -> np.ndarray:
+    """Measures how far each cluster is one identity: max_g n_gc / b_c.
+
+    Args:
+        labels_true: [N] integers or strings, the identity of each row.
+        labels_pred: [N] integers, the cluster of each row; negative ones are left out.
+
+    Returns:
+        [C] float64 purities in (0, 1], in ascending order of the cluster number.
+
+    Raises:
+        ValueError: arrays that are not [N], or of dtypes that name nothing.
+
+    Cost: O(N log N) time, O(N) memory.
+    """
+    identities = _check_labels("labels_true", labels_true)
+    clusters = _check_labels("labels_pred", labels_pred)
+    if identities.shape != clusters.shape:
+        raise ValueError(
+            f"labels_true {identities.shape} and labels_pred {clusters.shape} do not "
+            "fit; expected both [N]"
+        )
+    kept = clusters >= 0
+    table = _count(identities[kept], clusters[kept])
+    largest = np.zeros(len(table.cluster_sizes), np.int64)
+    np.maximum.at(largest, table.clusters, table.counts)
+    return largest / table.cluster_sizes
+
+
 def _count(identities: np.ndarray, clusters: np.ndarray) -> _Contingency:
     """Counts the rows of every identity in every cluster, where there are any."""
     identities, identity_sizes = _renumber(identities)

@@ -10,7 +10,11 @@ import sklearn.metrics
 from hypothesis import strategies as st
 from sklearn.metrics.cluster import pair_confusion_matrix
 
-from gfa_jax.metrics.clustering import PrecisionRecall, cluster_scores
+from gfa_jax.metrics.clustering import (
+    PrecisionRecall,
+    cluster_purity,
+    cluster_scores,
+)
 
 # Sums of at most 60 terms of order 1 in float64, in another order.
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -188,3 +192,15 @@ def test_bad_input_is_refused(true, pred, options, message):
 
 def flatten(scores):
     return (*scores.pairwise, *scores.bcubed, *scores[2:])
+
+
+def test_purity_is_the_share_of_the_largest_identity():
+    true = np.array(["a", "a", "b", "b", "b", "c", "d"])
+    clusters = np.array([0, 0, 0, 1, 1, -1, 2])
+    np.testing.assert_allclose(
+        cluster_purity(true, clusters), [2 / 3, 1.0, 1.0], rtol=1e-15
+    )
+    with pytest.raises(ValueError, match="do not fit"):
+        cluster_purity(true, clusters[1:])
+    with pytest.raises(ValueError, match="expected integers or strings"):
+        cluster_purity(true, clusters / 2)

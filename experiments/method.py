@@ -1,0 +1,117 @@
+"""The flags of the method, and what they stand for: options, parameters, candidates.
+
+Importing this module defines the flags.
+"""
+
+from typing import Any
+
+import jax
+from absl import flags
+
+import gfa_jax as gfa
+from experiments import cli
+from gfa_jax import datasets
+from gfa_jax.affinity import MASKS, WEIGHTINGS
+from gfa_jax.aggregation import GRAPHS
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum(
+    "preset",
+    "safe",
+    sorted(gfa.PRESETS),
+    "safe: cubed affinities fixed at the first step; paper: its letter.",
+)
+flags.DEFINE_integer(
+    "k", 15, "Neighbours a row, the row itself counted: 15 is itself and 14 others."
+)
+flags.DEFINE_float("threshold", 0.55, "Cosine t an edge must exceed.", -1.0, 1.0)
+flags.DEFINE_float("gamma", 0.5, "Step towards the pseudo-center.", 0.0, 1.0)
+flags.DEFINE_integer("num_steps", 4, "Number T of updates.", lower_bound=0)
+flags.DEFINE_enum("mask", "hard", MASKS, "[A > t], or its sigmoid.")
+flags.DEFINE_float("temperature", 0.05, "Width of the soft mask.")
+flags.DEFINE_enum("weighting", None, WEIGHTINGS, "Weights; the preset's by default.")
+flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
+flags.DEFINE_enum("graph", None, GRAPHS, "Graph; the preset's by default.")
+flags.DEFINE_integer("refresh_every", 1, "Steps between searches.", lower_bound=1)
+flags.DEFINE_bool("include_self", True, "Whether a row is its own neighbour.")
+flags.DEFINE_bool("renormalize", True, "Whether each step ends on unit rows.")
+
+flags.DEFINE_enum(
+    "neighbors",
+    "exact",
+    ["exact", "approximate", "faiss"],
+    "exact: in JAX; approximate: FAISS, calibrated to --edge_recall; faiss: as told.",
+)
+flags.DEFINE_float(
+    "edge_recall", 0.99, "Share of the edges above the threshold to find.", 0.0, 1.0
+)
+flags.DEFINE_string("candidates", None, "Candidates found before: .npz or .npy.")
+flags.DEFINE_string("faiss_factory", "Flat", "FAISS index factory string.")
+flags.DEFINE_string("faiss_search", "", "FAISS search parameters: nprobe=16.")
+
+
+def read_options() -> tuple[dict[str, Any], gfa.Params]:
+    """Joins the preset with the flags that overrule it.
+
+    Returns:
+        Keyword options of `gfa_jax.aggregate`, and its parameters.
+
+    Raises:
+        ValueError: options that do not go together, a parameter out of its range.
+    """
+    options = dict(gfa.PRESETS[FLAGS.preset])
+    options.update(
+        (name, getattr(FLAGS, name))
+        for name in ("weighting", "graph")
+        if getattr(FLAGS, name) is not None
+    )
+    for name in ("num_steps", "mask", "include_self", "renormalize", "refresh_every"):
+        options[name] = getattr(FLAGS, name)
+    if options["graph"] == "refresh" and (
+        FLAGS.neighbors != "exact" or FLAGS.candidates is not None
+    ):
+        raise ValueError(
+            "--graph=refresh searches again exactly; use it with --neighbors=exact and "
+            "without --candidates"
+        )
+    params = gfa.Params(FLAGS.gamma, FLAGS.threshold, FLAGS.temperature, FLAGS.exponent)
+    gfa.check_params(params)
+    return options, params
+
+
+def find_neighbors(
+    features: jax.Array,
+) -> tuple[gfa.Neighbors, gfa.Calibration | None]:
+    """Reads or searches the candidates, as the flags say.
+
+    Args:
+        features: [N, D] unit rows.
+
+    Returns:
+        Neighbors [N, k]; how well they were searched, where that was measured.
+    """
+    if FLAGS.candidates is not None:
+        indices, similarity = datasets.read_candidates(
+            FLAGS.candidates, num_rows=len(features)
+        )
+        placed = gfa.place_self(
+            indices, similarity, k=FLAGS.k, include_self=FLAGS.include_self
+        )
+        return placed, None
+    options: dict[str, Any] = {
+        "k": FLAGS.k,
+        "include_self": FLAGS.include_self,
+        "progress": cli.progress,
+    }
+    if FLAGS.neighbors == "approximate":
+        return gfa.approximate_neighbors(
+            features,
+            edge_recall=FLAGS.edge_recall,
+            threshold=FLAGS.threshold,
+            **options,
+        )
+    if FLAGS.neighbors == "faiss":
+        options |= {"factory": FLAGS.faiss_factory, "search": FLAGS.faiss_search}
+        return gfa.faiss_neighbors(features, **options), None
+    return gfa.exact_neighbors(features, **options), None
