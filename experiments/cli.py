@@ -6,7 +6,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from absl import app, flags, logging
 
@@ -31,7 +31,7 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=_parse_flags)
 
 
-def progress(iterable: Iterable[T], *, total: int, desc: str) -> Iterable[T]:
+def progress(iterable: Iterable[T], *, total: int | None, desc: str) -> Iterable[T]:
     """Shows a bar on stderr for what takes longer than a second."""
     import tqdm
 
@@ -45,6 +45,36 @@ def progress(iterable: Iterable[T], *, total: int, desc: str) -> Iterable[T]:
         leave=False,
         file=sys.stderr,
     )
+
+
+def numbers(flag: str, kind: type) -> list[Any]:
+    """Reads the numbers of a list flag.
+
+    Args:
+        flag: its name.
+        kind: int or float.
+
+    Returns:
+        At least one number.
+
+    Raises:
+        ValueError: none, or a text that is no number.
+    """
+    texts: list[str] = getattr(flags.FLAGS, flag)
+    try:
+        values = [kind(text) for text in texts]
+    except ValueError as error:
+        raise ValueError(
+            f"--{flag}={','.join(texts)}: expected numbers with commas between them"
+        ) from error
+    if not values:
+        raise ValueError(f"--{flag} is empty; expected at least one number")
+    return values
+
+
+def warn(message: str) -> None:
+    """Says on stderr what a person should know before trusting a figure."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 class Stages:

@@ -14,7 +14,7 @@ than the noise and stand next to the collapse, as the sweep in report.json shows
 import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -62,7 +62,7 @@ def main() -> None:
     cli.keep_compiled_programs()
     stages = cli.Stages()
     grid = _grid()
-    fprs = metrics.check_targets(_numbers("fprs", float))
+    fprs = metrics.check_targets(cli.numbers("fprs", float))
     with stages("load"):
         pool = inputs.load_pool()
         if pool.labels is None or pool.pairs is not None:
@@ -173,10 +173,10 @@ def _tprs(verification: evaluation.Verification) -> list[float]:
 def _grid() -> list[Setting]:
     """Returns every combination of the flags, each checked."""
     values = itertools.product(
-        _numbers("k", int),
-        _numbers("threshold", float),
-        _numbers("gamma", float),
-        _numbers("num_steps", int),
+        cli.numbers("k", int),
+        cli.numbers("threshold", float),
+        cli.numbers("gamma", float),
+        cli.numbers("num_steps", int),
     )
     grid = [Setting(*cell) for cell in values]
     for setting in grid:
@@ -184,19 +184,6 @@ def _grid() -> list[Setting]:
         if setting.num_steps < 0:
             raise ValueError(f"--num_steps={setting.num_steps}; expected 0 or more")
     return grid
-
-
-def _numbers(flag: str, kind: type) -> list[Any]:
-    texts: list[str] = getattr(FLAGS, flag)
-    try:
-        numbers = [kind(text) for text in texts]
-    except ValueError as error:
-        raise ValueError(
-            f"--{flag}={','.join(texts)}: expected numbers with commas between them"
-        ) from error
-    if not numbers:
-        raise ValueError(f"--{flag} is empty; expected at least one number")
-    return numbers
 
 
 def _write(

@@ -43,7 +43,7 @@ def main() -> None:
     """Runs the stages in the order in which the data travel."""
     cli.keep_compiled_programs()
     stages = cli.Stages()
-    fprs = _fprs()
+    fprs = metrics.check_targets(cli.numbers("fprs", float))
     with stages("load"):
         options, params = method.read_options()
         inputs.refuse_overwriting(
@@ -96,16 +96,6 @@ def main() -> None:
     if figures:
         print(evaluation.table(**figures))
     print(f"refined features, {refined.shape}, are in {folder}")
-
-
-def _fprs() -> tuple[float, ...]:
-    try:
-        return metrics.check_targets(float(fpr) for fpr in FLAGS.fprs)
-    except ValueError as error:
-        raise ValueError(
-            f"--fprs={','.join(FLAGS.fprs)}: expected rates in [0, 1] with commas "
-            "between them"
-        ) from error
 
 
 def _draw(folder: pathlib.Path, figures: dict[str, evaluation.Verification]) -> None:
