@@ -11,6 +11,13 @@ from gfa_jax.neighbors import (
     place_self,
 )
 from gfa_jax.pooling import pool, pool_media, pool_streamed
+from gfa_jax.sharding import (
+    aggregate_pmap,
+    aggregate_sharded,
+    exact_neighbors_sharded,
+    row_mesh,
+    shard_rows,
+)
 from gfa_jax.types import Aggregation, Neighbors, Params, check_params
 
 __version__ = "0.1.0"
@@ -26,16 +33,21 @@ __all__ = [
     "Params",
     "PseudoLabels",
     "aggregate",
+    "aggregate_pmap",
+    "aggregate_sharded",
     "approximate_neighbors",
     "check_k",
     "check_params",
     "cluster",
     "exact_neighbors",
+    "exact_neighbors_sharded",
     "faiss_neighbors",
     "place_self",
     "pool",
     "pool_media",
     "pool_streamed",
     "pseudo_labels",
+    "row_mesh",
+    "shard_rows",
     "update",
 ]

@@ -1,8 +1,7 @@
-"""Eq. 2, F_i ← F_i + γ (C*_i − F_i): one update, and its scan over T steps.
+"""Eq. 2 iterated, F_i^t = F_i^{t−1} + γ (C*_i^{t−1} − F_i^{t−1}): T updates in a scan.
 
-`update` is the whole mathematics. Rows are processed in blocks: a block gathers the
-K candidates of a few rows at a time, [block, K, D], small enough to stay in cache,
-so neither an [N, N] nor an [N, K, D] array ever exists.
+`update` (row_update.py) is the whole mathematics; here it is checked, scanned and,
+where asked, given fresh candidates. The scan is the same on one device and on many.
 """
 
 import functools
@@ -16,18 +15,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfa_jax import numerics
-from gfa_jax.affinity import (
-    MASKS,
-    WEIGHTINGS,
-    Edges,
-    Mask,
-    Weighting,
-    affinity,
-    score_edges,
-)
+from gfa_jax.affinity import MASKS, WEIGHTINGS, Edges, Mask, Weighting
 from gfa_jax.neighbors.exact import exact_neighbors
-from gfa_jax.pseudo_center import pseudo_center
-from gfa_jax.rows import gather_rows, map_rows
+from gfa_jax.row_update import score, update
 from gfa_jax.types import Aggregation, Array, Neighbors, Params, check_params
 
 Graph = Literal["fixed", "rescore", "refresh"]
@@ -107,11 +97,16 @@ def aggregate(
     each step is recomputed from its input (`jax.checkpoint`).
     """
     features = numerics.to_compute_dtype(features)
-    _check_shapes(features, neighbors)
-    _check_options(mask=mask, weighting=weighting, graph=graph, num_steps=num_steps)
-    if refresh_every < 1:
-        raise ValueError(f"refresh_every is {refresh_every}; expected at least 1")
-    check_params(params)
+    check_arguments(
+        features,
+        neighbors,
+        params,
+        mask=mask,
+        weighting=weighting,
+        graph=graph,
+        num_steps=num_steps,
+        refresh_every=refresh_every,
+    )
     indices = jnp.asarray(neighbors.indices, jnp.int32)
     scoring = {
         "mask": mask,
@@ -129,25 +124,83 @@ def aggregate(
         search=search,
         **scoring,
     )
-    state = _State(features, indices, jnp.zeros(len(features), features.dtype))
-    if progress is None:
-        state, residual = advance(state, jnp.arange(num_steps))
-    else:
-        residuals = [jnp.zeros(0, features.dtype)]
-        for t in progress(range(num_steps), total=num_steps, desc="updates"):
-            # Waiting lets the bar tell the truth, and Ctrl-C act.
-            state, residual = jax.block_until_ready(advance(state, jnp.array([t])))
-            residuals.append(residual)
-        residual = jnp.concatenate(residuals)
+    start = State(features, indices, jnp.zeros(len(features), features.dtype))
+    state, residual = run_steps(advance, start, num_steps, progress=progress)
     return Aggregation(state.features, residual, state.degree)
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """What a step hands to the next one."""
 
     features: jax.Array  # [N, D] floating
     indices: jax.Array  # [N, K] int32
     degree: jax.Array  # [N] floating
+
+
+Advance = Callable[[State, jax.Array], tuple[State, jax.Array]]
+
+
+def run_steps(
+    advance: Advance, state: State, num_steps: int, *, progress: Callable | None
+) -> tuple[State, jax.Array]:
+    """Makes all steps in one call, or one a call where progress is shown.
+
+    Args:
+        advance: takes a state and [t] step numbers; gives the state after them and
+            their residuals [t].
+        state: the state before the first step.
+        num_steps: T.
+        progress: see `aggregate`.
+
+    Returns:
+        The state after the last step; residual [T].
+    """
+    if progress is None:
+        return advance(state, jnp.arange(num_steps))
+    residuals = [jnp.zeros(0, state.features.dtype)]
+    for t in progress(range(num_steps), total=num_steps, desc="updates"):
+        # Waiting lets the bar tell the truth, and Ctrl-C act.
+        state, residual = jax.block_until_ready(advance(state, jnp.array([t])))
+        residuals.append(residual)
+    return state, jnp.concatenate(residuals)
+
+
+def scan_steps(
+    state: State,
+    steps: jax.Array,
+    *,
+    update: Callable,
+    mean: Callable[[jax.Array], jax.Array],
+    search: Callable[[jax.Array], Neighbors],
+    refresh_every: int | None,
+) -> tuple[State, jax.Array]:
+    """Scans an update over the step numbers given.
+
+    Args:
+        state: the state before the first of them.
+        steps: [t] integer step numbers.
+        update: takes features and indices; gives what `update` gives.
+        mean: takes ‖change‖² of the rows here; gives its mean over all rows.
+        search: takes features; gives Neighbors.
+        refresh_every: steps between searches; None never searches.
+
+    Returns:
+        The state after the last step; residual [t].
+    """
+
+    def step(state: State, t: jax.Array):
+        indices = state.indices
+        if refresh_every is not None:
+            indices = lax.cond(
+                (t > 0) & (t % refresh_every == 0),
+                lambda: search(lax.stop_gradient(state.features)).indices,
+                lambda: indices,
+            )
+        features, moved, degree = update(state.features, indices)
+        return State(features, indices, degree), numerics.safe_sqrt(mean(moved))
+
+    # A scan shares no subexpressions, so the guard against it would only cost time.
+    return lax.scan(jax.checkpoint(step, prevent_cse=False), state, steps)
 
 
 @functools.partial(
@@ -163,7 +216,7 @@ class _State(NamedTuple):
     ),
 )
 def _advance(
-    state: _State,
+    state: State,
     steps: jax.Array,
     *,
     params: Params,
@@ -171,125 +224,21 @@ def _advance(
     refresh_every: int | None,
     search: Callable[[jax.Array], Neighbors] | None,
     **options: Any,
-) -> tuple[_State, jax.Array]:
-    """Scans `update` over the step numbers given; residual [len(steps)]."""
+) -> tuple[State, jax.Array]:
+    """Makes the steps given on one device."""
     if search is None:
         search = functools.partial(
             exact_neighbors,
             k=state.indices.shape[1],
             include_self=options["include_self"],
         )
-
-    def step(state: _State, t: jax.Array):
-        indices = state.indices
-        if refresh_every is not None:
-            indices = lax.cond(
-                (t > 0) & (t % refresh_every == 0),
-                lambda: search(lax.stop_gradient(state.features)).indices,
-                lambda: indices,
-            )
-        features, moved, degree = update(
-            state.features, indices, params, edges=edges, **options
-        )
-        return _State(features, indices, degree), numerics.safe_sqrt(jnp.mean(moved))
-
-    # A scan shares no subexpressions, so the guard against it would only cost time.
-    return lax.scan(jax.checkpoint(step, prevent_cse=False), state, steps)
-
-
-def update(
-    features: jax.Array,
-    indices: jax.Array,
-    params: Params,
-    *,
-    edges: Edges | None = None,
-    mask: Mask = "hard",
-    weighting: Weighting = "affinity",
-    include_self: bool = True,
-    renormalize: bool = True,
-    block_size: int | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Makes one update of every row (Eq. 5, 6 and 2).
-
-    Args:
-        features: [N, D] float32 or float64 rows.
-        indices: [N, K] int32 candidates, -1 for an empty slot.
-        params: see `aggregate`.
-        edges: [N, K] mask and weights to use as they are; scored from `features`
-            by default.
-        mask: see `aggregate`.
-        weighting: see `aggregate`.
-        include_self: see `aggregate`.
-        renormalize: see `aggregate`.
-        block_size: see `aggregate`.
-
-    Returns:
-        features [N, D] after the update; ‖change‖² [N]; degree [N].
-
-    Cost: O(N K D) time, one [N, D] output and one [block, K, D] block.
-    """
-    edge_options = {
-        "mask": mask,
-        "weighting": weighting,
-        "include_self": include_self,
-    }
-
-    def update_row(row, feature, candidates, edges):
-        neighborhood = gather_rows(features, candidates)
-        if edges is None:
-            edges = _row_edges(
-                row, feature, candidates, neighborhood, params, **edge_options
-            )
-        center = pseudo_center(neighborhood, edges.weight, otherwise=feature)
-        updated = feature + params.gamma * (center - feature)
-        if renormalize:
-            updated = numerics.normalize(updated)
-        moved = jnp.sum(jnp.square(updated - feature))
-        return updated, moved, jnp.sum(edges.mask)
-
-    return map_rows(
-        update_row,
-        (features, indices, edges),
-        row_bytes=_row_bytes(features, indices),
-        block_size=block_size,
-    )
-
-
-def score(
-    features: jax.Array,
-    indices: jax.Array,
-    params: Params,
-    *,
-    mask: Mask = "hard",
-    weighting: Weighting = "affinity",
-    include_self: bool = True,
-    block_size: int | None = None,
-) -> Edges:
-    """Scores the candidates of every row (Eq. 5 and the bracket of Eq. 6).
-
-    Args and cost as for `update`.
-
-    Returns:
-        Edges: mask [N, K] and weight [N, K].
-    """
-
-    def score_row(row, feature, candidates):
-        return _row_edges(
-            row,
-            feature,
-            candidates,
-            gather_rows(features, candidates),
-            params,
-            mask=mask,
-            weighting=weighting,
-            include_self=include_self,
-        )
-
-    return map_rows(
-        score_row,
-        (features, indices),
-        row_bytes=_row_bytes(features, indices),
-        block_size=block_size,
+    return scan_steps(
+        state,
+        steps,
+        update=functools.partial(update, params=params, edges=edges, **options),
+        mean=jnp.mean,
+        search=search,
+        refresh_every=refresh_every,
     )
 
 
@@ -298,28 +247,48 @@ _score = functools.partial(
 )(score)
 
 
-def _row_edges(
-    row, feature, candidates, neighborhood, params, *, mask, weighting, include_self
-) -> Edges:
-    """Scores the candidates of one row: [K] masks and weights."""
-    counted = candidates >= 0
-    if not include_self:
-        counted &= candidates != row
-    return score_edges(
-        affinity(feature, neighborhood),
-        counted,
-        params,
-        mask=mask,
-        weighting=weighting,
-    )
+def check_arguments(
+    features: Array,
+    neighbors: Neighbors,
+    params: Params,
+    *,
+    mask: Mask,
+    weighting: Weighting,
+    graph: Graph,
+    num_steps: int,
+    refresh_every: int,
+) -> None:
+    """Refuses what no form of `aggregate` takes; its arguments are given there.
+
+    Args:
+        features: [N, D].
+        neighbors: [N, K].
+        params: see `check_params`.
+        mask: one of `MASKS`.
+        weighting: one of `WEIGHTINGS`.
+        graph: one of `GRAPHS`.
+        num_steps: >= 0.
+        refresh_every: >= 1.
+
+    Raises:
+        ValueError: what was got, what was expected.
+    """
+    _check_shapes(features, neighbors)
+    for name, value, known in (
+        ("mask", mask, MASKS),
+        ("weighting", weighting, WEIGHTINGS),
+        ("graph", graph, GRAPHS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+    if num_steps < 0:
+        raise ValueError(f"num_steps is {num_steps}; expected 0 or more")
+    if refresh_every < 1:
+        raise ValueError(f"refresh_every is {refresh_every}; expected at least 1")
+    check_params(params)
 
 
-def _row_bytes(features: jax.Array, indices: jax.Array) -> int:
-    """Counts the bytes of one row's neighbourhood, [K, D]."""
-    return indices.shape[1] * features.shape[1] * features.dtype.itemsize
-
-
-def _check_shapes(features: jax.Array, neighbors: Neighbors) -> None:
+def _check_shapes(features: Array, neighbors: Neighbors) -> None:
     try:
         chex.assert_rank([features, neighbors.indices], 2)
         chex.assert_equal_shape_prefix([features, neighbors.indices], 1)
@@ -332,15 +301,3 @@ def _check_shapes(features: jax.Array, neighbors: Neighbors) -> None:
         raise ValueError(
             f"neighbors.indices are {neighbors.indices.dtype}; expected integers"
         )
-
-
-def _check_options(*, mask, weighting, graph, num_steps) -> None:
-    for name, value, known in (
-        ("mask", mask, MASKS),
-        ("weighting", weighting, WEIGHTINGS),
-        ("graph", graph, GRAPHS),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-    if num_steps < 0:
-        raise ValueError(f"num_steps is {num_steps}; expected 0 or more")

@@ -3,6 +3,10 @@
 The paper prints the n × n indicator [A_ij > t][j ∈ KNN_i], while Eq. 2 needs an
 n × d matrix. Read as the mean of the surviving neighbours, D⁻¹ normalises each row
 of the weights W, and a row with no neighbour keeps its feature: C_i = F_i.
+
+The mean is taken in two halves, sums and their quotient, because the sums of parts
+of a neighbourhood add up to the sums of the whole: the parts may lie on different
+devices.
 """
 
 import jax
@@ -24,6 +28,36 @@ def pseudo_center(
     Returns:
         [..., D] pseudo-center (paper, section 3.2).
     """
+    return mean_of_sums(*weighted_sums(neighborhood, weight), otherwise=otherwise)
+
+
+def weighted_sums(
+    neighborhood: jax.Array, weight: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Adds up the neighbours, or a part of them: Σ_j w_ij F_j and Σ_j w_ij.
+
+    Args:
+        neighborhood: [..., K, D] floating rows F_j.
+        weight: [..., K] floating weights w_ij >= 0.
+
+    Returns:
+        [..., D] weighted sum of the rows; [..., 1] sum of the weights.
+    """
     total = jnp.sum(weight, axis=-1, keepdims=True)
-    weighted_sum = numerics.dot("...k,...kd->...d", weight, neighborhood)
+    return numerics.dot("...k,...kd->...d", weight, neighborhood), total
+
+
+def mean_of_sums(
+    weighted_sum: jax.Array, total: jax.Array, *, otherwise: jax.Array
+) -> jax.Array:
+    """Divides the sums of a whole neighbourhood: C*_i of Eq. 6.
+
+    Args:
+        weighted_sum: [..., D] floating Σ_j w_ij F_j.
+        total: [..., 1] floating Σ_j w_ij.
+        otherwise: [..., D] floating, the center of a row without any weight.
+
+    Returns:
+        [..., D] pseudo-center.
+    """
     return numerics.safe_divide(weighted_sum, total, otherwise=otherwise)

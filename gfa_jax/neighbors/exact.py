@@ -2,40 +2,21 @@
 
 The affinity is symmetric, A = Aᵀ, so a tile of rows I and columns J serves both
 sides: its rows offer J as neighbours to I, its columns offer I to J. Only the tiles
-on and above the diagonal are computed, half of the products of a plain search.
-
-A tile is merged into the running K best by extraction. The maxima of groups of
-consecutive elements are taken first; then, as long as any row has a group whose
-maximum beats that row's K-th best, every row takes its best remaining element into
-its sorted list. Once the lists have filled, few elements of a tile beat them, so a
-handful of rounds replaces a sort of the tile.
-
-Elements leave a tile ordered by descending similarity, then by ascending index, and
-tiles reach a row in ascending order: ties always go to the lower index.
+on and above the diagonal are computed, half of the products of a plain search; how a
+tile is merged into the K best so far stands in `tiles`.
 """
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gfa_jax import numerics
+from gfa_jax.neighbors import tiles
+from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import Array, Neighbors
-
-# Elements whose maximum is taken together, and rows of a tile. A tile of 1024²
-# float32 is 4 MiB; both numbers were chosen by measurement on CPU.
-_GROUP = 32
-_TILE = 1024
-
-
-class _Best(NamedTuple):
-    """The K best of every row so far; K leads, so that rows fill the vector lanes."""
-
-    similarity: jax.Array  # [K, N] floating, descending along K
-    indices: jax.Array  # [K, N] int32
 
 
 def exact_neighbors(
@@ -82,29 +63,19 @@ def exact_neighbors(
     valid = jnp.ones(num_rows, bool) if valid is None else jnp.asarray(valid, bool)
     if valid.shape != (num_rows,):
         raise ValueError(f"valid has shape {valid.shape}; expected ({num_rows},)")
-    if tile_size is None:
-        tile_size = min(_TILE, _round_up(num_rows, _GROUP))
-    if tile_size < _GROUP or tile_size % _GROUP:
-        raise ValueError(f"tile_size is {tile_size}; expected a multiple of {_GROUP}")
-
-    padding = _round_up(num_rows, tile_size) - num_rows
-    padded = jnp.pad(features, ((0, padding), (0, 0)))
-    padded_valid = jnp.pad(valid, (0, padding))
-    num_tiles = padded.shape[0] // tile_size
+    rows, tile_size = whole_tiles(Rows(features, valid, 0), tile_size)
+    num_tiles = len(rows.valid) // tile_size
     others = k - 1 if include_self else k
-    best = _Best(
-        jnp.full((others, padded.shape[0]), -jnp.inf, features.dtype),
-        jnp.full((others, padded.shape[0]), -1, jnp.int32),
-    )
+    best = tiles.no_best(others, len(rows.valid), features.dtype)
     if others:
-        sweep = functools.partial(_sweep, padded, padded_valid, tile_size=tile_size)
         if progress is None:
-            best = sweep(best, 0, num_tiles)
+            best = sweep(rows, best, 0, num_tiles, tile_size=tile_size)
         else:
             for i in progress(range(num_tiles), total=num_tiles, desc="neighbors"):
+                best = sweep(rows, best, i, i + 1, tile_size=tile_size)
                 # Waiting lets the bar tell the truth, and Ctrl-C act.
-                best = jax.block_until_ready(sweep(best, i, i + 1))
-    return _finish(features, valid, best, include_self=include_self)
+                jax.block_until_ready(best)
+    return finish(Rows(features, valid, 0), best, include_self=include_self)
 
 
 def check_k(k: int, num_rows: int) -> None:
@@ -124,165 +95,87 @@ def check_k(k: int, num_rows: int) -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnames="tile_size")
-def _sweep(padded, valid, best, start, stop, *, tile_size):
-    """Merges the tiles (i, j >= i) of row blocks start <= i < stop."""
-    num_tiles = padded.shape[0] // tile_size
-
-    def row_block(i, best):
-        return lax.fori_loop(
-            i,
-            num_tiles,
-            lambda j, best: _merge_tile(padded, valid, best, i, j, tile_size),
-            best,
-        )
-
-    return lax.fori_loop(start, stop, row_block, best)
-
-
-def _merge_tile(padded, valid, best, i, j, tile_size):
-    """Multiplies tile (i, j) and offers its rows to i and its columns to j."""
-
-    def block(x, b, axis=0):
-        return lax.dynamic_slice_in_dim(x, b * tile_size, tile_size, axis)
-
-    within = jnp.arange(tile_size, dtype=jnp.int32)
-    tile = numerics.dot("id,jd->ij", block(padded, i), block(padded, j))
-    counts = block(valid, i)[:, None] & block(valid, j)[None, :]
-    counts &= (i * tile_size + within)[:, None] != (j * tile_size + within)[None, :]
-    tile = jnp.where(counts, tile, -jnp.inf)
-
-    def offer(best, b, offered, maxima, elements_of):
-        mine = _Best(*(block(x, b, axis=1) for x in best))
-        mine = _extract(mine, maxima, elements_of, offered * tile_size)
-        return _Best(
-            *(
-                lax.dynamic_update_slice_in_dim(x, m, b * tile_size, axis=1)
-                for x, m in zip(best, mine, strict=True)
-            )
-        )
-
-    def offer_rows(best):
-        grouped = tile.reshape(tile_size, -1, _GROUP)
-        return offer(
-            best,
-            i,
-            j,
-            jnp.max(grouped, axis=2).T,
-            lambda group: jnp.take_along_axis(grouped, group[:, None, None], 1)[:, 0].T,
-        )
-
-    def offer_columns(best):
-        grouped = tile.reshape(-1, _GROUP, tile_size)
-        return offer(
-            best,
-            j,
-            i,
-            jnp.max(grouped, axis=1),
-            lambda group: jnp.take_along_axis(grouped, group[None, None, :], 0)[0],
-        )
-
-    best = offer_rows(best)
-    return lax.cond(i != j, offer_columns, lambda best: best, best)
-
-
-class _Extraction(NamedTuple):
-    """What `_extract` carries from round to round, for the rows of one block."""
-
-    best: _Best
-    maxima: jax.Array  # [G, rows] of the elements that remain in each group
-    candidate: jax.Array  # [rows] largest of the maxima
-    last: jax.Array  # [rows] similarity extracted last
-    last_position: jax.Array  # [rows] its place among the offered elements
-
-
-def _extract(
-    best: _Best, maxima: jax.Array, elements_of: Callable, offset: jax.Array
-) -> _Best:
-    """Takes elements out of a tile, best first, while any beats its row's K-th.
-
-    Elements leave in the order (similarity descending, position ascending), so those
-    that remain are exactly those that come after the last one in this order: the
-    tile itself is never written.
+def whole_tiles(rows: Rows, tile_size: int | None) -> tuple[Rows, int]:
+    """Pads rows with invalid ones to whole tiles.
 
     Args:
-        best: [K, rows] lists to merge into.
-        maxima: [G, rows] largest element of every group.
-        elements_of: gives the elements of one group a row, [rows] -> [group, rows].
-        offset: [] index of the first offered element.
+        rows: any number of them.
+        tile_size: rows of a tile, a multiple of 32; about 1024 by default.
+
+    Returns:
+        The padded rows; the tile size.
+
+    Raises:
+        ValueError: a tile size that is no positive multiple of 32.
+    """
+    num_rows = len(rows.valid)
+    if tile_size is None:
+        tile_size = min(tiles.TILE, _round_up(num_rows, tiles.GROUP))
+    if tile_size < tiles.GROUP or tile_size % tiles.GROUP:
+        raise ValueError(
+            f"tile_size is {tile_size}; expected a multiple of {tiles.GROUP}"
+        )
+    padding = _round_up(num_rows, tile_size) - num_rows
+    features = jnp.pad(rows.features, ((0, padding), (0, 0)))
+    return Rows(features, jnp.pad(rows.valid, (0, padding)), rows.first), tile_size
+
+
+@functools.partial(jax.jit, static_argnames="tile_size")
+def sweep(
+    rows: Rows,
+    best: Best,
+    start: jax.Array | int,
+    stop: jax.Array | int,
+    *,
+    tile_size: int,
+) -> Best:
+    """Merges the tiles (i, j >= i) of row blocks start <= i < stop.
+
+    Args:
+        rows: whole tiles of rows.
+        best: their lists.
+        start: first row block.
+        stop: the row block after the last.
+        tile_size: rows of a tile.
 
     Returns:
         The merged lists.
     """
-    num_groups, num_rows = maxima.shape
-    group_numbers = lax.broadcasted_iota(jnp.int32, maxima.shape, 0)
-    within = lax.broadcasted_iota(jnp.int32, (_GROUP, num_rows), 0)
+    num_tiles = len(rows.valid) // tile_size
 
-    def first(where, numbers):
-        return jnp.min(
-            jnp.where(where, numbers, num_groups * _GROUP), axis=0, keepdims=True
-        )
+    def merge_tile(i, j, best):
+        """Multiplies tile (i, j) and offers its columns to i and its rows to j."""
+        left, right = (tiles.take_rows(rows, b, tile_size) for b in (i, j))
+        tile = tiles.multiply(left, right)
+        mine = tiles.take_best(best, i, tile_size)
+        mine = tiles.offer_columns_to_rows(mine, tile, right)
+        best = tiles.put_best(best, i, mine)
 
-    def beats(state: _Extraction):
-        return jnp.any(state.candidate > state.best.similarity[-1:])
+        def offer_rows(best):
+            theirs = tiles.take_best(best, j, tile_size)
+            theirs = tiles.offer_rows_to_columns(theirs, tile, left)
+            return tiles.put_best(best, j, theirs)
 
-    def extract_one(state: _Extraction) -> _Extraction:
-        value = state.candidate
-        # A row whose elements are all taken has no group with its maximum of -inf.
-        group = jnp.minimum(first(state.maxima == value, group_numbers), num_groups - 1)
-        elements = elements_of(group[0])
-        positions = group * _GROUP + within
-        remains = _comes_after(elements, positions, state.last, state.last_position)
-        position = first(remains & (elements == value), positions)
-        remains = _comes_after(elements, positions, value, position)
-        left = jnp.max(jnp.where(remains, elements, -jnp.inf), axis=0, keepdims=True)
-        maxima = jnp.where(group_numbers == group, left, state.maxima)
-        return _Extraction(
-            _insert(state.best, value, offset + position),
-            maxima,
-            jnp.max(maxima, axis=0, keepdims=True),
-            value,
-            position,
-        )
+        return lax.cond(i != j, offer_rows, lambda best: best, best)
 
-    start = _Extraction(
-        best,
-        maxima,
-        jnp.max(maxima, axis=0, keepdims=True),
-        jnp.full((1, num_rows), jnp.inf, maxima.dtype),
-        jnp.full((1, num_rows), -1, jnp.int32),
-    )
-    return lax.while_loop(beats, extract_one, start).best
+    def row_block(i, best):
+        return lax.fori_loop(i, num_tiles, functools.partial(merge_tile, i), best)
 
-
-def _comes_after(similarity, position, last, last_position):
-    """Orders by descending similarity, then by ascending position."""
-    return (similarity < last) | ((similarity == last) & (position > last_position))
-
-
-def _insert(best: _Best, value: jax.Array, index: jax.Array) -> _Best:
-    """Inserts one element a row into the sorted lists, after its equals."""
-    before = value > best.similarity
-    pushed = jnp.concatenate([jnp.zeros_like(before[:1]), before[:-1]])
-
-    def shift(column, new):
-        above = jnp.concatenate([column[:1], column[:-1]])
-        return jnp.where(before, jnp.where(pushed, above, new), column)
-
-    return _Best(shift(best.similarity, value), shift(best.indices, index))
+    return lax.fori_loop(start, stop, row_block, best)
 
 
 @functools.partial(jax.jit, static_argnames="include_self")
-def _finish(features, valid, best, *, include_self):
+def finish(rows: Rows, best: Best, *, include_self: bool) -> Neighbors:
     """Turns the lists into [N, k] arrays, the row itself first where it counts."""
-    num_rows = features.shape[0]
+    num_rows = len(rows.valid)
     indices = best.indices[:, :num_rows].T
     similarity = best.similarity[:, :num_rows].T
     if include_self:
-        row = jnp.where(valid, jnp.arange(num_rows, dtype=jnp.int32), -1)
-        itself = jnp.where(
-            valid, numerics.dot("nd,nd->n", features, features), -jnp.inf
-        )
+        features, valid, first = rows
+        row = first + jnp.arange(num_rows, dtype=jnp.int32)
+        row = jnp.where(valid, row, -1)
+        itself = numerics.dot("nd,nd->n", features, features)
+        itself = jnp.where(valid, itself, -jnp.inf)
         indices = jnp.concatenate([row[:, None], indices], axis=1)
         similarity = jnp.concatenate([itself[:, None], similarity], axis=1)
     return Neighbors(indices, similarity)

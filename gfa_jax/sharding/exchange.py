@@ -1,0 +1,110 @@
+"""How the shards meet in an update, and what it costs in memory.
+
+Gathered, every device holds the whole pool during an update, N D elements, and its
+rows read their K candidates from it. In a ring it holds one arriving block at a time,
+N D / P elements, and its rows look for their candidates in each: less memory for the
+same bytes over the links. A candidate that is elsewhere is read too, to weigh 0, but
+all of those read one row, which stays in cache: a visit costs as much arithmetic as
+gathering n K rows and hardly more memory traffic than the block itself, so that it
+hides behind the block's transfer.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+import jax.numpy as jnp
+
+Exchange = Literal["gather", "ring"]
+EXCHANGES: tuple[Exchange, ...] = get_args(Exchange)
+
+# A fixed number, not what a device happens to have free: all processes must come to
+# the same choice, or they wait for each other's collectives for ever.
+MEMORY_LIMIT = 8 * 2**30
+
+
+class ExchangeMemory(NamedTuple):
+    """Bytes that one device holds during an update.
+
+    Attributes:
+        gather: with the whole pool gathered.
+        ring: with one block arriving after the other.
+    """
+
+    gather: int
+    ring: int
+
+
+def exchange_memory(
+    *, num_rows: int, dim: int, k: int, num_devices: int, itemsize: int = 4
+) -> ExchangeMemory:
+    """Estimates the memory that one update takes on each device.
+
+    With n = ⌈N/P⌉ rows a device and E bytes an element, both forms hold the rows as
+    given, before and after the update, 3 n D E, and candidates, masks and weights,
+    n K (4 + 2 E); then
+    gather: the pool, N D E;
+    ring: the block here and the one arriving, and the weighted sums before and after
+    a block is added, 4 n D E.
+
+    Args:
+        num_rows: N.
+        dim: D.
+        k: K.
+        num_devices: P.
+        itemsize: E, bytes of an element of the features as computed.
+
+    Returns:
+        Bytes a device, for either form, without the block of candidates (about
+        1 MiB). A reverse-mode gradient takes about twice that and n D E a step.
+    """
+    share = -(-num_rows // num_devices)
+    rows = share * dim * itemsize
+    both = 3 * rows + share * k * (4 + 2 * itemsize)
+    return ExchangeMemory(both + num_devices * rows, both + 4 * rows)
+
+
+def choose_exchange(
+    memory: ExchangeMemory, *, memory_limit: int | None = None
+) -> Exchange:
+    """Gathers while that fits, since it reads each candidate once.
+
+    Args:
+        memory: what `exchange_memory` estimates.
+        memory_limit: bytes that an update may take on a device; 8 GiB by default.
+            The same in every process.
+
+    Returns:
+        "gather" where it fits or takes no more than the ring; otherwise "ring".
+    """
+    limit = MEMORY_LIMIT if memory_limit is None else memory_limit
+    return "gather" if memory.gather <= max(limit, memory.ring) else "ring"
+
+
+def resolve_exchange(
+    exchange: Exchange | None,
+    *,
+    features_shape: tuple[int, ...],
+    k: int,
+    num_devices: int,
+    dtype: jnp.dtype,
+    memory_limit: int | None,
+) -> Exchange:
+    """Takes the form asked for, or chooses by the estimate.
+
+    Raises:
+        ValueError: an unknown form.
+    """
+    if exchange is None:
+        num_rows, dim = features_shape
+        memory = exchange_memory(
+            num_rows=num_rows,
+            dim=dim,
+            k=k,
+            num_devices=num_devices,
+            itemsize=dtype.itemsize,
+        )
+        return choose_exchange(memory, memory_limit=memory_limit)
+    if exchange not in EXCHANGES:
+        raise ValueError(
+            f"exchange is {exchange!r}; expected one of {', '.join(EXCHANGES)}"
+        )
+    return exchange

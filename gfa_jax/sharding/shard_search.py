@@ -1,0 +1,202 @@
+"""The search of one shard: tiles of F Fᵀ, the other shards' blocks in a ring.
+
+A = Aᵀ, so a pair of shards is multiplied once, by one of the two. Every block goes
+half way round the ring together with the lists of its K best; each device on its way
+offers its own rows to those lists and the block's rows to its own. Then the lists go
+home and are merged. With an even number of devices the two opposite ones both
+multiply their pair, each for its own lists.
+
+The order of the lists is total (`gfa_jax.neighbors.tiles`), so the result does not
+depend on the order in which blocks arrive.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gfa_jax.neighbors import tiles
+from gfa_jax.neighbors.exact import finish, sweep, whole_tiles
+from gfa_jax.neighbors.tiles import Best, Rows
+from gfa_jax.sharding.ring import owner, rotate
+from gfa_jax.types import Neighbors
+
+
+class Setting(NamedTuple):
+    """The static choices; see `exact_neighbors_sharded`.
+
+    Attributes:
+        axis_name: the mapped axis.
+        num_rows: N; rows after them are padding.
+        k: number of neighbours, the row itself counted where it is included.
+        include_self: whether it is.
+        tile_size: rows of a tile.
+    """
+
+    axis_name: str
+    num_rows: int
+    k: int
+    include_self: bool
+    tile_size: int | None
+
+    @property
+    def others(self) -> int:
+        """Neighbours to look for: k, without the row itself."""
+        return self.k - 1 if self.include_self else self.k
+
+
+class State(NamedTuple):
+    """What a shard holds between two visits; n is rounded up to whole tiles.
+
+    Attributes:
+        features: [n, D] floating rows of the visiting block.
+        valid: [n] bool, those of them that count.
+        visitors: [n, K] lists of the visiting block, without its own part of them.
+        best: [n, K] lists of this shard.
+    """
+
+    features: jax.Array
+    valid: jax.Array
+    visitors: Best
+    best: Best
+
+
+def search(
+    features: jax.Array, valid: jax.Array | None = None, *, setting: Setting
+) -> Neighbors:
+    """Finds the neighbours of this shard's rows among all rows.
+
+    Args:
+        features: [n, D] floating rows of this shard.
+        valid: [n] bool, rows that count; all by default.
+        setting: the static choices.
+
+    Returns:
+        Neighbors [n, k], in row numbers of all N.
+    """
+    if valid is None:
+        valid = jnp.ones(len(features), bool)
+    if not setting.others:
+        rows = _own_rows(features, valid, setting)
+        nobody = tiles.no_best(0, len(features), features.dtype)
+        return finish(rows, nobody, include_self=True)
+    state = lax.fori_loop(
+        1,
+        lax.axis_size(setting.axis_name) // 2 + 1,
+        lambda hops, state: meet_next(features, valid, state, hops, setting=setting),
+        begin(features, valid, setting=setting),
+    )
+    return end(features, valid, state, setting=setting)
+
+
+def begin(features: jax.Array, valid: jax.Array, *, setting: Setting) -> State:
+    """Searches this shard's rows among themselves; they are the first visitors.
+
+    Args and result as for `search` and `meet_next`.
+    """
+    rows, tile_size = _own_tiles(features, valid, setting)
+    nobody = tiles.no_best(setting.others, len(rows.valid), features.dtype)
+    num_tiles = len(rows.valid) // tile_size
+    best = sweep(rows, nobody, 0, num_tiles, tile_size=tile_size)
+    return State(rows.features, rows.valid, _transposed(nobody), _transposed(best))
+
+
+def meet_next(
+    features: jax.Array,
+    valid: jax.Array,
+    state: State,
+    hops: jax.Array,
+    *,
+    setting: Setting,
+) -> State:
+    """Hands the visiting block on and meets the one that arrives.
+
+    Args:
+        features: [n, D] floating rows of this shard.
+        valid: [n] bool, rows that count.
+        state: what is here.
+        hops: [] how far the arriving block has come, in [1, P // 2].
+        setting: the static choices.
+
+    Returns:
+        What is here afterwards.
+    """
+    name = setting.axis_name
+    block, counts, visitors = rotate(
+        (state.features, state.valid, state.visitors), axis_name=name
+    )
+    rows, tile_size = _own_tiles(features, valid, setting)
+    first = owner(hops, axis_name=name) * len(features)
+    # Half way round, the block meets here whom this shard's block meets there.
+    mutual = 2 * hops != lax.axis_size(name)
+    best, visitors = _merge_blocks(
+        rows,
+        _transposed(state.best),
+        Rows(block, counts, first),
+        _transposed(visitors),
+        mutual=mutual,
+        tile_size=tile_size,
+    )
+    return State(block, counts, _transposed(visitors), _transposed(best))
+
+
+def end(
+    features: jax.Array, valid: jax.Array, state: State, *, setting: Setting
+) -> Neighbors:
+    """Sends the visitors' lists home and merges them.
+
+    Args and result as for `search` and `meet_next`.
+    """
+    home = -(lax.axis_size(setting.axis_name) // 2)
+    lists = rotate(state.visitors, axis_name=setting.axis_name, hops=home)
+    best = tiles.merge(_transposed(state.best), _transposed(lists))
+    rows = _own_rows(features, valid, setting)
+    return finish(rows, best, include_self=setting.include_self)
+
+
+def _merge_blocks(
+    rows: Rows,
+    best: Best,
+    visitor: Rows,
+    visitors: Best,
+    *,
+    mutual: jax.Array,
+    tile_size: int,
+) -> tuple[Best, Best]:
+    """Multiplies two shards; offers each one's rows to the other, if mutual."""
+    num_tiles = len(rows.valid) // tile_size
+
+    def merge_tile(t, lists):
+        best, visitors = lists
+        i, j = t // num_tiles, t % num_tiles
+        left = tiles.take_rows(rows, i, tile_size)
+        right = tiles.take_rows(visitor, j, tile_size)
+        tile = tiles.multiply(left, right)
+        mine = tiles.take_best(best, i, tile_size)
+        best = tiles.put_best(best, i, tiles.offer_columns_to_rows(mine, tile, right))
+
+        def offer_mine(visitors):
+            theirs = tiles.take_best(visitors, j, tile_size)
+            theirs = tiles.offer_rows_to_columns(theirs, tile, left)
+            return tiles.put_best(visitors, j, theirs)
+
+        return best, lax.cond(mutual, offer_mine, lambda lists: lists, visitors)
+
+    return lax.fori_loop(0, num_tiles**2, merge_tile, (best, visitors))
+
+
+def _own_rows(features: jax.Array, valid: jax.Array, setting: Setting) -> Rows:
+    """Numbers this shard's rows among all; padding does not count."""
+    first = lax.axis_index(setting.axis_name) * len(features)
+    counts = first + jnp.arange(len(features)) < setting.num_rows
+    return Rows(lax.stop_gradient(features), valid & counts, first)
+
+
+def _own_tiles(features, valid, setting) -> tuple[Rows, int]:
+    return whole_tiles(_own_rows(features, valid, setting), setting.tile_size)
+
+
+def _transposed(best: Best) -> Best:
+    """Puts the rows first, the axis that is spread over the shards; and back."""
+    return Best(*(x.T for x in best))

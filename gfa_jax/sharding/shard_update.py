@@ -1,0 +1,183 @@
+"""The steps of one shard: `update` on its own rows, with collectives over an axis.
+
+What an update needs from the other shards comes in one of two forms (`exchange`):
+all of their rows gathered, or one arriving block after another, whose sums add up.
+The equations stand in `row_update`, the scan in `aggregation`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gfa_jax import row_update
+from gfa_jax.affinity import Edges, Mask, Weighting
+from gfa_jax.aggregation import State, scan_steps
+from gfa_jax.row_update import Attraction, Pool
+from gfa_jax.sharding import shard_search
+from gfa_jax.sharding.exchange import Exchange
+from gfa_jax.sharding.ring import ring_sum
+from gfa_jax.types import Params
+
+
+class Setting(NamedTuple):
+    """The static choices; see `aggregate` and `aggregate_sharded`.
+
+    Attributes:
+        axis_name: the mapped axis.
+        num_rows: N; rows after them are padding.
+        exchange: how the shards meet.
+        mask: of the edges.
+        weighting: of the edges.
+        include_self: whether a row that lists itself is its own neighbour.
+        renormalize: whether rows return to unit length.
+        refresh_every: steps between searches; None never searches.
+        block_size: rows handled at once.
+    """
+
+    axis_name: str
+    num_rows: int
+    exchange: Exchange
+    mask: Mask
+    weighting: Weighting
+    include_self: bool
+    renormalize: bool
+    refresh_every: int | None
+    block_size: int | None
+
+    @property
+    def edge_options(self) -> dict:
+        """What `row_update` asks for to score edges."""
+        return {
+            "mask": self.mask,
+            "weighting": self.weighting,
+            "include_self": self.include_self,
+            "block_size": self.block_size,
+        }
+
+
+def score_shard(
+    features: jax.Array, indices: jax.Array, params: Params, *, setting: Setting
+) -> Edges:
+    """Scores the candidates of one shard's rows.
+
+    Args:
+        features: [n, D] floating rows of this shard.
+        indices: [n, K] int32 candidates, numbers among all rows.
+        params: see `aggregate`.
+        setting: the static choices.
+
+    Returns:
+        Edges: mask [n, K] and weight [n, K].
+    """
+
+    def score_in(pool, operands, indices):
+        features, params = operands
+        return row_update.score(
+            features,
+            indices,
+            params,
+            pool=pool,
+            first_row=_first_row(features, setting),
+            **setting.edge_options,
+        )
+
+    return _sum_over_pools(score_in, features, (features, params), indices, setting)
+
+
+def advance_shard(
+    state: State,
+    steps: jax.Array,
+    params: Params,
+    edges: Edges | None,
+    *,
+    setting: Setting,
+) -> tuple[State, jax.Array]:
+    """Makes the steps given on one shard's rows.
+
+    Args:
+        state: features [n, D], indices [n, K] and degree [n] of this shard.
+        steps: [t] step numbers.
+        params: see `aggregate`.
+        edges: [n, K] mask and weights to use as they are, or None to score them in
+            every step.
+        setting: the static choices.
+
+    Returns:
+        The state after the steps; residual [t], the same on every shard.
+    """
+
+    def mean(moved):
+        return lax.psum(jnp.sum(moved), setting.axis_name) / setting.num_rows
+
+    return scan_steps(
+        state,
+        steps,
+        update=functools.partial(
+            _update_shard, params=params, edges=edges, setting=setting
+        ),
+        mean=mean,
+        search=functools.partial(
+            shard_search.search,
+            setting=shard_search.Setting(
+                axis_name=setting.axis_name,
+                num_rows=setting.num_rows,
+                k=state.indices.shape[1],
+                include_self=setting.include_self,
+                tile_size=None,
+            ),
+        ),
+        refresh_every=setting.refresh_every,
+    )
+
+
+def _update_shard(features, indices, *, params, edges, setting):
+    """Makes one update of this shard's rows: what `update` gives."""
+
+    def attract_to(pool, operands, indices):
+        features, params, edges = operands
+        return row_update.attract(
+            features,
+            indices,
+            params,
+            pool=pool,
+            first_row=_first_row(features, setting),
+            edges=edges,
+            **setting.edge_options,
+        )
+
+    if setting.exchange == "gather":
+        return row_update.update(
+            features,
+            indices,
+            params,
+            pool=lax.all_gather(features, setting.axis_name, tiled=True),
+            first_row=_first_row(features, setting),
+            edges=edges,
+            renormalize=setting.renormalize,
+            **setting.edge_options,
+        )
+    attraction: Attraction = _sum_over_pools(
+        attract_to, features, (features, params, edges), indices, setting
+    )
+    return row_update.move(
+        features, attraction, params, renormalize=setting.renormalize
+    )
+
+
+def _sum_over_pools(function, features, operands, indices, setting):
+    """Adds up `function(pool, operands, indices)`: one pool, or one from each shard."""
+    if setting.exchange == "gather":
+        gathered = lax.all_gather(features, setting.axis_name, tiled=True)
+        return function(Pool(gathered, 0), operands, indices)
+
+    def contribution(block, operands, indices, shard):
+        return function(Pool(block, shard * len(block)), operands, indices)
+
+    return ring_sum(contribution, features, operands, indices, setting.axis_name)
+
+
+def _first_row(features: jax.Array, setting: Setting) -> jax.Array:
+    return lax.axis_index(setting.axis_name) * len(features)

@@ -1,0 +1,124 @@
+"""Many devices find what one finds. Run by `test_eight_devices.py`, on eight."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+import gfa_jax as gfa
+from gfa_jax import sharding
+from tests import oracle
+from tests.problems import clustered_features
+from tests.sharding.meshes import TOLERANCE, mesh
+
+
+def quantised_features(rng, *, num_rows: int, dim: int) -> np.ndarray:
+    """Small multiples of 1/2: every product is exact, and many tie."""
+    rows = rng.integers(-2, 3, size=(num_rows, dim)) / 2
+    rows[rng.random(num_rows) < 0.3] = rows[0]
+    return rows.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_devices"),
+    [(61, 8), (61, 2), (61, 1), (150, 3)],
+)
+def test_neighbors_equal_the_oracle_with_ties(rng, num_rows, num_devices):
+    features = quantised_features(rng, num_rows=num_rows, dim=3)
+    k = 12
+    for include_self in (True, False):
+        got = sharding.exact_neighbors_sharded(
+            features,
+            k=k,
+            mesh=mesh(num_devices),
+            axis_name="rows",
+            include_self=include_self,
+            tile_size=32,
+        )
+        want = oracle.exact_neighbors(features, k, include_self)
+        assert got.indices.dtype == jnp.int32
+        np.testing.assert_array_equal(got.indices, want.indices)
+        np.testing.assert_array_equal(got.similarity, want.similarity)
+
+
+@pytest.mark.parametrize("num_devices", [4, 5])
+def test_equal_rows_go_by_their_number(num_devices):
+    features = np.full((60, 3), 0.5, np.float32)
+    search = functools.partial(
+        sharding.exact_neighbors_sharded, mesh=mesh(num_devices), axis_name="rows"
+    )
+    got = search(features, k=30, include_self=False)
+    want = oracle.exact_neighbors(features, 30, False)
+    np.testing.assert_array_equal(got.indices, want.indices)
+
+
+def test_the_smallest_k_is_the_row_itself(rng):
+    features = clustered_features(rng, num_rows=61, dim=8)
+    got = sharding.exact_neighbors_sharded(features, k=1, mesh=mesh(), axis_name="rows")
+    np.testing.assert_array_equal(got.indices[:, 0], np.arange(61))
+
+
+def test_neighbors_agree_with_one_device_where_rows_do_not_count(rng):
+    features = clustered_features(rng, num_rows=61, dim=8)
+    valid = rng.random(61) < 0.7
+    got = sharding.exact_neighbors_sharded(
+        features, k=9, mesh=mesh(), axis_name="rows", valid=valid
+    )
+    want = gfa.exact_neighbors(features, k=9, valid=valid)
+    np.testing.assert_array_equal(got.indices, want.indices)
+    np.testing.assert_allclose(got.similarity, want.similarity, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("num_devices", [3, 4])
+def test_progress_goes_round_the_hops_and_changes_no_bit(rng, num_devices):
+    features = clustered_features(rng, num_rows=61, dim=8)
+    calls, seen = [], []
+
+    def progress(iterable, *, total, desc):
+        calls.append((total, desc))
+        for hops in iterable:
+            yield hops
+            seen.append(hops)
+
+    search = functools.partial(
+        sharding.exact_neighbors_sharded,
+        features,
+        k=5,
+        mesh=mesh(num_devices),
+        axis_name="rows",
+    )
+    chex.assert_trees_all_equal(search(progress=progress), search())
+    assert calls == [(num_devices // 2, "neighbors")]
+    assert seen == list(range(num_devices // 2))
+
+
+def test_neighbors_of_rows_placed_beforehand(rng):
+    features = clustered_features(rng, num_rows=61, dim=8)
+    placed = sharding.shard_rows(features, mesh=mesh(), axis_name="rows")
+    got = sharding.exact_neighbors_sharded(
+        placed, k=5, mesh=mesh(), axis_name="rows", num_rows=61
+    )
+    np.testing.assert_array_equal(
+        got.indices[:61], gfa.exact_neighbors(features, k=5).indices
+    )
+    np.testing.assert_array_equal(got.indices[61:], -1)
+
+
+def test_the_search_holds_no_pool_on_a_device():
+    num_rows, dim = 8192, 64
+    rows = NamedSharding(mesh(), PartitionSpec("rows"))
+    features = jax.ShapeDtypeStruct((num_rows, dim), jnp.float32, sharding=rows)
+    run = functools.partial(
+        sharding.exact_neighbors_sharded,
+        k=4,
+        mesh=mesh(),
+        axis_name="rows",
+        tile_size=256,
+    )
+    analysis = jax.jit(run).lower(features).compile().memory_analysis()
+    assert analysis is not None
+    assert analysis.temp_size_in_bytes < num_rows * dim * 4

@@ -1,0 +1,60 @@
+"""One of two processes of a job; run by `test_two_processes.py`.
+
+Usage: two_processes.py PROCESS PORT FEATURES.npy OUTPUT.npz
+"""
+
+import sys
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+import gfa_jax as gfa
+from gfa_jax import sharding
+from gfa_jax.aggregation import Graph
+from gfa_jax.sharding.exchange import Exchange
+
+NUM_ROWS, K = 61, 6
+PARAMS = gfa.Params(0.6, 0.4)
+RUNS: tuple[tuple[Exchange, Graph], ...] = (("gather", "fixed"), ("ring", "refresh"))
+
+
+def main(process: str, port: str, features_path: str, output_path: str) -> None:
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(process))
+    assert jax.process_count() == 2
+    assert jax.device_count() == 2 * jax.local_device_count() == 4
+
+    axis = {"mesh": sharding.row_mesh(), "axis_name": "rows"}
+    features = np.load(features_path, mmap_mode="r")
+    # Every process reads its own rows; the last device's are padded.
+    placed = sharding.shard_rows(features, **axis)
+    assert not placed.is_fully_addressable
+    spread = {**axis, "num_rows": NUM_ROWS}
+    neighbors = sharding.exact_neighbors_sharded(placed, k=K, **spread)
+    results = {"indices": neighbors.indices}
+    for exchange, graph in RUNS:
+        refined = sharding.aggregate_sharded(
+            placed,
+            neighbors,
+            PARAMS,
+            num_steps=2,
+            exchange=exchange,
+            graph=graph,
+            **spread,
+        )
+        results |= {f"{exchange}_{graph}_{n}": v for n, v in refined._asdict().items()}
+    # The whole array given in every process, the padding cut off again.
+    whole = gfa.Neighbors(*(np.asarray(x) for x in gfa.exact_neighbors(features, k=K)))
+    refined = sharding.aggregate_sharded(features, whole, PARAMS, num_steps=2, **axis)
+    results |= {f"whole_fixed_{n}": v for n, v in refined._asdict().items()}
+    gathered = {
+        name: multihost_utils.process_allgather(value, tiled=True)
+        for name, value in results.items()
+    }
+    if process == "0":
+        np.savez(output_path, **gathered)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
