@@ -93,17 +93,7 @@ def _halves(pool: inputs.Pool, *, seed: int) -> tuple[inputs.Pool, inputs.Pool]:
     codes, identities = datasets.encode_labels(pool.labels)
     order = np.random.default_rng(seed).permutation(len(identities))
     first = np.isin(codes, order[: len(identities) // 2])
-    halves = []
-    for rows in (first, ~first):
-        inputs.check_both_kinds(codes[rows])
-        halves.append(
-            pool._replace(
-                features=pool.features[rows],
-                norms=pool.norms[rows],
-                labels=codes[rows],
-            )
-        )
-    return halves[0], halves[1]
+    return inputs.select(pool, first, codes), inputs.select(pool, ~first, codes)
 
 
 def _refine(pool: inputs.Pool, grid: Sequence[Setting]) -> Iterator[np.ndarray]:

@@ -105,6 +105,26 @@ def refuse_overwriting(
             )
 
 
+def select(pool: Pool, rows: np.ndarray, codes: np.ndarray) -> Pool:
+    """Takes some rows of a pool, a pool of their own.
+
+    Args:
+        pool: without listed pairs.
+        rows: [N] bool, the rows to take.
+        codes: [N] integer identities, which become the labels.
+
+    Returns:
+        The rows in their order.
+
+    Raises:
+        ValueError: rows that make no genuine pair, or no impostor pair.
+    """
+    check_both_kinds(codes[rows])
+    return pool._replace(
+        features=pool.features[rows], norms=pool.norms[rows], labels=codes[rows]
+    )
+
+
 def describe(pool: Pool) -> dict[str, Any]:
     """Says of a pool what the report stores."""
     return {

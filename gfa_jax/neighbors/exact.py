@@ -116,8 +116,13 @@ def whole_tiles(rows: Rows, tile_size: int | None) -> tuple[Rows, int]:
             f"tile_size is {tile_size}; expected a multiple of {tiles.GROUP}"
         )
     padding = _round_up(num_rows, tile_size) - num_rows
+    return _pad(rows, padding=padding), tile_size
+
+
+@functools.partial(jax.jit, static_argnames="padding")
+def _pad(rows: Rows, *, padding: int) -> Rows:
     features = jnp.pad(rows.features, ((0, padding), (0, 0)))
-    return Rows(features, jnp.pad(rows.valid, (0, padding)), rows.first), tile_size
+    return Rows(features, jnp.pad(rows.valid, (0, padding)), rows.first)
 
 
 @functools.partial(jax.jit, static_argnames="tile_size")

@@ -11,6 +11,7 @@ order is total, so the lists are the same whatever the order in which tiles arri
 and ties always go to the lower index.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ class Best(NamedTuple):
     indices: jax.Array
 
 
+@functools.partial(jax.jit, static_argnames=("k", "num_rows", "dtype"))
 def no_best(k: int, num_rows: int, dtype: jnp.dtype) -> Best:
     """Makes empty lists: -inf and -1 in every slot."""
     return Best(
