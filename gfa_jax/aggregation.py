@@ -297,6 +297,11 @@ def _check_shapes(features: Array, neighbors: Neighbors) -> None:
             f"features {features.shape} and neighbors.indices "
             f"{neighbors.indices.shape} do not fit; expected [N, D] and [N, K]"
         ) from error
+    if 0 in (*features.shape, *neighbors.indices.shape):
+        raise ValueError(
+            f"features {features.shape} with neighbors.indices "
+            f"{neighbors.indices.shape}; expected at least one row, column and slot"
+        )
     if not jnp.issubdtype(neighbors.indices.dtype, jnp.integer):
         raise ValueError(
             f"neighbors.indices are {neighbors.indices.dtype}; expected integers"

@@ -41,11 +41,16 @@ def map_rows(
 
     Returns:
         What `row_function` returns, each leaf with a leading N.
+
+    Raises:
+        ValueError: a block without rows.
     """
     rows = jnp.arange(len(jax.tree.leaves(operands)[0]), dtype=jnp.int32)
     num_rows = len(rows)
     if block_size is None:
         block_size = max(8, _CACHED_BLOCK_BYTES // row_bytes)
+    if block_size < 1:
+        raise ValueError(f"block_size is {block_size}; expected at least 1")
     block_size = min(block_size, num_rows)
 
     def block(start):

@@ -415,6 +415,8 @@ def test_memory_holds_no_neighbourhood_of_all_rows(graph):
         ({"params": gfa.Params(0.5, 0.5, 0.0)}, "temperature is 0; expected .* above"),
         ({"params": gfa.Params(0.5, 0.5, 0.1, -1.0)}, "exponent is -1"),
         ({"params": gfa.Params(float("nan"), 0.5)}, "gamma is nan"),
+        ({"block_size": 0}, "block_size is 0"),
+        ({"neighbors": as_neighbors(np.zeros((8, 0), int))}, "at least one row"),
         ({"features": np.zeros(5, np.float32)}, "do not fit"),
         ({"features": np.zeros((5, 2), np.float32)}, "do not fit"),
         ({"features": np.zeros((8, 2), np.int32)}, "expected a floating dtype"),
