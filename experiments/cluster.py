@@ -13,8 +13,6 @@ purity.png. A learn-to-cluster folder is read as it is: --features=features/X.bi
 import pathlib
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -51,28 +49,12 @@ def main() -> None:
     """Runs the stages in the order in which the data travel."""
     cli.keep_compiled_programs()
     stages = cli.Stages()
-    with stages("load"):
-        options, params = method.read_options()
-        inputs.refuse_overwriting(
-            (FLAGS.features, FLAGS.labels, FLAGS.candidates),
-            (pathlib.Path(FLAGS.output_dir, name) for name in _OUTPUTS),
-        )
-        pool = inputs.load_pool()
-        gfa.check_k(FLAGS.k, len(pool.features))
-        folder = outputs.prepare_folder(FLAGS.output_dir)
-        features = jnp.asarray(pool.features)
-    with stages("neighbors"):
-        neighbors, calibration = jax.block_until_ready(method.find_neighbors(features))
-    with stages("updates"):
-        refined = jax.block_until_ready(
-            gfa.aggregate(
-                features, neighbors, params, progress=cli.progress, **options
-            ).features
-        )
+    run = method.run(stages, output_dir=FLAGS.output_dir, names=_OUTPUTS)
+    pool = run.pool
     with stages("clusters"):
         clusters = gfa.cluster(
-            refined,
-            neighbors,
+            run.result.features,
+            run.neighbors,
             threshold=FLAGS.merge_threshold,
             min_size=FLAGS.min_size,
             max_size=FLAGS.max_size,
@@ -82,16 +64,16 @@ def main() -> None:
     scores = None
     if pool.labels is not None:
         scores = metrics.cluster_scores(pool.labels, clusters.labels)
-    with outputs.staged(folder, _OUTPUTS) as hidden:
+    with outputs.staged(run.folder, _OUTPUTS) as hidden:
         with stages("files"):
             datasets.write_array(hidden / "labels.npy", clusters.labels)
             datasets.write_array(hidden / "confidence.npy", clusters.confidence)
             _draw(hidden, clusters, pool.labels)
         report = {
-            "options": outputs.flag_values() | options,
+            "options": outputs.flag_values() | run.options,
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
-            "calibration": calibration and calibration._asdict(),
+            "calibration": run.calibration and run.calibration._asdict(),
             "clusters": clusters.num_clusters,
             "singletons": int(np.sum(clusters.sizes == 1)),
             "left_out": int(np.sum(clusters.labels < 0)),
@@ -102,7 +84,7 @@ def main() -> None:
         }
         datasets.write_json(hidden / "report.json", report)
     print(
-        f"{len(features):,} rows in {clusters.num_clusters:,} clusters, "
+        f"{len(pool.features):,} rows in {clusters.num_clusters:,} clusters, "
         f"{report['singletons']:,} of one row, the largest of {report['largest']:,}"
     )
     if scores is not None:
@@ -115,7 +97,7 @@ def main() -> None:
                 f"{measured.recall:.4f}  F {measured.f_score:.4f}"
             )
         print(f"{scores.num_identities:,} identities; NMI {scores.nmi_arithmetic:.4f}")
-    print(f"the labels are in {folder}")
+    print(f"the labels are in {run.folder}")
 
 
 def _as_report(scores: metrics.ClusterScores) -> dict[str, Any]:

@@ -1,15 +1,18 @@
-"""The flags of the method, and what they stand for: options, parameters, candidates.
+"""The method as a program runs it: flags, and the way from files to refined features.
 
 Importing this module defines the flags.
 """
 
-from typing import Any
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import cli
+from experiments import cli, inputs, outputs
 from gfa_jax import datasets
 from gfa_jax.affinity import MASKS, WEIGHTINGS
 from gfa_jax.aggregation import GRAPHS
@@ -49,6 +52,59 @@ flags.DEFINE_float(
 flags.DEFINE_string("candidates", None, "Candidates found before: .npz or .npy.")
 flags.DEFINE_string("faiss_factory", "Flat", "FAISS index factory string.")
 flags.DEFINE_string("faiss_search", "", "FAISS search parameters: nprobe=16.")
+
+
+class Run(NamedTuple):
+    """What stands when the features are refined.
+
+    Attributes:
+        pool: as it was read.
+        options: of `gfa_jax.aggregate`, the preset's choices filled in.
+        neighbors: [N, k] candidates.
+        calibration: how well they were searched, where that was measured.
+        result: of `gfa_jax.aggregate`.
+        folder: where the results go; it can be written.
+    """
+
+    pool: inputs.Pool
+    options: dict[str, Any]
+    neighbors: gfa.Neighbors
+    calibration: gfa.Calibration | None
+    result: gfa.Aggregation
+    folder: pathlib.Path
+
+
+def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
+    """Reads, checks, searches and refines, as the flags say.
+
+    Args:
+        stages: times the stages load, neighbors and updates.
+        output_dir: folder of the results.
+        names: files that the program will write there; none may be an input.
+
+    Returns:
+        Run.
+
+    Raises:
+        ValueError: anything about the files or flags that cannot be used.
+    """
+    with stages("load"):
+        options, params = read_options()
+        inputs.refuse_overwriting(
+            (FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates),
+            (pathlib.Path(output_dir, name) for name in names),
+        )
+        pool = inputs.load_pool()
+        gfa.check_k(FLAGS.k, len(pool.features))
+        folder = outputs.prepare_folder(output_dir)
+        features = jnp.asarray(pool.features)
+    with stages("neighbors"):
+        neighbors, calibration = jax.block_until_ready(find_neighbors(features))
+    with stages("updates"):
+        result = jax.block_until_ready(
+            gfa.aggregate(features, neighbors, params, progress=cli.progress, **options)
+        )
+    return Run(pool, options, neighbors, calibration, result, folder)
 
 
 def read_options() -> tuple[dict[str, Any], gfa.Params]:

@@ -9,12 +9,9 @@ roc.png and similarity.png. Without --features it runs on a generated sample.
 
 import pathlib
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-import gfa_jax as gfa
 from experiments import cli, evaluation, inputs, method, outputs
 from gfa_jax import datasets, metrics
 
@@ -44,23 +41,9 @@ def main() -> None:
     cli.keep_compiled_programs()
     stages = cli.Stages()
     fprs = metrics.check_targets(cli.numbers("fprs", float))
-    with stages("load"):
-        options, params = method.read_options()
-        inputs.refuse_overwriting(
-            (FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates),
-            (pathlib.Path(FLAGS.output_dir, name) for name in _OUTPUTS),
-        )
-        pool = inputs.load_pool()
-        gfa.check_k(FLAGS.k, len(pool.features))
-        folder = outputs.prepare_folder(FLAGS.output_dir)
-        features = jnp.asarray(pool.features)
-    with stages("neighbors"):
-        neighbors, calibration = jax.block_until_ready(method.find_neighbors(features))
-    with stages("updates"):
-        result = gfa.aggregate(
-            features, neighbors, params, progress=cli.progress, **options
-        )
-        refined = np.asarray(result.features)
+    run = method.run(stages, output_dir=FLAGS.output_dir, names=_OUTPUTS)
+    pool, result = run.pool, run.result
+    refined = np.asarray(result.features)
     figures = {}
     if pool.labels is not None or pool.pairs is not None:
         with stages("evaluation"):
@@ -75,16 +58,16 @@ def main() -> None:
                     max_images=FLAGS.max_images,
                     progress=cli.progress,
                 )
-    with outputs.staged(folder, _OUTPUTS) as hidden:
+    with outputs.staged(run.folder, _OUTPUTS) as hidden:
         with stages("files"):
             datasets.write_array(hidden / "refined.npy", refined)
             if figures and FLAGS.plots:
                 _draw(hidden, figures)
         report = {
-            "options": outputs.flag_values() | options,
+            "options": outputs.flag_values() | run.options,
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
-            "calibration": calibration and calibration._asdict(),
+            "calibration": run.calibration and run.calibration._asdict(),
             "residual": result.residual.tolist(),
             "degree": outputs.spread(np.asarray(result.degree)),
             "rows_without_neighbour": int(np.sum(np.asarray(result.degree) == 0)),
@@ -95,7 +78,7 @@ def main() -> None:
         datasets.write_json(hidden / "report.json", report)
     if figures:
         print(evaluation.table(**figures))
-    print(f"refined features, {refined.shape}, are in {folder}")
+    print(f"refined features, {refined.shape}, are in {run.folder}")
 
 
 def _draw(folder: pathlib.Path, figures: dict[str, evaluation.Verification]) -> None:
