@@ -25,8 +25,9 @@ def run(main: Callable[[], None]) -> None:
         except (ValueError, ImportError, OSError) as error:
             _stop(error)
         except KeyboardInterrupt:
-            print("interrupted; nothing was written", file=sys.stderr)
-            sys.exit(_INTERRUPTED)
+            print("interrupted; nothing was written", file=sys.stderr, flush=True)
+            # An orderly exit would wait for what the device still computes.
+            os._exit(_INTERRUPTED)
 
     app.run(guarded, flags_parser=_parse_flags)
 
