@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
+from experiments import outputs
 from gfa_jax import datasets
 
 FLAGS = flags.FLAGS
@@ -133,11 +134,7 @@ def describe(pool: Pool) -> dict[str, Any]:
         "dimensions": pool.features.shape[1],
         "identities": None if pool.labels is None else len(np.unique(pool.labels)),
         "listed_pairs": None if pool.pairs is None else len(pool.pairs.indices),
-        "norms": {
-            "min": float(pool.norms.min()),
-            "mean": float(pool.norms.mean()),
-            "max": float(pool.norms.max()),
-        },
+        "norms": outputs.spread(pool.norms),
         "normalized": pool.was_normalized,
     }
 

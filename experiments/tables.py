@@ -6,7 +6,6 @@ and the bootstrap interval.
 """
 
 import pathlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -116,10 +115,9 @@ def report(
 ) -> dict[str, Any]:
     """Collects everything that someone needs to judge or to repeat the table."""
     pool, table = task.pool, task.table
-    own = FLAGS.get_key_flags_for_module(sys.argv[0])
     return {
         "table": table.source,
-        "options": {flag.name: flag.value for flag in own},
+        "options": outputs.flag_values(),
         "open_points": {p: grid.open_points(p) for p in FLAGS.preset},
         "notes": task.notes or {},
         "environment": outputs.environment(),

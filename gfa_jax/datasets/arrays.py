@@ -11,6 +11,7 @@ import pathlib
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -209,3 +210,28 @@ def _read_header(
             f"{shape} and dtype {dtype}; the file is cut short or damaged"
         )
     return header
+
+
+def known_suffix(
+    path: str | os.PathLike[str], verb: str, suffixes: Sequence[str]
+) -> str:
+    """Returns the suffix of a path, in lower case, if it is one of those known.
+
+    Args:
+        path: a file, which need not exist.
+        verb: what was to be done with it, for the error.
+        suffixes: those known, with their dots.
+
+    Returns:
+        The suffix.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in suffixes:
+        raise ValueError(
+            f"cannot {verb} {path}: got the suffix {suffix!r}, expected one of "
+            f"{', '.join(suffixes)}"
+        )
+    return suffix

@@ -9,13 +9,12 @@ float32 is the caller's job, block by block.
 """
 
 import os
-import pathlib
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gfa_jax.datasets.arrays import read_array
+from gfa_jax.datasets.arrays import known_suffix, read_array
 from gfa_jax.datasets.atomic import write_array, write_arrays
 from gfa_jax.datasets.binary import read_binary, write_binary
 from gfa_jax.datasets.checks import check_matrix
@@ -53,7 +52,7 @@ def read_features(
             an unknown suffix, no array `key`, a shape other than [N, D], a dtype
             that is not floating, or a `dim` that disagrees.
     """
-    suffix = _known_suffix(path, "read")
+    suffix = known_suffix(path, "read", _SUFFIXES)
     if suffix == ".bin":
         features = read_binary(path, dim=dim)
     else:
@@ -82,7 +81,7 @@ def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:
         ValueError: unknown suffix, another shape or dtype, or the file cannot be
             written; `path` is then as it was.
     """
-    suffix = _known_suffix(path, "write")
+    suffix = known_suffix(path, "write", _SUFFIXES)
     features = np.asarray(features)
     check_matrix(features, name="features")
     if suffix == ".npy":
@@ -91,13 +90,3 @@ def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:
         write_arrays(path, {"features": features})
     else:
         write_binary(path, features)
-
-
-def _known_suffix(path: str | os.PathLike[str], verb: str) -> str:
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ValueError(
-            f"cannot {verb} {path}: got the suffix {suffix!r}, expected one of "
-            f"{', '.join(_SUFFIXES)}"
-        )
-    return suffix

@@ -10,14 +10,13 @@ Labels are integers if every one of them is, otherwise strings.
 import csv
 import io
 import os
-import pathlib
 import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gfa_jax.datasets.arrays import open_input, read_array, whole_numbers
+from gfa_jax.datasets.arrays import known_suffix, open_input, read_array, whole_numbers
 from gfa_jax.datasets.atomic import write_array, write_arrays, write_text
 from gfa_jax.datasets.label_table import read_column
 
@@ -50,7 +49,7 @@ def read_labels(
             or field (named by its line number), text that is not UTF-8, no such
             column (the columns are listed), or `column` for another format.
     """
-    suffix = _known_suffix(path, "read")
+    suffix = known_suffix(path, "read", _SUFFIXES)
     if column is not None and suffix != ".csv":
         raise ValueError(
             f"cannot read {path}: got column={column!r}, which is for .csv files only"
@@ -78,7 +77,7 @@ def write_labels(path: str | os.PathLike[str], labels: ArrayLike) -> None:
             that a line cannot hold (a line break, blanks at an end), or the file
             cannot be written; `path` is then as it was.
     """
-    suffix = _known_suffix(path, "write")
+    suffix = known_suffix(path, "write", _SUFFIXES)
     labels = np.asarray(labels)
     check_labels(labels, labels.size)
     if suffix == ".npy":
@@ -143,16 +142,6 @@ def check_labels(labels: np.ndarray, num_rows: int) -> None:
         raise ValueError(
             f"labels: row {int(np.argmax(labels == ''))} is empty; name every identity"
         )
-
-
-def _known_suffix(path: str | os.PathLike[str], verb: str) -> str:
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ValueError(
-            f"cannot {verb} {path}: got the suffix {suffix!r}, expected one of "
-            f"{', '.join(_SUFFIXES)}"
-        )
-    return suffix
 
 
 def _from_array(labels: np.ndarray, source: str) -> np.ndarray:
