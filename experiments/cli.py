@@ -3,7 +3,9 @@
 import contextlib
 import os
 import pathlib
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar
@@ -25,10 +27,12 @@ def run(main: Callable[[], None]) -> None:
         except (ValueError, ImportError, OSError) as error:
             _stop(error)
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says no more
             print("interrupted; nothing was written", file=sys.stderr, flush=True)
             # An orderly exit would wait for what the device still computes.
             os._exit(_INTERRUPTED)
 
+    sys.unraisablehook = _interrupt_again
     app.run(guarded, flags_parser=_parse_flags)
 
 
@@ -108,6 +112,21 @@ def keep_compiled_programs() -> None:
         folder = pathlib.Path(base) / "gfa_jax" / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Repeats an interrupt that fell into a callback, where exceptions end.
+
+    Python would print it there and go on; a callback of the garbage collector, of
+    which the runtime has some, is where a signal often arrives.
+    """
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        main_thread = threading.main_thread().ident
+        assert main_thread is not None  # it runs
+        repeat = (main_thread, signal.SIGINT)
+        threading.Timer(0.05, signal.pthread_kill, repeat).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

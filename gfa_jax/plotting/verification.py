@@ -1,8 +1,4 @@
-"""Figures, one function each, with matplotlib axes in and a figure out.
-
-Colours are those of Okabe and Ito, told apart by the colour-blind; line styles tell
-the curves apart in grey. matplotlib is imported only where axes are made.
-"""
+"""Figures of verification: the ROC, and the similarities that it is made of."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfa_jax.metrics import DEFAULT_FPRS, Roc, ScoreHistogram, coarsen, tpr_at_fpr
+from gfa_jax.plotting.style import COLORS, STYLES, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-_STYLES = ("--", "-", "-.", ":")
-_IMPOSTOR, _GENUINE = "#D55E00", "#0072B2"
+_IMPOSTOR, _GENUINE = COLORS[2], COLORS[1]
 # A curve of a million points is drawn through this many; the eye sees no more.
 _MAX_POINTS = 2000
 
@@ -35,11 +30,11 @@ def plot_roc(curves: Mapping[str, Roc], axes: "Axes | None" = None) -> "Figure":
     Returns:
         The figure that holds the axes.
     """
-    axes = _panels(1, (6.0, 4.2))[0] if axes is None else axes
+    axes = panels(1, (6.0, 4.2))[0] if axes is None else axes
     for number, (label, roc) in enumerate(curves.items()):
         look: dict[str, Any] = {
-            "color": _COLORS[number % len(_COLORS)],
-            "linestyle": _STYLES[number % len(_STYLES)],
+            "color": COLORS[number % len(COLORS)],
+            "linestyle": STYLES[number % len(STYLES)],
         }
         fpr, tpr = _thinned(roc)
         points = [p for p in tpr_at_fpr(roc, DEFAULT_FPRS) if p.is_reliable]
@@ -81,9 +76,9 @@ def plot_similarity(
     Returns:
         The figure.
     """
-    panels = _panels(len(histograms), (6.0, 2.3 * len(histograms) + 0.6))
+    rows = panels(len(histograms), (6.0, 2.3 * len(histograms) + 0.6))
     left, right = 1.0, -1.0
-    for axes, (title, fine) in zip(panels, histograms.items(), strict=True):
+    for axes, (title, fine) in zip(rows, histograms.items(), strict=True):
         counted = coarsen(fine, num_bins=min(num_bins, len(fine.impostor)))
         width = np.diff(counted.edges)
         axes.stairs(
@@ -109,66 +104,9 @@ def plot_similarity(
         occupied = np.flatnonzero(counted.impostor + counted.genuine)
         left = min(left, float(counted.edges[occupied[0]]))
         right = max(right, float(counted.edges[occupied[-1] + 1]))
-    panels[-1].set_xlim(left, right)
-    panels[-1].set_xlabel("cosine similarity")
-    return panels[-1].figure  # pyright: ignore[reportReturnType]  # never a sub-figure
-
-
-def plot_cluster_sizes(sizes: np.ndarray, axes: "Axes | None" = None) -> "Figure":
-    """Draws how many clusters there are of each size, on logarithmic axes.
-
-    Args:
-        sizes: [C] rows of each cluster.
-        axes: where to draw; a figure of its own by default.
-
-    Returns:
-        The figure that holds the axes.
-    """
-    axes = _panels(1, (6.0, 4.2))[0] if axes is None else axes
-    values, counts = np.unique(sizes, return_counts=True)
-    axes.plot(values, counts, "o", color=_COLORS[1], markersize=4)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("rows of the cluster")
-    axes.set_ylabel("clusters")
-    axes.set_title(
-        f"{len(sizes):,} clusters, the largest of {sizes.max(initial=0):,} rows",
-        loc="left",
-        fontsize="medium",
-    )
-    axes.grid(visible=True, alpha=0.3)
-    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
-
-
-def plot_purity(
-    sizes: np.ndarray, purity: np.ndarray, axes: "Axes | None" = None
-) -> "Figure":
-    """Draws the purity of each cluster against its size: where clusters over-merge.
-
-    Args:
-        sizes: [C] rows of each cluster.
-        purity: [C] share of the rows that are of the cluster's largest identity.
-        axes: where to draw; a figure of its own by default.
-
-    Returns:
-        The figure that holds the axes.
-    """
-    axes = _panels(1, (6.0, 4.2))[0] if axes is None else axes
-    axes.plot(sizes, purity, "o", color=_COLORS[1], markersize=4, alpha=0.3)
-    axes.set_xscale("log")
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("rows of the cluster")
-    axes.set_ylabel("purity")
-    axes.grid(visible=True, alpha=0.3)
-    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
-
-
-def _panels(count: int, size: tuple[float, float]) -> "list[Axes]":
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(count, 1, sharex=True, sharey=True, squeeze=False)
-    return list(panels[:, 0])
+    rows[-1].set_xlim(left, right)
+    rows[-1].set_xlabel("cosine similarity")
+    return rows[-1].figure  # pyright: ignore[reportReturnType]  # never a sub-figure
 
 
 def _thinned(roc: Roc) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,6 @@
+"""Figures, one function each, with matplotlib axes in and a figure out."""
+
+from gfa_jax.plotting.clusters import plot_cluster_sizes, plot_purity
+from gfa_jax.plotting.verification import plot_roc, plot_similarity
+
+__all__ = ["plot_cluster_sizes", "plot_purity", "plot_roc", "plot_similarity"]
