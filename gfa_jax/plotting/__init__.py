@@ -1,6 +1,26 @@
 """Figures, one function each, with matplotlib axes in and a figure out."""
 
 from gfa_jax.plotting.clusters import plot_cluster_sizes, plot_purity
+from gfa_jax.plotting.comparison import plot_comparison
+from gfa_jax.plotting.iteration import plot_degree, plot_residual
+from gfa_jax.plotting.map import plot_map
+from gfa_jax.plotting.scale import plot_scale
+from gfa_jax.plotting.semi_supervised import plot_semi_supervised
+from gfa_jax.plotting.sweep import plot_sweep
+from gfa_jax.plotting.tradeoff import plot_tradeoff
 from gfa_jax.plotting.verification import plot_roc, plot_similarity
 
-__all__ = ["plot_cluster_sizes", "plot_purity", "plot_roc", "plot_similarity"]
+__all__ = [
+    "plot_cluster_sizes",
+    "plot_comparison",
+    "plot_degree",
+    "plot_map",
+    "plot_purity",
+    "plot_residual",
+    "plot_roc",
+    "plot_scale",
+    "plot_semi_supervised",
+    "plot_similarity",
+    "plot_sweep",
+    "plot_tradeoff",
+]

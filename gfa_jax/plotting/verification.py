@@ -1,11 +1,19 @@
 """Figures of verification: the ROC, and the similarities that it is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gfa_jax.metrics import DEFAULT_FPRS, Roc, ScoreHistogram, coarsen, tpr_at_fpr
+from gfa_jax.metrics import (
+    DEFAULT_FPRS,
+    MIN_FALSE_ACCEPTS,
+    Roc,
+    ScoreHistogram,
+    TprInterval,
+    coarsen,
+    tpr_at_fpr,
+)
 from gfa_jax.plotting.style import COLORS, STYLES, panels
 
 if TYPE_CHECKING:
@@ -17,46 +25,75 @@ _IMPOSTOR, _GENUINE = COLORS[2], COLORS[1]
 _MAX_POINTS = 2000
 
 
-def plot_roc(curves: Mapping[str, Roc], axes: "Axes | None" = None) -> "Figure":
+def plot_roc(
+    curves: Mapping[str, Roc],
+    axes: "Axes | None" = None,
+    *,
+    intervals: Mapping[str, Iterable[TprInterval] | None] | None = None,
+) -> "Figure":
     """Draws TPR against FPR on a logarithmic axis, one line a curve.
 
-    Dots mark the targets 1e-8 … 1e-1 that rest on ten false accepts or more; left of
-    them a curve is drawn pale, since a few pairs decide it.
+    Dots mark the targets 1e-8 … 1e-1: full where ten false accepts or more stand
+    behind them, hollow where fewer do. Left of the full ones a curve is drawn pale,
+    since a few pairs decide it.
 
     Args:
         curves: label -> Roc; the first is taken for the baseline.
         axes: where to draw; a figure of its own by default.
+        intervals: label -> confidence intervals, as `metrics.bootstrap_tpr` and
+            `bootstrap_all_pairs_tpr` give them, drawn as error bars where ten false
+            accepts or more stand behind the target and the bounds are known. A label
+            without intervals, or with None, has no bars.
 
     Returns:
         The figure that holds the axes.
+
+    Raises:
+        ValueError: intervals of a label that has no curve.
     """
+    intervals = {} if intervals is None else intervals
+    unknown = [label for label in intervals if label not in curves]
+    if unknown:
+        raise ValueError(
+            f"intervals of {unknown[0]!r}; expected one of {', '.join(curves)}"
+        )
     axes = panels(1, (6.0, 4.2))[0] if axes is None else axes
+    left = max(1e-8, 0.5 / max(roc.num_impostor for roc in curves.values()))
     for number, (label, roc) in enumerate(curves.items()):
+        color = COLORS[number % len(COLORS)]
         look: dict[str, Any] = {
-            "color": COLORS[number % len(COLORS)],
+            "color": color,
             "linestyle": STYLES[number % len(STYLES)],
         }
         fpr, tpr = _thinned(roc)
-        points = [p for p in tpr_at_fpr(roc, DEFAULT_FPRS) if p.is_reliable]
-        reliable = fpr >= (points[0].fpr_target if points else 1.0)
-        axes.plot(fpr[~reliable], tpr[~reliable], alpha=0.35, linewidth=1.4, **look)
-        axes.plot(fpr[reliable], tpr[reliable], linewidth=1.8, label=label, **look)
-        axes.plot(
-            [p.fpr_target for p in points],
-            [p.tpr for p in points],
-            "o",
-            color=look["color"],
-            markersize=4,
-        )
-    num_impostor = max(roc.num_impostor for roc in curves.values())
+        points = [p for p in tpr_at_fpr(roc, DEFAULT_FPRS) if p.fpr_target >= left]
+        reliable = [p for p in points if p.is_reliable]
+        solid = fpr >= (reliable[0].fpr_target if reliable else 1.0)
+        axes.plot(fpr[~solid], tpr[~solid], alpha=0.35, linewidth=1.4, **look)
+        axes.plot(fpr[solid], tpr[solid], linewidth=1.8, label=label, **look)
+        for is_reliable, face in ((True, color), (False, "white")):
+            kept = [p for p in points if p.is_reliable == is_reliable]
+            axes.plot(
+                [p.fpr_target for p in kept],
+                [p.tpr for p in kept],
+                "o",
+                color=color,
+                markerfacecolor=face,
+                markersize=4,
+            )
+        # Bars of one target stand side by side, a little to the right of the dots.
+        beside = 10 ** (0.06 * number)
+        _draw_intervals(axes, roc, intervals.get(label) or (), beside, color)
     axes.set_xscale("log")
-    axes.set_xlim(max(1e-8, 0.5 / num_impostor), 1.0)
+    axes.set_xlim(left, 1.0)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("false positive rate")
     axes.set_ylabel("true positive rate")
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend(
-        loc="lower right", frameon=False, title="pale: fewer than 10 false accepts"
+        loc="lower right",
+        frameon=False,
+        title=f"pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts",
     )
     return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
 
@@ -119,3 +156,25 @@ def _thinned(roc: Roc) -> tuple[np.ndarray, np.ndarray]:
         false_accepts[chosen] / roc.num_impostor,
         roc.true_accepts[chosen] / roc.num_genuine,
     )
+
+
+def _draw_intervals(
+    axes: "Axes",
+    roc: Roc,
+    intervals: Iterable[TprInterval],
+    beside: float,
+    color: str,
+) -> None:
+    """Draws a bar from bound to bound at every target that has both and is reliable."""
+    known = [x for x in intervals if np.isfinite(x.lower) and np.isfinite(x.upper)]
+    points = tpr_at_fpr(roc, [x.fpr_target for x in known])
+    for interval, point in zip(known, points, strict=True):
+        if point.is_reliable:
+            axes.plot(
+                [interval.fpr_target * beside] * 2,
+                [interval.lower, interval.upper],
+                "_-",
+                color=color,
+                linewidth=1.2,
+                markersize=5,
+            )

@@ -1,10 +1,11 @@
-"""The figures hold what they are given, and mark what rests on few pairs."""
+"""ROC and similarities hold what they are given, and mark what rests on few pairs."""
 
 import numpy as np
 import pytest
 from matplotlib.patches import StepPatch
 
 from gfa_jax import metrics, plotting
+from tests.plotting.reading import legend_of, own_axes, points_of
 
 
 @pytest.fixture
@@ -13,12 +14,6 @@ def scored(rng):
     same = np.arange(60_000) < 3_000
     scores = np.tanh(rng.normal(np.where(same, 0.9, 0.0), 0.3))
     return scores, same
-
-
-def legend_of(axes):
-    legend = axes.get_legend()
-    assert legend is not None
-    return [text.get_text() for text in legend.get_texts()]
 
 
 def solid_and_pale(axes):
@@ -42,17 +37,53 @@ def test_roc_draws_the_curve_and_marks_reliable_targets(scored):
         np.asarray(lines[0].get_xdata(), float) for lines in (solid, pale)
     )
     assert solid_fpr.min() >= 1e-3 > pale_fpr.max()
-    dots = next(line for line in axes.get_lines() if line.get_marker() == "o")
-    expected = [p for p in metrics.tpr_at_fpr(roc) if p.is_reliable]
-    np.testing.assert_array_equal(dots.get_xdata(), [p.fpr_target for p in expected])
-    np.testing.assert_array_equal(dots.get_ydata(), [p.tpr for p in expected])
+    full, hollow = [line for line in axes.get_lines() if line.get_marker() == "o"][:2]
+    assert full.get_markerfacecolor() == full.get_color()
+    assert hollow.get_markerfacecolor() == "white"
+    # Half a false accept is where the axis begins.
+    shown = [p for p in metrics.tpr_at_fpr(roc) if p.fpr_target >= 0.5 / 57_000]
+    for dots, is_reliable in ((full, True), (hollow, False)):
+        expected = [
+            (p.fpr_target, p.tpr) for p in shown if p.is_reliable == is_reliable
+        ]
+        assert expected
+        np.testing.assert_array_equal(points_of(dots), expected)
+
+
+def test_roc_draws_intervals_at_reliable_targets_only(scored):
+    roc = metrics.roc_curve(*scored)
+    bounds = (
+        metrics.TprInterval(1e-5, 0.0, 0.1),  # no ten false accepts behind it
+        metrics.TprInterval(1e-3, 0.2, 0.6),
+        metrics.TprInterval(1e-2, np.nan, np.nan),
+        metrics.TprInterval(1e-1, 0.9, 1.0),
+    )
+    (axes,) = plotting.plot_roc(
+        {"before": roc, "after": roc}, intervals={"before": None, "after": bounds}
+    ).axes
+    bars = [line for line in axes.get_lines() if line.get_marker() == "_"]
+    after = axes.get_lines()[-1].get_color()
+    assert {bar.get_color() for bar in bars} == {after}
+    ends = [points_of(bar) for bar in bars]
+    np.testing.assert_array_equal([bar[:, 1] for bar in ends], [[0.2, 0.6], [0.9, 1.0]])
+    # Beside the dots of the second curve, within a tenth of a decade.
+    for (left, right), target in zip(
+        (bar[:, 0] for bar in ends), (1e-3, 1e-1), strict=True
+    ):
+        assert target < left == right < target * 10**0.1
+
+
+def test_roc_refuses_intervals_without_a_curve(scored):
+    roc = metrics.roc_curve(*scored)
+    with pytest.raises(ValueError, match="'after'; expected one of before"):
+        plotting.plot_roc({"before": roc}, intervals={"after": ()})
 
 
 def test_roc_thins_a_long_curve_to_points_of_it(scored):
     roc = metrics.roc_curve(*scored)
     (axes,) = plotting.plot_roc({"raw": roc}).axes
     solid, pale = solid_and_pale(axes)
-    drawn = np.concatenate([np.stack(line.get_data(), axis=1) for line in solid + pale])
+    drawn = np.concatenate([points_of(line) for line in solid + pale])
     assert len(drawn) <= 2000 < len(roc.fpr)
     fpr = np.maximum(roc.false_accepts, 0.5) / roc.num_impostor
     points = set(zip(fpr, roc.tpr, strict=True))
@@ -60,9 +91,7 @@ def test_roc_thins_a_long_curve_to_points_of_it(scored):
 
 
 def test_roc_draws_into_given_axes(scored):
-    import matplotlib.figure
-
-    axes = matplotlib.figure.Figure().subplots()
+    axes = own_axes()
     figure = plotting.plot_roc({"raw": metrics.roc_curve(*scored)}, axes)
     assert figure is axes.figure
     assert axes.get_xlabel() == "false positive rate"
@@ -83,19 +112,3 @@ def test_similarity_panels_have_unit_area(scored):
             assert np.sum(values * np.diff(edges)) == pytest.approx(1)
     labels = ["genuine, 3,000 pairs", "impostor, 57,000 pairs"]
     assert legend_of(figure.axes[0]) == labels
-
-
-def test_cluster_sizes_are_counted(rng):
-    (axes,) = plotting.plot_cluster_sizes(np.array([5, 2, 2, 1, 1, 1])).axes
-    (dots,) = axes.get_lines()
-    np.testing.assert_array_equal(dots.get_xdata(), [1, 2, 5])
-    np.testing.assert_array_equal(dots.get_ydata(), [3, 2, 1])
-    assert axes.get_xscale() == axes.get_yscale() == "log"
-    assert "6 clusters, the largest of 5 rows" in axes.get_title(loc="left")
-
-
-def test_purity_is_drawn_against_size():
-    (axes,) = plotting.plot_purity(np.array([5, 2]), np.array([0.8, 1.0])).axes
-    (dots,) = axes.get_lines()
-    np.testing.assert_array_equal(dots.get_xdata(), [5, 2])
-    np.testing.assert_array_equal(dots.get_ydata(), [0.8, 1.0])

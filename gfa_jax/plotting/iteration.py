@@ -1,0 +1,131 @@
+"""Figures of the iteration: how far it still moves, and which rows it joins."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from gfa_jax.plotting.style import COLORS, MARKERS, STYLES, panels
+from gfa_jax.types import Neighbors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plot_residual(
+    residuals: Mapping[str, npt.ArrayLike], axes: "Axes | None" = None
+) -> "Figure":
+    """Draws how far each update moves the rows, one line a run.
+
+    residual_t = √mean_i ‖F_i^t − F_i^{t−1}‖², on a logarithmic axis: a straight line
+    is linear convergence, a level one a cycle.
+
+    Args:
+        residuals: label -> [T] residuals, as `Aggregation.residual`; one of zero has
+            no logarithm and is not drawn.
+        axes: where to draw; a figure of its own by default.
+
+    Returns:
+        The figure that holds the axes.
+    """
+    axes = panels(1, (6.0, 3.6))[0] if axes is None else axes
+    for number, (label, values) in enumerate(residuals.items()):
+        residual = np.asarray(values, float)
+        axes.plot(
+            np.arange(1, len(residual) + 1),
+            np.where(residual > 0, residual, np.nan),
+            color=COLORS[number % len(COLORS)],
+            linestyle=STYLES[number % len(STYLES)],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=4,
+            label=label,
+        )
+    axes.set_yscale("log")
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel("update")
+    axes.set_ylabel("residual")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(frameon=False)
+    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+
+
+def plot_degree(
+    degree: npt.ArrayLike,
+    axes: "Axes | None" = None,
+    *,
+    neighbors: Neighbors | None = None,
+    threshold: float | None = None,
+) -> "Figure":
+    """Draws how many rows have each degree and, given the candidates, each in-degree.
+
+    degree_i = #{j ∈ KNN_i : A_ij > t},  in-degree_j = #{i : j ∈ KNN_i, A_ij > t}
+
+    The degree is at most K. The in-degree is not: a long tail is hubs, rows that pull
+    on many others; rows of degree 0 were left as they were.
+
+    Args:
+        degree: [N] of `Aggregation`; fractions of a soft mask are rounded.
+        axes: where to draw; a figure of its own by default.
+        neighbors: [N, K] candidates, for the in-degree, which counts the row itself
+            where it lists itself, as the degree does where it is its own neighbour.
+            None draws the degree alone.
+        threshold: cosine t that an edge must exceed to count in the in-degree, by
+            `neighbors.similarity`; those are the edges of `degree` where the graph is
+            fixed and the mask hard. None counts every candidate.
+
+    Returns:
+        The figure that holds the axes.
+
+    Raises:
+        ValueError: neighbors and degree of another number of rows.
+
+    Cost and memory: O(N K).
+    """
+    degree = np.rint(np.asarray(degree)).astype(int)
+    drawn = {"degree": degree}
+    if neighbors is not None:
+        drawn["in-degree"] = _in_degree(neighbors, threshold, num_rows=len(degree))
+    axes = panels(1, (6.0, 4.2))[0] if axes is None else axes
+    for number, (label, numbers) in enumerate(drawn.items()):
+        values, rows = np.unique(numbers, return_counts=True)
+        axes.plot(
+            values,
+            rows,
+            MARKERS[number],
+            color=COLORS[1 + number],
+            markerfacecolor="none" if number else COLORS[1],
+            markersize=5,
+            label=f"{label}, mean {numbers.mean():.1f}, at most {numbers.max()}",
+        )
+    # Linear up to 1, so that 0 has a place.
+    axes.set_xscale("symlog", linthresh=1.0)
+    axes.set_xlim(left=-0.2)
+    axes.set_yscale("log")
+    axes.set_xlabel("neighbours")
+    axes.set_ylabel("rows")
+    axes.set_title(
+        f"{np.count_nonzero(degree == 0):,} of {len(degree):,} rows keep no neighbour",
+        loc="left",
+        fontsize="medium",
+    )
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(frameon=False)
+    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+
+
+def _in_degree(
+    neighbors: Neighbors, threshold: float | None, *, num_rows: int
+) -> np.ndarray:
+    """Counts the rows that list each row, [N], in one pass over the candidates."""
+    indices, similarity = (np.asarray(column) for column in neighbors)
+    if len(indices) != num_rows:
+        raise ValueError(
+            f"neighbors have {len(indices)} rows and degree {num_rows}; expected one "
+            "degree for every row"
+        )
+    counts = indices >= 0
+    if threshold is not None:
+        counts &= similarity > threshold
+    return np.bincount(indices[counts], minlength=num_rows)
