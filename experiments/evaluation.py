@@ -55,28 +55,81 @@ def verify(
         Verification.
     """
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
-    intervals = None
-    if pool.pairs is not None:
-        scores = metrics.pair_scores(features, pool.pairs.indices)
-        same = pool.pairs.same
-        assert same is not None  # load_pool decides it
-        roc = metrics.roc_curve(scores, same)
-        histogram = metrics.score_histogram(scores, same)
-        if num_resamples and pool.labels is not None:
-            identities = pool.labels[pool.pairs.indices]
-            intervals = metrics.bootstrap_tpr(scores, same, identities, fprs, **draws)
-    else:
+    if pool.pairs is None:
         assert pool.labels is not None  # the caller evaluates labelled pools only
-        result = metrics.all_pairs_roc(features, pool.labels, progress=progress)
-        if max_images is not None:
-            sizes = np.bincount(result.identities)[result.identities]
-            result = metrics.restrict_genuine(result, sizes <= max_images)
-        roc, histogram = result.roc, result.histogram
-        if num_resamples and result.genuine is not None:
-            intervals = metrics.bootstrap_all_pairs_tpr(result, fprs, **draws)
-    return Verification(
-        roc, histogram, metrics.tpr_at_fpr(roc, fprs, rule=rule), intervals
-    )
+        result = measure_all_pairs(
+            features, pool.labels, max_images=max_images, progress=progress
+        )
+        return verify_all_pairs(result, fprs=fprs, rule=rule, **draws)
+    scores = metrics.pair_scores(features, pool.pairs.indices)
+    same = pool.pairs.same
+    assert same is not None  # load_pool decides it
+    roc = metrics.roc_curve(scores, same)
+    histogram = metrics.score_histogram(scores, same)
+    intervals = None
+    if num_resamples and pool.labels is not None:
+        identities = pool.labels[pool.pairs.indices]
+        intervals = metrics.bootstrap_tpr(scores, same, identities, fprs, **draws)
+    points = metrics.tpr_at_fpr(roc, fprs, rule=rule)
+    return Verification(roc, histogram, points, intervals)
+
+
+def measure_all_pairs(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    max_images: int | None = None,
+    progress: Callable | None = None,
+    **options: Any,
+) -> metrics.AllPairs:
+    """Measures all pairs, without the genuine ones of large identities.
+
+    Args:
+        features: [N, D] unit rows.
+        labels: [N] identities.
+        max_images: genuine pairs of identities with more rows are left out. None keeps
+            them.
+        progress: see `metrics.all_pairs_roc`.
+        **options: of `metrics.all_pairs_roc`.
+
+    Returns:
+        AllPairs.
+    """
+    result = metrics.all_pairs_roc(features, labels, progress=progress, **options)
+    if max_images is None:
+        return result
+    sizes = np.bincount(result.identities)[result.identities]
+    return metrics.restrict_genuine(result, sizes <= max_images)
+
+
+def verify_all_pairs(
+    result: metrics.AllPairs,
+    *,
+    fprs: Sequence[float],
+    rule: str,
+    num_resamples: int,
+    seed: int,
+) -> Verification:
+    """Reads the figures off what was measured over all pairs.
+
+    Args:
+        result: of `measure_all_pairs` or `rescore_pairs`.
+        fprs: see `verify`.
+        rule: see `verify`.
+        num_resamples: see `verify`; no intervals where the genuine pairs are too many
+            to be kept.
+        seed: see `verify`.
+
+    Returns:
+        Verification.
+    """
+    intervals = None
+    if num_resamples and result.genuine is not None:
+        intervals = metrics.bootstrap_all_pairs_tpr(
+            result, fprs, num_resamples=num_resamples, seed=seed
+        )
+    points = metrics.tpr_at_fpr(result.roc, fprs, rule=rule)
+    return Verification(result.roc, result.histogram, points, intervals)
 
 
 def as_report(verification: Verification) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
     python -m experiments.holdout --features=embeddings.npy --labels=labels.npy
 
-Identities are split at random, so no person, no row and no pair is in both halves,
-and each half is refined by itself: the pool that the aggregation sees is that half.
-Every setting of the grid is tried on the first half. Those that fall under the raw
-features at some target are out (where all do, those that fall furthest). Of the others,
-the gentlest is chosen whose mean gain in TPR over the targets is within --tolerance of
-the largest: the smallest γ·T, then the highest t. The strongest settings win by less
-than the noise and stand next to the collapse, as the sweep in report.json shows.
+The identities are split as in `halves`, and each half is refined by itself: the pool
+that the aggregation sees is that half. Every setting of the grid is tried on the first
+half and one is chosen by the rule of `halves`: of those whose mean gain in TPR is
+within --tolerance of the largest, the gentlest, which has the smallest γ·T, then the
+highest t. The strongest settings win by less than the noise and stand next to the
+collapse, as the sweep in report.json shows.
 """
 
 import itertools
@@ -21,7 +20,7 @@ import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import cli, evaluation, inputs, outputs
+from experiments import cli, evaluation, halves, inputs, outputs
 from gfa_jax import datasets, metrics
 
 FLAGS = flags.FLAGS
@@ -65,19 +64,26 @@ def main() -> None:
     fprs = metrics.check_targets(cli.numbers("fprs", float))
     with stages("load"):
         pool = inputs.load_pool()
-        if pool.labels is None or pool.pairs is not None:
-            raise ValueError("expected --labels and no --pairs: halves need identities")
-        choosing, reported = _halves(pool, seed=FLAGS.seed)
+        choosing, reported = halves.split(pool, seed=FLAGS.seed)
         for half in (choosing, reported):
             gfa.check_k(max(setting.k for setting in grid), len(half.features))
         folder = outputs.prepare_folder(FLAGS.output_dir)
     with stages("choice"):
         raw, cells = _sweep(choosing, grid, fprs)
-        chosen = _choose(raw, cells, tolerance=FLAGS.tolerance)
+        chosen = halves.choose(
+            raw,
+            cells,
+            tolerance=FLAGS.tolerance,
+            strength=lambda s: (s.gamma * s.num_steps, -s.threshold, s.k),
+        )
     with stages("report"):
-        before = _verify(reported.features, reported, fprs, FLAGS.resamples)
         refined = next(_refine(reported, [chosen]))
-        after = _verify(refined, reported, fprs, FLAGS.resamples)
+        before, after = (
+            halves.verify(
+                rows, reported, fprs, num_resamples=FLAGS.resamples, seed=FLAGS.seed
+            )
+            for rows in (reported.features, refined)
+        )
     _write(folder, pool, raw, cells, chosen, before, after, stages)
     print(
         f"chosen on {len(choosing.features):,} rows: "
@@ -85,15 +91,6 @@ def main() -> None:
     )
     print(f"on the other {len(reported.features):,} rows:")
     print(evaluation.table(before, after))
-
-
-def _halves(pool: inputs.Pool, *, seed: int) -> tuple[inputs.Pool, inputs.Pool]:
-    """Splits a pool by identity."""
-    assert pool.labels is not None  # main refuses a pool without
-    codes, identities = datasets.encode_labels(pool.labels)
-    order = np.random.default_rng(seed).permutation(len(identities))
-    first = np.isin(codes, order[: len(identities) // 2])
-    return inputs.select(pool, first, codes), inputs.select(pool, ~first, codes)
 
 
 def _refine(pool: inputs.Pool, grid: Sequence[Setting]) -> Iterator[np.ndarray]:
@@ -115,49 +112,12 @@ def _sweep(
     pool: inputs.Pool, grid: Sequence[Setting], fprs: Sequence[float]
 ) -> tuple[list[float], list[tuple[Setting, list[float]]]]:
     """Returns the TPRs of the raw features and of every setting."""
-    raw = _tprs(_verify(pool.features, pool, fprs))
+    raw = halves.tprs(halves.verify(pool.features, pool, fprs))
     refined = cli.progress(_refine(pool, grid), total=len(grid), desc="settings")
     return raw, [
-        (setting, _tprs(_verify(features, pool, fprs)))
+        (setting, halves.tprs(halves.verify(features, pool, fprs)))
         for setting, features in zip(grid, refined, strict=True)
     ]
-
-
-def _choose(
-    raw: Sequence[float],
-    cells: Sequence[tuple[Setting, Sequence[float]]],
-    *,
-    tolerance: float,
-) -> Setting:
-    """Picks the gentlest of the settings that are as good as the best."""
-    gains = np.array([np.subtract(tprs, raw) for _, tprs in cells])
-    worst, mean = np.minimum(gains.min(axis=1), 0.0), gains.mean(axis=1)
-    harmless = worst == worst.max()
-    good = harmless & (mean >= mean[harmless].max() - tolerance)
-    return min(
-        (setting for (setting, _), is_good in zip(cells, good, strict=True) if is_good),
-        key=lambda s: (s.gamma * s.num_steps, -s.threshold, s.k),
-    )
-
-
-def _verify(
-    features: np.ndarray,
-    pool: inputs.Pool,
-    fprs: Sequence[float],
-    num_resamples: int = 0,
-) -> evaluation.Verification:
-    return evaluation.verify(
-        features,
-        pool,
-        fprs=fprs,
-        rule="conservative",
-        num_resamples=num_resamples,
-        seed=FLAGS.seed,
-    )
-
-
-def _tprs(verification: evaluation.Verification) -> list[float]:
-    return [point.tpr for point in verification.points]
 
 
 def _grid() -> list[Setting]:
@@ -189,9 +149,10 @@ def _write(
     from gfa_jax import plotting
 
     with outputs.staged(folder, _OUTPUTS) as hidden:
-        plotting.plot_roc({"before": before.roc, "after": after.roc}).savefig(
-            hidden / "roc.png", dpi=150
-        )
+        plotting.plot_roc(
+            {"before": before.roc, "after": after.roc},
+            intervals={"before": before.intervals, "after": after.intervals},
+        ).savefig(hidden / "roc.png", dpi=150)
         report = {
             "pool": pool.name,
             "preset": FLAGS.preset,

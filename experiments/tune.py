@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import cli, evaluation, inputs, outputs
+from experiments import cli, evaluation, halves, inputs, outputs
 from gfa_jax import datasets, metrics
 from gfa_jax.objective import DIFFERENTIATIONS, LOSSES, Objective
 from gfa_jax.thresholds import suggest_threshold
@@ -89,7 +89,14 @@ def main() -> None:
         result, counts = _learn(split, start, near)
     with stages("report"):
         before, at_start, after = (
-            _verify(features, split.reported, fprs)
+            halves.verify(
+                features,
+                split.reported,
+                fprs,
+                num_resamples=FLAGS.resamples,
+                seed=FLAGS.seed,
+                progress=cli.progress,
+            )
             for features in (
                 split.reported.features,
                 _refine(split.reported, start, near_reported),
@@ -139,21 +146,14 @@ def main() -> None:
 
 def _split(pool: inputs.Pool, *, seed: int) -> Split:
     """Cuts a pool by identity, the halves as holdout has them."""
-    if pool.labels is None or pool.pairs is not None:
-        raise ValueError("expected --labels and no --pairs: halves need identities")
-    codes, identities = datasets.encode_labels(pool.labels)
-    order = np.random.default_rng(seed).permutation(len(identities))
-    half = len(identities) // 2
-    first = np.isin(codes, order[:half])
-    teaches = np.isin(codes, order[: half - half // 3])
-    for part in (teaches, first & ~teaches):
-        inputs.check_both_kinds(codes[part])
-
-    return Split(
-        inputs.select(pool, first, codes),
-        teaches[first],
-        inputs.select(pool, ~first, codes),
-    )
+    learning, reported = halves.split(pool, seed=seed)
+    _, order = halves.shuffle_identities(pool, seed=seed)
+    half = len(order) // 2
+    assert learning.labels is not None  # a half has them
+    teaches = np.isin(learning.labels, order[: half - half // 3])
+    for part in (teaches, ~teaches):
+        inputs.check_both_kinds(learning.labels[part])
+    return Split(learning, teaches, reported)
 
 
 def _draw_pairs(
@@ -261,20 +261,6 @@ def _refine(
         **gfa.PRESETS[FLAGS.preset],
     )
     return np.asarray(result.features)
-
-
-def _verify(
-    features: np.ndarray, pool: inputs.Pool, fprs: tuple[float, ...]
-) -> evaluation.Verification:
-    return evaluation.verify(
-        features,
-        pool,
-        fprs=fprs,
-        rule="conservative",
-        num_resamples=FLAGS.resamples,
-        seed=FLAGS.seed,
-        progress=cli.progress,
-    )
 
 
 def _plot(result: TuneResult) -> Any:

@@ -10,6 +10,7 @@ from gfa_jax.neighbors import (
     faiss_neighbors,
     place_self,
 )
+from gfa_jax.outliers import find_outliers, isolate
 from gfa_jax.pooling import pool, pool_media, pool_streamed
 from gfa_jax.sharding import (
     aggregate_pmap,
@@ -42,6 +43,8 @@ __all__ = [
     "exact_neighbors",
     "exact_neighbors_sharded",
     "faiss_neighbors",
+    "find_outliers",
+    "isolate",
     "place_self",
     "pool",
     "pool_media",

@@ -21,6 +21,7 @@ from gfa_jax.metrics.operating_point import (
     check_targets,
     tpr_at_fpr,
 )
+from gfa_jax.metrics.rescored import rescore_pairs
 from gfa_jax.metrics.roc import EqualError, Roc, auc, eer, roc_curve
 from gfa_jax.metrics.scored_pairs import ScoredPairs, pair_scores
 
@@ -47,6 +48,7 @@ __all__ = [
     "coarsen",
     "eer",
     "pair_scores",
+    "rescore_pairs",
     "restrict_genuine",
     "roc_curve",
     "score_histogram",

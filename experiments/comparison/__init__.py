@@ -1,0 +1,1 @@
+"""The parts of `experiments.compare`: the methods, their contest and what they cost."""
