@@ -1,0 +1,356 @@
+"""Answers what the paper leaves open with figures: one option at a time, and grids.
+
+    python -m experiments.ablation --features=embeddings.npy --labels=labels.npy
+
+Around one reference setting (--k, --threshold, --gamma, --num_steps and the preset)
+every option is changed by itself; then gamma × T; then K × t for each preset, with and
+without the guard against outliers. Everything is shown, so nothing is chosen here.
+Each cell is the gain in TPR over the raw features, over all pairs. It writes table.txt,
+sweep.png (K × t at two of the FPRs) and report.json.
+"""
+
+import itertools
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import flags
+
+import gfa_jax as gfa
+from experiments import cli, evaluation, inputs, outputs
+from gfa_jax import datasets, metrics
+
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(inputs)
+
+flags.DEFINE_string("output_dir", "outputs/ablation", "Folder of the results.")
+flags.DEFINE_enum("preset", "safe", sorted(gfa.PRESETS), "Of the reference.")
+flags.DEFINE_integer("k", 15, "Of the reference; the row itself counted.")
+flags.DEFINE_float("threshold", 0.55, "Of the reference.", -1.0, 1.0)
+flags.DEFINE_float("gamma", 0.5, "Of the reference.", 0.0, 1.0)
+flags.DEFINE_integer("num_steps", 4, "Of the reference.", lower_bound=0)
+flags.DEFINE_list("gammas", ["0.25", "0.5", "1"], "Of the grid gamma × T.")
+flags.DEFINE_list("steps", ["1", "2", "4", "8"], "Of the grid gamma × T.")
+flags.DEFINE_list("ks", ["5", "10", "15", "20"], "Of the grid K × t.")
+flags.DEFINE_list(
+    "thresholds", ["0.55", "0.6", "0.65", "0.7", "0.75", "0.8"], "Of the grid K × t."
+)
+flags.DEFINE_list("fprs", ["1e-6", "1e-5", "1e-4", "1e-3"], "FPRs to report.")
+flags.DEFINE_integer(
+    "max_images",
+    None,
+    "Leave out genuine pairs of identities with more rows.",
+    lower_bound=2,
+)
+
+_GRID = "K and t"
+_OUTPUTS = ("table.txt", "sweep.png", "report.json")
+# The guard compares a row's nearest neighbour with its fourteenth.
+_GUARD_K = 15
+
+
+class Setting(NamedTuple):
+    """What one refinement is made with; see `gfa_jax.aggregate`."""
+
+    k: int
+    threshold: float
+    gamma: float
+    num_steps: int
+    weighting: str
+    graph: str
+    include_self: bool = True
+    renormalize: bool = True
+    guard: bool = False
+
+
+class Cell(NamedTuple):
+    """What one setting gives.
+
+    Attributes:
+        setting: the setting; None for the raw features.
+        tpr: [F] TPR at each target.
+        false_accepts: [F] impostor pairs behind each.
+    """
+
+    setting: Setting | None
+    tpr: np.ndarray
+    false_accepts: np.ndarray
+
+
+def main() -> None:
+    """Measures every setting once and lays them out."""
+    cli.keep_compiled_programs()
+    stages = cli.Stages()
+    fprs = metrics.check_targets(cli.numbers("fprs", float))
+    inputs.refuse_overwriting(
+        (FLAGS.features, FLAGS.labels),
+        (pathlib.Path(FLAGS.output_dir, name) for name in _OUTPUTS),
+    )
+    with stages("load"):
+        pool = inputs.load_pool()
+        if pool.labels is None or pool.pairs is not None:
+            raise ValueError("expected --labels and no --pairs: all pairs are scored")
+        reference = _reference()
+        sections = {
+            "one option at a time": _one_at_a_time(reference),
+            "gamma and T": _products(
+                reference,
+                gamma=cli.numbers("gammas", float),
+                num_steps=cli.numbers("steps", int),
+            ),
+            _GRID: [
+                cell._replace(guard=guard, **gfa.PRESETS[preset])
+                for preset in sorted(gfa.PRESETS, reverse=True)
+                for guard in (False, True)
+                for cell in _products(
+                    reference,
+                    k=cli.numbers("ks", int),
+                    threshold=cli.numbers("thresholds", float),
+                )
+            ],
+        }
+        settings = list(dict.fromkeys(itertools.chain(*sections.values())))
+        _check(settings, num_rows=len(pool.features))
+        folder = outputs.prepare_folder(FLAGS.output_dir)
+    with stages("neighbors"):
+        width = max(_GUARD_K, *(setting.k for setting in settings))
+        neighbors = jax.block_until_ready(
+            gfa.exact_neighbors(
+                pool.features,
+                k=min(width, len(pool.features) - 1),
+                progress=cli.progress,
+            )
+        )
+    with stages("settings"):
+        raw = _measure(None, pool.features, pool, fprs)
+        cells = {
+            setting: _measure(setting, _refine(pool, neighbors, setting), pool, fprs)
+            for setting in cli.progress(settings, total=len(settings), desc="settings")
+        }
+    tables = _render(raw, sections, cells, reference, fprs)
+    text = "\n\n".join(tables.values())
+    with outputs.staged(folder, _OUTPUTS) as hidden:
+        datasets.write_text(hidden / "table.txt", text + "\n")
+        _draw(raw, sections[_GRID], cells, fprs).savefig(hidden / "sweep.png", dpi=150)
+        report = {
+            "options": outputs.flag_values(),
+            "environment": outputs.environment(),
+            "pool": inputs.describe(pool),
+            "fprs": list(fprs),
+            "raw": _as_report(raw),
+            "cells": [_as_report(cell) for cell in cells.values()],
+            "seconds": stages.seconds,
+            "peak_memory": outputs.peak_memory(),
+        }
+        datasets.write_json(hidden / "report.json", report)
+    # Of the largest grid the terminal gets the summary.
+    print("\n\n".join(text for title, text in tables.items() if title != _GRID))
+    print(f"every cell is in {folder}: table.txt, sweep.png and report.json")
+
+
+def _reference() -> Setting:
+    return Setting(
+        FLAGS.k,
+        FLAGS.threshold,
+        FLAGS.gamma,
+        FLAGS.num_steps,
+        **gfa.PRESETS[FLAGS.preset],
+    )
+
+
+def _one_at_a_time(reference: Setting) -> list[Setting]:
+    """Lists the reference and its neighbours, each other in one option."""
+    changes: list[dict[str, Any]] = [
+        {},
+        {"guard": True},
+        {"include_self": False},
+        {"renormalize": False},
+        *({"weighting": weighting} for weighting in ("affinity", "uniform")),
+        *({"graph": graph} for graph in ("fixed", "rescore", "refresh")),
+    ]
+    return list(dict.fromkeys(reference._replace(**change) for change in changes))
+
+
+def _products(reference: Setting, **axes: Sequence) -> list[Setting]:
+    return [
+        reference._replace(**dict(zip(axes, values, strict=True)))
+        for values in itertools.product(*axes.values())
+    ]
+
+
+def _check(settings: Sequence[Setting], *, num_rows: int) -> None:
+    for setting in settings:
+        gfa.check_k(setting.k, num_rows)
+        gfa.check_params(gfa.Params(setting.gamma, setting.threshold))
+        if setting.num_steps < 0:
+            raise ValueError(f"--steps has {setting.num_steps}; expected 0 or more")
+
+
+def _refine(
+    pool: inputs.Pool, neighbors: gfa.Neighbors, setting: Setting
+) -> np.ndarray:
+    """Refines the pool by one setting, on the first K of the candidates."""
+    if setting.guard:
+        is_outlier = gfa.find_outliers(neighbors, threshold=setting.threshold)
+        neighbors = gfa.isolate(neighbors, is_outlier)
+    result = gfa.aggregate(
+        pool.features,
+        gfa.Neighbors(*(column[:, : setting.k] for column in neighbors)),
+        gfa.Params(setting.gamma, setting.threshold),
+        num_steps=setting.num_steps,
+        weighting=setting.weighting,  # pyright: ignore[reportArgumentType]
+        graph=setting.graph,  # pyright: ignore[reportArgumentType]
+        include_self=setting.include_self,
+        renormalize=setting.renormalize,
+    )
+    return np.asarray(result.features)
+
+
+def _measure(
+    setting: Setting | None,
+    features: np.ndarray,
+    pool: inputs.Pool,
+    fprs: Sequence[float],
+) -> Cell:
+    assert pool.labels is not None  # main refuses a pool without
+    # Rows that were not brought back to unit length are compared by their cosine.
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    result = evaluation.measure_all_pairs(
+        features / np.maximum(length, np.finfo(features.dtype).tiny),
+        pool.labels,
+        max_images=FLAGS.max_images,
+    )
+    points = metrics.tpr_at_fpr(result.roc, fprs)
+    return Cell(
+        setting,
+        np.array([point.tpr for point in points]),
+        np.array([point.false_accepts for point in points]),
+    )
+
+
+def _render(
+    raw: Cell,
+    sections: dict[str, list[Setting]],
+    cells: dict[Setting, Cell],
+    reference: Setting,
+    fprs: Sequence[float],
+) -> dict[str, str]:
+    """Lays out a table a section, and the summary of the largest grid."""
+    head = [f"{fpr:.0e}" for fpr in fprs]
+    rows = [["TPR at FPR", *head], ["raw", *(f"{tpr:.3f}" for tpr in raw.tpr)]]
+    tables = {"raw": evaluation.align(rows)}
+    for title, settings in sections.items():
+        rows = [[f"{title}: gain", *head]]
+        for setting in settings:
+            rows.append(
+                [_name(setting, reference), *_signed(cells[setting].tpr - raw.tpr)]
+            )
+        tables[title] = evaluation.align(rows)
+    rows = [[f"{_GRID}: least gain of all cells", *head]]
+    for key, group in _groups(sections[_GRID]).items():
+        gains = np.array([cells[setting].tpr - raw.tpr for setting in group])
+        rows.append([_title(key), *_signed(gains.min(axis=0))])
+        if key.guard:
+            unguarded = [setting._replace(guard=False) for setting in group]
+            plain = np.array([cells[setting].tpr - raw.tpr for setting in unguarded])
+            rows.append(["  kept of the gains without it", *_kept(gains, plain)])
+    tables["summary"] = evaluation.align(rows)
+    return tables
+
+
+def _kept(gains: np.ndarray, plain: np.ndarray) -> list[str]:
+    """Says which share of the plain method's gains is kept, over the cells it has."""
+    total = plain.sum(axis=0, where=plain > 0)
+    kept = gains.sum(axis=0, where=plain > 0)
+    return [
+        f"{share:.0%}" if gained else "-"
+        for share, gained in zip(
+            kept / np.where(total > 0, total, 1), total > 0, strict=True
+        )
+    ]
+
+
+def _signed(gains: np.ndarray) -> list[str]:
+    return [f"{gain:+.3f}" for gain in gains]
+
+
+class _Group(NamedTuple):
+    """The settings that share a panel."""
+
+    weighting: str
+    graph: str
+    guard: bool
+
+
+def _title(group: _Group) -> str:
+    return f"{group.weighting}, {group.graph}{', guard' if group.guard else ''}"
+
+
+def _groups(settings: Sequence[Setting]) -> dict[_Group, list[Setting]]:
+    groups: dict[_Group, list[Setting]] = {}
+    for setting in settings:
+        key = _Group(setting.weighting, setting.graph, setting.guard)
+        groups.setdefault(key, []).append(setting)
+    return groups
+
+
+def _name(setting: Setting, reference: Setting) -> str:
+    changes = [
+        f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
+        for field, value in setting._asdict().items()
+        if value != getattr(reference, field)
+    ]
+    return ", ".join(changes) or "the reference"
+
+
+def _draw(
+    raw: Cell,
+    settings: Sequence[Setting],
+    cells: dict[Setting, Cell],
+    fprs: Sequence[float],
+):
+    import matplotlib.figure
+
+    from gfa_jax import plotting
+
+    groups = _groups(settings)
+    ks, thresholds = cli.numbers("ks", int), cli.numbers("thresholds", float)
+    columns = sorted({0, len(fprs) // 2})
+    size = (1.5 + 5.2 * len(columns), 0.8 + 2.6 * len(groups))
+    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(groups), len(columns), squeeze=False)
+    for (key, group), line in zip(groups.items(), axes, strict=True):
+        for column, panel in zip(columns, line, strict=True):
+            shape = (len(ks), len(thresholds))
+            plotting.plot_sweep(
+                np.reshape(
+                    [cells[s].tpr[column] - raw.tpr[column] for s in group], shape
+                ),
+                raw.tpr[column],
+                panel,
+                k=ks,
+                threshold=thresholds,
+                false_accepts=np.reshape(
+                    [cells[s].false_accepts[column] for s in group], shape
+                ),
+            )
+            panel.set_title(
+                f"{_title(key)}: FPR {fprs[column]:.0e}, raw {raw.tpr[column]:.3f}",
+                loc="left",
+                fontsize="small",
+            )
+    return figure
+
+
+def _as_report(cell: Cell) -> dict[str, Any]:
+    return {
+        "setting": cell.setting and cell.setting._asdict(),
+        "tpr": cell.tpr.tolist(),
+        "false_accepts": cell.false_accepts.tolist(),
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)

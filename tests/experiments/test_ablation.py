@@ -1,0 +1,120 @@
+"""`ablation` end to end: every cell measured once, and as `aggregate` gives it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gfa_jax as gfa
+from gfa_jax import datasets, metrics
+
+_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+_SMALL = (
+    "--k=8",
+    "--ks=4,8",
+    "--thresholds=0.4,0.6",
+    "--gammas=0.5,1",
+    "--steps=1,2",
+    "--num_steps=2",
+    "--fprs=1e-3,1e-2",
+)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return datasets.synthetic_features(num_rows=500, dim=32, seed=1, max_size=20)
+
+
+@pytest.fixture
+def files(tmp_path, sample):
+    np.save(tmp_path / "features.npy", sample.features)
+    np.save(tmp_path / "labels.npy", sample.labels)
+    return tmp_path
+
+
+def run(files, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "experiments.ablation",
+            f"--features={files}/features.npy",
+            f"--labels={files}/labels.npy",
+            f"--output_dir={files}/out",
+            *_SMALL,
+            *flags,
+        ],
+        cwd=_REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_every_cell_is_there_and_is_what_the_library_gives(files, sample):
+    result = run(files)
+    assert result.returncode == 0, result.stderr
+    names = {"table.txt", "sweep.png", "report.json"}
+    assert {path.name for path in (files / "out").iterdir()} == names
+    report = json.loads((files / "out" / "report.json").read_text())
+    settings = [tuple(cell["setting"].items()) for cell in report["cells"]]
+    assert len(set(settings)) == len(settings)  # each is measured once
+    cells = dict(zip(settings, report["cells"], strict=True))
+    # 8 around the reference (one of them in the grid), 4 of gamma × T of which 1 is
+    # the reference, 2 × 2 of K × t for two presets with and without the guard.
+    assert len([s for s in map(dict, settings) if s["graph"] == "refresh"]) == 1
+    grid = [s for s in map(dict, settings) if s["gamma"] == 0.5 and s["num_steps"] == 2]
+    assert {(s["k"], s["threshold"], s["graph"], s["guard"]) for s in grid} >= {
+        (k, t, graph, guard)
+        for k in (4, 8)
+        for t in (0.4, 0.6)
+        for graph in ("fixed", "rescore")
+        for guard in (False, True)
+    }
+    setting = next(
+        s
+        for s in map(dict, settings)
+        if s["k"] == 4
+        and s["guard"]
+        and s["graph"] == "rescore"
+        and s["threshold"] == 0.4
+    )
+    wide = gfa.exact_neighbors(sample.features, k=15)
+    guarded = gfa.isolate(wide, gfa.find_outliers(wide, threshold=0.4))
+    refined = gfa.aggregate(
+        sample.features,
+        gfa.Neighbors(*(column[:, :4] for column in guarded)),
+        gfa.Params(0.5, 0.4),
+        num_steps=2,
+        **gfa.PAPER,
+    ).features
+    roc = metrics.all_pairs_roc(refined, sample.labels).roc
+    expected = [point.tpr for point in metrics.tpr_at_fpr(roc, (1e-3, 1e-2))]
+    # The program runs in float32 and this test, as a rule, in float64: a pair on the
+    # threshold may fall to either side of it.
+    np.testing.assert_allclose(
+        cells[tuple(setting.items())]["tpr"], expected, rtol=0, atol=2e-3
+    )
+    assert "least gain of all cells" in result.stdout
+    assert "kept of the gains" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("flag", "complaint"),
+    [
+        ("--ks=4,600", "k is 600"),
+        ("--thresholds=2", "threshold is 2; expected a value in [-1, 1]"),
+        ("--steps=-1", "--steps has -1; expected 0 or more"),
+        ("--gammas=", "--gammas is empty"),
+    ],
+)
+def test_bad_flags_end_with_one_line(files, flag, complaint):
+    result = run(files, flag)
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (files / "out").exists()
