@@ -4,26 +4,36 @@
 
 finds the candidates and refines as `refine` does, prunes the pairs whose refined
 cosine is under t_s (--merge_threshold) and takes the connected components (paper,
-section 3.4). It writes to --output_dir: labels.npy (the cluster of each row, -1 for one
-left out), confidence.npy, report.json, sizes.png and, where labels are known,
-purity.png. A learn-to-cluster folder is read as it is: --features=features/X.bin
---dim=256 --labels=labels/X.meta --candidates=knns/X/faiss_k_80.npz.
+section 3.4), or, with --linkage=average, joins clusters while the mean cosine of their
+pairs reaches t_s. It writes to --output_dir: labels.npy (the cluster of each row, -1
+for one left out), confidence.npy, report.json, sizes.png, purity.png where labels are
+known, and with --images contact_sheet.html. A learn-to-cluster folder is read as it
+is (and all of its sizes by `learn_to_cluster`): --features=features/X.bin --dim=256
+--labels=labels/X.meta --candidates=knns/X/faiss_k_80.npz.
 """
 
 import pathlib
-from typing import Any
 
 import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import cli, inputs, method, outputs
+from experiments import cli, contact_sheet, inputs, method, outputs
+from experiments.clusterers.tuning import as_report
 from gfa_jax import datasets, metrics
+from gfa_jax.clustering import LINKAGES
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(inputs)
 flags.adopt_module_key_flags(method)
-_OUTPUTS = ("labels.npy", "confidence.npy", "sizes.png", "purity.png", "report.json")
+_OUTPUTS = (
+    "labels.npy",
+    "confidence.npy",
+    "sizes.png",
+    "purity.png",
+    "contact_sheet.html",
+    "report.json",
+)
 
 flags.DEFINE_string("output_dir", "outputs/cluster", "Folder of the results.")
 flags.DEFINE_float(
@@ -32,6 +42,12 @@ flags.DEFINE_float(
     "Refined cosine t_s from which two rows are joined.",
     -1.0,
     1.0,
+)
+flags.DEFINE_enum(
+    "linkage",
+    "single",
+    LINKAGES,
+    "single: components, the paper's rule; average: by the mean over two clusters.",
 )
 flags.DEFINE_integer(
     "min_size", 1, "Rows of smaller clusters get the label -1.", lower_bound=1
@@ -43,12 +59,19 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 flags.DEFINE_bool("mutual", False, "Join only rows that list each other.")
+flags.DEFINE_string(
+    "images", None, "Images in the order of the rows: folder, .npy, .npz, .txt list."
+)
+flags.DEFINE_string("images_key", "images", "Array of an images .npz.")
+flags.DEFINE_integer("sheet_clusters", 20, "Clusters to show of each kind.", 1)
+flags.DEFINE_integer("sheet_images", 24, "Images to show of a cluster.", 1)
 
 
 def main() -> None:
     """Runs the stages in the order in which the data travel."""
     cli.keep_compiled_programs()
     stages = cli.Stages()
+    images = _open_images()
     run = method.run(stages, output_dir=FLAGS.output_dir, names=_OUTPUTS)
     pool = run.pool
     with stages("clusters"):
@@ -56,6 +79,7 @@ def main() -> None:
             run.result.features,
             run.neighbors,
             threshold=FLAGS.merge_threshold,
+            linkage=FLAGS.linkage,
             min_size=FLAGS.min_size,
             max_size=FLAGS.max_size,
             mutual=FLAGS.mutual,
@@ -69,6 +93,16 @@ def main() -> None:
             datasets.write_array(hidden / "labels.npy", clusters.labels)
             datasets.write_array(hidden / "confidence.npy", clusters.confidence)
             _draw(hidden, clusters, pool.labels)
+            sheet = None
+            if images is not None:
+                sheet = contact_sheet.write_sheet(
+                    hidden / "contact_sheet.html",
+                    clusters,
+                    images,
+                    pool.labels,
+                    num_clusters=FLAGS.sheet_clusters,
+                    num_images=FLAGS.sheet_images,
+                )
         report = {
             "options": outputs.flag_values() | run.options,
             "environment": outputs.environment(),
@@ -78,7 +112,8 @@ def main() -> None:
             "singletons": int(np.sum(clusters.sizes == 1)),
             "left_out": int(np.sum(clusters.labels < 0)),
             "largest": int(clusters.sizes.max(initial=0)),
-            "scores": scores and _as_report(scores),
+            "scores": scores and as_report(scores),
+            "contact_sheet": sheet,
             "seconds": stages.seconds,
             "peak_memory": outputs.peak_memory(),
         }
@@ -97,16 +132,21 @@ def main() -> None:
                 f"{measured.recall:.4f}  F {measured.f_score:.4f}"
             )
         print(f"{scores.num_identities:,} identities; NMI {scores.nmi_arithmetic:.4f}")
+    if sheet is not None and sheet["unreadable"]:
+        names = ", ".join(sheet["unreadable"][:5])
+        cli.warn(f"{len(sheet['unreadable'])} images could not be read: {names}")
     print(f"the labels are in {run.folder}")
 
 
-def _as_report(scores: metrics.ClusterScores) -> dict[str, Any]:
-    """Turns the scores into what the report stores."""
-    stored: dict[str, Any] = scores._asdict()
-    for name in ("pairwise", "bcubed"):
-        measured = getattr(scores, name)
-        stored[name] = measured._asdict() | {"f_score": measured.f_score}
-    return stored
+def _open_images() -> contact_sheet.Images | None:
+    """Finds the images, if any; refuses another number than rows before any work."""
+    if FLAGS.images is None:
+        return None
+    if FLAGS.features is None:
+        raise ValueError("--images shows the rows of --features; name that too")
+    images = contact_sheet.open_images(FLAGS.images, key=FLAGS.images_key)
+    contact_sheet.check_count(images, inputs.open_source().shape[0])
+    return images
 
 
 def _draw(
@@ -114,6 +154,8 @@ def _draw(
 ) -> None:
     from gfa_jax import plotting
 
+    if not clusters.num_clusters:  # every row left out: nothing to draw
+        return
     sizes = plotting.plot_cluster_sizes(clusters.sizes)
     sizes.savefig(folder / "sizes.png", dpi=150)
     if identities is not None:

@@ -1,7 +1,9 @@
 """Clusters by the paper's section 3.4: prune the pairs with S < t_s, keep the rest.
 
 S holds the cosines of the refined features on the candidates; what the surviving
-pairs connect is a cluster. How sure a row is of its cluster is read from the same S:
+pairs connect is a cluster (`linkage="single"`), or what they connect and agrees as a
+whole (`"average"`, see the module `linkage`). How sure a row is of its cluster is read
+from the same S:
 
     c_i = (1 / m_i) Σ_{j ∈ KNN_i, j ≠ i} [y_j = y_i] max(S_ij, 0)
     m_i = min(|C_i| − 1, #{j ∈ KNN_i, j ≠ i})
@@ -12,15 +14,19 @@ close to 0, whatever the similarity of that edge.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import numerics
 from gfa_jax.clustering.components import connected, split_large
+from gfa_jax.clustering.linkage import average_linkage
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.types import Array, Neighbors
+
+Linkage = Literal["single", "average"]
+LINKAGES: tuple[Linkage, ...] = get_args(Linkage)
 
 
 class Clusters(NamedTuple):
@@ -50,19 +56,22 @@ def cluster(
     neighbors: Neighbors,
     *,
     threshold: float,
+    linkage: Linkage = "single",
     min_size: int = 1,
     max_size: int | None = None,
     mutual: bool = False,
     block_size: int | None = None,
     progress: Callable | None = None,
 ) -> Clusters:
-    """Clusters rows by the connected components of their similar pairs.
+    """Clusters rows by their similar pairs.
 
     y_i = y_j  ⟺  a path of pairs with S >= t_s leads from i to j,
     S_ij = F_i · F_j,  j ∈ KNN_i or i ∈ KNN_j              (paper, section 3.4)
 
-    A pair on the threshold stays, since the paper prunes what is less. Which rows
-    are together does not depend on their order.
+    or, with average linkage, clusters A and B that such a pair connects join, the most
+    similar first, while mean_{i ∈ A, j ∈ B} S_ij >= t_s. A pair on the threshold stays,
+    since the paper prunes what is less. Which rows are together does not depend on
+    their order (with average linkage: where no two means are equal).
 
     Args:
         features: [N, D] floating rows of unit length, as `aggregate` returns them
@@ -71,11 +80,16 @@ def cluster(
             `features`. Whether a row lists itself makes no difference.
         threshold: t_s in [−1, 1], a cosine of the features given. Refined features
             are closer to each other than raw ones and want a higher t_s.
+        linkage: "single", connected components, the paper's rule; "average", which
+            a few wrong pairs do not mislead, and which wants a lower t_s. Where an
+            identity is a long chain of poses, its ends differ and average linkage
+            parts them.
         min_size: least rows of a cluster, >= 1. The rows of smaller ones get -1,
             as outliers do in DBSCAN; 1 labels every row.
         max_size: most rows of a cluster, >= min_size. A larger component is cut at
             a threshold that rises for it alone until every piece fits (see the
-            module `components`). Choose it above the largest identity to expect:
+            module `components`); average linkage leaves out the joins that exceed
+            it. Choose it above the largest identity to expect:
             a true cluster of more rows is cut too. None cuts nothing.
         mutual: whether a pair counts only where each row lists the other. This
             prunes the pairs of rows that many others list by accident, but also
@@ -93,10 +107,15 @@ def cluster(
             no candidates, an index outside [−1, N), or a row that is not of unit
             length.
 
-    Cost: N K D multiply-adds, then O(N K) on one core of the host; with `max_size`,
-    what `split_large` adds. Memory: O(N K), about 50 bytes a candidate.
+    Cost: N K D multiply-adds, then O(N K) on one core of the host; what `split_large`
+    adds with `max_size`, or `average_linkage`. Memory: O(N K), about 50 bytes a
+    candidate; with average linkage a copy of the features too.
     """
     features = numerics.to_compute_dtype(features)
+    if linkage not in LINKAGES:
+        raise ValueError(
+            f"linkage is {linkage!r}; expected one of {', '.join(LINKAGES)}"
+        )
     _check_options(threshold=threshold, min_size=min_size, max_size=max_size)
     indices = _check_candidates(features.shape, np.asarray(neighbors.indices))
     scores = score_candidates(
@@ -106,11 +125,22 @@ def cluster(
     survives = is_other & (scores.similarity >= float(threshold))
     if mutual:
         survives &= scores.mutual
-    components = connected(indices, survives)
-    if max_size is not None:
-        components = split_large(
-            components, indices, scores.similarity, survives, max_size=max_size
+    if linkage == "average":
+        components = average_linkage(
+            np.asarray(features),
+            indices,
+            scores.similarity,
+            survives,
+            threshold=float(threshold),
+            max_size=max_size,
+            progress=progress,
         )
+    else:
+        components = connected(indices, survives)
+        if max_size is not None:
+            components = split_large(
+                components, indices, scores.similarity, survives, max_size=max_size
+            )
     labels, sizes = _number(components, min_size=min_size)
     confidence = _confidence(labels, sizes, indices, is_other, scores.similarity)
     return Clusters(labels, sizes, confidence)

@@ -86,6 +86,8 @@ def test_a_learn_to_cluster_folder_is_read_as_it_is(tmp_path, sample):
         ("--merge_threshold=1.5", "--merge_threshold=1.5"),
         ("--min_size=0", "--min_size=0"),
         ("--max_size=0", "--max_size=0"),
+        ("--linkage=complete", "--linkage=complete"),
+        ("--images=nowhere", "--images=nowhere: expected a folder"),
         ("--k=800", "k is 800"),
     ],
 )
@@ -96,5 +98,65 @@ def test_bad_options_are_refused(tmp_path, sample, flag, message):
         message,
         f"--features={tmp_path}/features.npy",
         flag,
+        module="cluster",
+    )
+
+
+def cluster_of(tmp_path, sample, *flags):
+    np.save(tmp_path / "features.npy", sample.features)
+    succeed(
+        "cluster",
+        f"--features={tmp_path}/features.npy",
+        f"--output_dir={tmp_path}/out",
+        *flags,
+    )
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    return np.load(tmp_path / "out" / "labels.npy"), report
+
+
+@pytest.mark.parametrize("linkage", ["single", "average"])
+def test_one_component(tmp_path, sample, linkage):
+    labels, report = cluster_of(
+        tmp_path,
+        sample,
+        "--k=60",
+        "--threshold=-1",
+        "--merge_threshold=-1",
+        f"--linkage={linkage}",
+    )
+    np.testing.assert_array_equal(labels, np.zeros(800))
+    assert (report["clusters"], report["largest"], report["singletons"]) == (1, 800, 0)
+
+
+def test_all_singletons_with_and_without_a_label(tmp_path, sample):
+    # No two rows are equal, so no pair reaches 1; without updates none moves.
+    alone = ("--merge_threshold=1", "--num_steps=0", "--k=5")
+    labels, report = cluster_of(tmp_path, sample, *alone, "--linkage=average")
+    np.testing.assert_array_equal(labels, np.arange(800))
+    assert report["singletons"] == 800
+    labels, report = cluster_of(tmp_path, sample, *alone, "--min_size=2")
+    np.testing.assert_array_equal(labels, np.full(800, -1))
+    assert (report["clusters"], report["largest"], report["left_out"]) == (0, 0, 800)
+
+
+def test_an_empty_graph_is_refused_and_one_of_loops_joins_nothing(tmp_path, sample):
+    np.save(tmp_path / "features.npy", sample.features)
+    features = f"--features={tmp_path}/features.npy"
+    candidates = f"--candidates={tmp_path}/candidates.npy"
+    np.save(tmp_path / "candidates.npy", np.full((800, 3), -1))
+    refuse(tmp_path, "no candidate at all", features, candidates, module="cluster")
+    np.save(tmp_path / "candidates.npy", np.arange(800)[:, None])
+    labels, _ = cluster_of(tmp_path, sample, candidates, "--k=1", "--linkage=average")
+    np.testing.assert_array_equal(labels, np.arange(800))
+
+
+def test_labels_of_another_length_are_refused(tmp_path, sample):
+    np.save(tmp_path / "features.npy", sample.features)
+    np.save(tmp_path / "labels.npy", sample.labels[:-1])
+    refuse(
+        tmp_path,
+        "799",
+        f"--features={tmp_path}/features.npy",
+        f"--labels={tmp_path}/labels.npy",
         module="cluster",
     )

@@ -1,0 +1,91 @@
+"""What every clusterer is given, and the graph that several of them start from.
+
+Each file beside this one holds one clusterer: a function `cluster(problem, **setting)`
+that returns the cluster of every row (-1: none), and `SPACE`, the values of each of its
+parameters to try. Labels are not part of a problem; the number of identities is, for
+k-means alone, which cannot do without.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+import gfa_jax as gfa
+
+Space = Mapping[str, Sequence[Any]]
+
+
+class Problem(NamedTuple):
+    """Rows to cluster.
+
+    Attributes:
+        features: [N, D] float32 unit rows, on the host.
+        neighbors: [N, K] candidates on the host, the row itself among them, most
+            similar first.
+        num_identities: the true count.
+        seed: of clusterers that draw.
+    """
+
+    features: np.ndarray
+    neighbors: gfa.Neighbors
+    num_identities: int
+    seed: int
+
+
+class Clusterer(NamedTuple):
+    """A way from rows to clusters.
+
+    Attributes:
+        name: as in the table.
+        cluster: `cluster(problem, **setting)` to [N] integers, -1 for no cluster.
+        space: values of each keyword to try.
+    """
+
+    name: str
+    cluster: Callable[..., np.ndarray]
+    space: Space
+
+
+def nearest(problem: Problem, k: int) -> gfa.Neighbors:
+    """Takes the first k candidates of every row, the row itself counted."""
+    indices, similarity = (np.asarray(column)[:, :k] for column in problem.neighbors)
+    return gfa.Neighbors(indices, similarity)
+
+
+def graph(problem: Problem, *, k: int, threshold: float) -> sparse.csr_array:
+    """Links every row to its near candidates, in both directions.
+
+    Args:
+        problem: see `Problem`.
+        k: candidates of a row, the row itself counted.
+        threshold: least cosine of a link.
+
+    Returns:
+        [N, N] symmetric, the cosine of each link, none of a row to itself.
+
+    Cost and memory: O(N K).
+    """
+    indices, similarity = nearest(problem, k)
+    num_rows = len(indices)
+    rows = np.arange(num_rows)[:, None]
+    kept = (indices >= 0) & (indices != rows) & (similarity >= threshold)
+    ends = np.broadcast_to(rows, indices.shape)[kept], indices[kept]
+    links = sparse.csr_array(
+        (similarity[kept], ends), shape=(num_rows, num_rows), dtype=np.float32
+    )
+    return links.maximum(links.T).tocsr()
+
+
+def need(package: str, extra: str) -> ModuleType:
+    """Imports a package that only this clusterer needs, or says how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"this clusterer needs {package}; pip install '.[{extra}]', or leave it "
+            "out of --clusterers"
+        ) from error

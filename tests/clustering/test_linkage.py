@@ -1,0 +1,205 @@
+"""Average linkage against SciPy's, against a literal reading, and by hand."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from scipy.cluster import hierarchy
+
+from gfa_jax import Neighbors
+from gfa_jax.clustering import cluster, linkage
+from tests.clustering.problems import as_neighbors, circle, everyone
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def random_problem(seed: int, num_rows: int, k: int) -> tuple[np.ndarray, Neighbors]:
+    """Rows around a few centres, no two cosines alike; candidates at random."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((4, 6))[rng.integers(4, size=num_rows)]
+    features = features + rng.standard_normal((num_rows, 6))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    indices = rng.integers(0, num_rows, (num_rows, k))
+    indices[rng.random(indices.shape) < 0.2] = -1
+    return features.astype(np.float32), as_neighbors(indices)
+
+
+def partition(labels) -> set[frozenset[int]]:
+    labels = np.asarray(labels)
+    groups = (np.flatnonzero(labels == label).tolist() for label in np.unique(labels))
+    return set(map(frozenset, groups))
+
+
+def literal(features, neighbors, threshold, max_size) -> set[frozenset[int]]:
+    """The rounds as the module states them, over sets, in float64."""
+    features = features.astype(np.float64)
+
+    def mean(first, second):
+        return np.mean([features[i] @ features[j] for i in first for j in second])
+
+    groups = [frozenset([row]) for row in range(len(features))]
+    adjacent = {
+        frozenset([groups[i], groups[j]])
+        for i, listed in enumerate(neighbors.indices)
+        for j in listed
+        if j >= 0 and j != i and features[i] @ features[j] >= threshold
+    }
+    while True:
+        value = {pair: mean(*pair) for pair in adjacent}
+        adjacent = {
+            pair
+            for pair in adjacent
+            if value[pair] >= threshold
+            and (max_size is None or sum(map(len, pair)) <= max_size)
+        }
+        if not adjacent:
+            return set(groups)
+        best = {
+            group: max(
+                (pair for pair in adjacent if group in pair),
+                key=value.__getitem__,
+                default=None,
+            )
+            for group in groups
+        }
+        joins = [p for p in adjacent if all(best[group] == p for group in p)]
+        renamed = {group: group for group in groups}
+        for pair in joins:
+            renamed |= dict.fromkeys(pair, frozenset().union(*pair))
+        groups = list(set(renamed.values()))
+        adjacent = {
+            pair
+            for pair in (frozenset(renamed[g] for g in pair) for pair in adjacent)
+            if len(pair) == 2
+        }
+
+
+@hypothesis.given(seed=SEEDS, threshold=st.floats(-0.2, 0.9))
+def test_is_the_classical_one_where_every_row_lists_every_row(seed, threshold):
+    features, _ = random_problem(seed, 20, 1)
+    result = cluster(features, everyone(20), threshold=threshold, linkage="average")
+    above = np.triu_indices(20, 1)
+    distances = 1 - (features.astype(np.float64) @ features.T.astype(np.float64))[above]
+    tree = hierarchy.linkage(distances, "average")
+    # A mean on the threshold may round to either side of it.
+    hypothesis.assume(np.abs(tree[:, 2] - (1 - threshold)).min() > 1e-5)
+    expected = hierarchy.fcluster(tree, 1 - threshold, "distance")
+    assert partition(result.labels) == partition(expected)
+
+
+@hypothesis.given(
+    seed=SEEDS,
+    num_rows=st.sampled_from([2, 7, 20]),
+    threshold=st.sampled_from([-0.5, 0.1, 0.3, 0.6]),
+    max_size=st.none() | st.integers(1, 8),
+)
+def test_equals_a_literal_reading(seed, num_rows, threshold, max_size):
+    features, neighbors = random_problem(seed, num_rows, 3)
+    result = cluster(
+        features, neighbors, threshold=threshold, linkage="average", max_size=max_size
+    )
+    expected = literal(features, neighbors, threshold, max_size)
+    assert partition(result.labels) == expected
+    sizes = sorted(map(len, expected), reverse=True)
+    np.testing.assert_array_equal(result.sizes, sizes)
+
+
+@hypothesis.given(seed=SEEDS)
+def test_does_not_depend_on_the_order_of_the_rows(seed):
+    features, neighbors = random_problem(seed, 20, 3)
+    order = np.random.default_rng(seed).permutation(20)
+    place = np.append(np.argsort(order), -1)
+    moved = as_neighbors(place[np.asarray(neighbors.indices)[order]])
+    options = {"threshold": 0.3, "linkage": "average"}
+    one = cluster(features, neighbors, **options).labels
+    other = cluster(features[order], moved, **options).labels
+    assert partition(one[order]) == partition(other)
+
+
+def test_one_wrong_pair_does_not_join_two_people():
+    # Two people of five rows each, 18° apart where they are closest, 38° on average.
+    features = circle(0, 5, 10, 15, 20, 38, 43, 48, 53, 58)
+    neighbors = everyone(10)
+    single = cluster(features, neighbors, threshold=0.9)
+    average = cluster(features, neighbors, threshold=0.9, linkage="average")
+    assert single.num_clusters == 1
+    assert partition(average.labels) == {frozenset(range(5)), frozenset(range(5, 10))}
+
+
+def test_copies_of_one_row_are_one_cluster():
+    features = np.repeat(circle(0, 90), 12, axis=0)
+    # A chain: every row lists the next, and all cosines within a person are equal.
+    chain = as_neighbors(np.append(np.arange(1, 24), -1)[:, None])
+    result = cluster(features, chain, threshold=0.99, linkage="average")
+    np.testing.assert_array_equal(result.labels, np.repeat([0, 1], 12))
+    np.testing.assert_allclose(result.confidence[:11], 1, rtol=0, atol=1e-6)
+
+
+def test_nothing_to_join_and_everything_to_join():
+    features = circle(0, 5, 10, 15)
+    for threshold, count in ((1.0, 4), (-1.0, 1)):
+        result = cluster(features, everyone(4), threshold=threshold, linkage="average")
+        assert result.num_clusters == count
+    empty = as_neighbors(np.full((4, 2), -1))
+    result = cluster(features, empty, threshold=-1.0, linkage="average")
+    np.testing.assert_array_equal(result.labels, np.arange(4))
+    np.testing.assert_array_equal(result.confidence, np.zeros(4))
+
+
+def test_mutual_and_min_size_apply_as_to_components():
+    features = circle(0, 2, 4)
+    listed = as_neighbors([[1], [0], [1]])
+    options = {"threshold": 0.9, "linkage": "average", "mutual": True}
+    result = cluster(features, listed, min_size=2, **options)
+    np.testing.assert_array_equal(result.labels, [0, 0, -1])
+
+
+def test_blocks_of_pairs_do_not_show(monkeypatch):
+    features, neighbors = random_problem(5, 40, 6)
+    options = {"threshold": 0.2, "linkage": "average"}
+    whole = cluster(features, neighbors, **options)
+    monkeypatch.setattr(linkage, "_BLOCK_PAIRS", 3)
+    in_parts = cluster(features, neighbors, **options)
+    np.testing.assert_array_equal(whole.labels, in_parts.labels)
+
+
+def test_inputs_are_untouched_and_progress_is_told():
+    features, neighbors = random_problem(1, 20, 3)
+    before = features.copy(), np.array(neighbors.indices)
+    told = []
+
+    def progress(iterable, *, total, desc):
+        told.append(desc)
+        return iterable
+
+    cluster(features, neighbors, threshold=0.2, linkage="average", progress=progress)
+    assert told == ["similarities", "joins"]
+    np.testing.assert_array_equal(features, before[0])
+    np.testing.assert_array_equal(neighbors.indices, before[1])
+
+
+def test_an_unknown_linkage_is_refused():
+    with pytest.raises(ValueError, match="'complete'; expected one of single, average"):
+        cluster(circle(0), everyone(1), threshold=0.5, linkage="complete")  # pyright: ignore[reportArgumentType]
+
+
+def test_real_faces(real_data):
+    """Above components by more than a point, each at the best of a few thresholds."""
+    import gfa_jax as gfa
+    from gfa_jax import metrics
+
+    stored = real_data("cfp_dev.npz")
+    rows = slice(0, 1400)
+    features, identities = stored["features"][rows], stored["labels"][rows]
+    neighbors = gfa.exact_neighbors(features, k=15)
+
+    def best(linkage, thresholds):
+        return max(
+            metrics.cluster_scores(
+                identities,
+                cluster(features, neighbors, threshold=t, linkage=linkage).labels,
+            ).bcubed.f_score
+            for t in thresholds
+        )
+
+    assert best("average", (0.2, 0.25, 0.3)) > best("single", (0.45, 0.5, 0.55)) + 0.01
