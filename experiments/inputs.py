@@ -17,7 +17,9 @@ from gfa_jax import datasets
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string(
-    "features", None, "Features: .npy, .npz, .bin. A sample is generated without."
+    "features",
+    None,
+    "Features: .npy, .npz, .bin, or a folder of shards. A sample is generated without.",
 )
 flags.DEFINE_string("labels", None, "Identities: .npy, .npz, .csv, .txt, .meta.")
 flags.DEFINE_string(
@@ -54,7 +56,7 @@ class Pool(NamedTuple):
     @property
     def was_normalized(self) -> bool:
         """Whether the rows had to be scaled to unit length."""
-        return _is_scaled(self.norms)
+        return is_scaled(self.norms)
 
 
 def load_pool() -> Pool:
@@ -67,23 +69,79 @@ def load_pool() -> Pool:
         if FLAGS.labels is not None or FLAGS.pairs is not None:
             raise ValueError("--labels and --pairs describe --features; name that too")
         return _generated_pool(FLAGS.seed)
-    stored = datasets.read_features(
-        FLAGS.features, dim=FLAGS.dim, key=FLAGS.features_key
-    )
+    source = open_source()
+    stored = source.read(0, source.shape[0])
     norms = datasets.check_features(stored, name=FLAGS.features)
+    labels, pairs = read_truth(len(stored))
+    return Pool(source.name, unit_rows(stored, norms), norms, labels, pairs)
+
+
+class Source(NamedTuple):
+    """Stored features, of which no row is read yet.
+
+    Attributes:
+        name: what the pool is called in the report.
+        stored: [N, D] memory map, or an opened folder of shards.
+    """
+
+    name: str
+    stored: np.ndarray | datasets.Shards
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        rows, columns = self.stored.shape
+        return rows, columns
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Reads the rows [start, stop) as stored; of shards the hashes are checked."""
+        if isinstance(self.stored, datasets.Shards):
+            return datasets.read_rows(self.stored, start, stop)
+        return self.stored[start:stop]
+
+
+def open_source() -> Source:
+    """Opens what --features names, a file or a folder of shards.
+
+    Raises:
+        ValueError: anything about the file, or the folder, that cannot be used.
+    """
+    path = pathlib.Path(FLAGS.features)
+    if not path.is_dir():
+        stored = datasets.read_features(path, dim=FLAGS.dim, key=FLAGS.features_key)
+        return Source(path.name, stored)
+    shards = datasets.open_shards(path)
+    if FLAGS.dim not in (None, shards.shape[1]):
+        raise ValueError(
+            f"{path}: got rows of {shards.shape[1]} values, expected --dim={FLAGS.dim}"
+        )
+    return Source(path.name, shards)
+
+
+def read_truth(num_rows: int) -> tuple[np.ndarray | None, datasets.Pairs | None]:
+    """Reads the labels and the pairs that the flags name.
+
+    Args:
+        num_rows: N, which they must fit.
+
+    Returns:
+        [N] identities, or None; pairs with `same` known, or None.
+
+    Raises:
+        ValueError: anything about the files that cannot be used.
+    """
     labels = pairs = None
     if FLAGS.labels is not None:
         labels = datasets.read_labels(
             FLAGS.labels, column=FLAGS.labels_column, key=FLAGS.labels_key
         )
-        datasets.check_labels(labels, len(stored))
+        datasets.check_labels(labels, num_rows)
     if FLAGS.pairs is not None:
         pairs = datasets.read_pairs(FLAGS.pairs, key=FLAGS.pairs_key)
-        pairs = _with_same(pairs, labels, num_rows=len(stored))
+        pairs = _with_same(pairs, labels, num_rows=num_rows)
     elif labels is not None:
         check_both_kinds(labels)
-    name = pathlib.Path(FLAGS.features).name
-    return Pool(name, _unit_rows(stored, norms), norms, labels, pairs)
+    return labels, pairs
 
 
 def _generated_pool(seed: int) -> Pool:
@@ -169,12 +227,25 @@ def check_both_kinds(labels: np.ndarray) -> None:
         )
 
 
-def _is_scaled(norms: np.ndarray) -> bool:
+def is_scaled(norms: np.ndarray) -> bool:
+    """Tells whether rows of these lengths have to be scaled to unit length."""
     return bool(np.abs(norms - 1).max() > _UNIT_TOLERANCE)
 
 
-def _unit_rows(stored: np.ndarray, norms: np.ndarray) -> np.ndarray:
-    if not _is_scaled(norms):
+def unit_rows(
+    stored: np.ndarray, norms: np.ndarray, *, scaled: bool | None = None
+) -> np.ndarray:
+    """Converts stored rows to float32 rows of unit length.
+
+    Args:
+        stored: [n, D] floating rows.
+        norms: [n] their lengths.
+        scaled: whether to scale them; by default where any of them needs it.
+
+    Returns:
+        [n, D] float32; the stored rows themselves where they are that already.
+    """
+    if not (is_scaled(norms) if scaled is None else scaled):
         return np.asarray(stored, np.float32)
     unit = np.empty(stored.shape, np.float32)
     for start in range(0, len(stored), 8192):

@@ -5,19 +5,35 @@
 reads, checks, finds the K candidates, runs T updates and writes to --output_dir:
 refined.npy, report.json and, where labels or pairs say which rows belong together,
 roc.png and similarity.png. Without --features it runs on a generated sample.
+
+    python -m experiments.refine --num_processes=4 --features=shards/ …
+
+does it over processes (see `processes`) and writes a folder of shards, refined/, in
+place of refined.npy (see `distributed`).
 """
 
 import pathlib
+from typing import Any
 
 import numpy as np
 from absl import flags
 
-from experiments import cli, evaluation, inputs, method, outputs
+from experiments import (
+    cli,
+    distributed,
+    evaluation,
+    inputs,
+    method,
+    outputs,
+    processes,
+)
 from gfa_jax import datasets, metrics
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(inputs)
 flags.adopt_module_key_flags(method)
+flags.adopt_module_key_flags(processes)
+flags.adopt_module_key_flags(distributed)
 _OUTPUTS = ("refined.npy", "roc.png", "similarity.png", "report.json")
 
 flags.DEFINE_string("output_dir", "outputs/refine", "Folder of the results.")
@@ -37,10 +53,27 @@ flags.DEFINE_bool("plots", True, "Whether the figures are drawn.")
 
 
 def main() -> None:
-    """Runs the stages in the order in which the data travel."""
+    """Runs on one device, or with the others of its job."""
     cli.keep_compiled_programs()
+    options = {
+        "fprs": metrics.check_targets(cli.numbers("fprs", float)),
+        "rule": FLAGS.rule,
+        "num_resamples": FLAGS.resamples,
+        "seed": FLAGS.seed,
+        "max_images": FLAGS.max_images,
+    }
+    if not processes.is_job():
+        _refine(options)
+    elif processes.launches():
+        processes.launch()
+    else:
+        with processes.joined():
+            _refine_together(options)
+
+
+def _refine(options: dict[str, Any]) -> None:
+    """Runs the stages in the order in which the data travel."""
     stages = cli.Stages()
-    fprs = metrics.check_targets(cli.numbers("fprs", float))
     run = method.run(stages, output_dir=FLAGS.output_dir, names=_OUTPUTS)
     pool, result = run.pool, run.result
     refined = np.asarray(result.features)
@@ -49,39 +82,80 @@ def main() -> None:
         with stages("evaluation"):
             for name, rows in (("before", pool.features), ("after", refined)):
                 figures[name] = evaluation.verify(
-                    rows,
-                    pool,
-                    fprs=fprs,
-                    rule=FLAGS.rule,
-                    num_resamples=FLAGS.resamples,
-                    seed=FLAGS.seed,
-                    max_images=FLAGS.max_images,
-                    progress=cli.progress,
+                    rows, pool, progress=cli.progress, **options
                 )
     with outputs.staged(run.folder, _OUTPUTS) as hidden:
         with stages("files"):
             datasets.write_array(hidden / "refined.npy", refined)
-            if figures and FLAGS.plots:
-                _draw(hidden, figures)
+            _draw(hidden, figures)
         report = {
             "options": outputs.flag_values() | run.options,
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "calibration": run.calibration and run.calibration._asdict(),
-            "residual": result.residual.tolist(),
-            "degree": outputs.spread(np.asarray(result.degree)),
-            "rows_without_neighbour": int(np.sum(np.asarray(result.degree) == 0)),
-            "verification": {k: evaluation.as_report(v) for k, v in figures.items()},
-            "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        _write_report(
+            hidden, report, result.residual, np.asarray(result.degree), figures, stages
+        )
+    _print(figures, f"refined features, {refined.shape}, are in {run.folder}")
+
+
+def _refine_together(options: dict[str, Any]) -> None:
+    """Runs the same stages in every process; the first one writes what is of all."""
+    stages = cli.Stages()
+    run = distributed.run(
+        stages, output_dir=FLAGS.output_dir, names=_OUTPUTS, figure_options=options
+    )
+    is_first = processes.is_first()
+    with processes.together():
+        if is_first:
+            with outputs.staged(run.folder, _OUTPUTS) as hidden:
+                with stages("files"):
+                    _draw(hidden, run.figures)
+                report = {
+                    "options": outputs.flag_values() | run.options,
+                    "environment": outputs.environment(),
+                    "layout": run.layout,
+                    "pool": run.pool,
+                }
+                _write_report(
+                    hidden, report, run.residual, run.degree, run.figures, stages
+                )
+    distributed.publish(run)
+    if is_first:
+        where = run.folder / distributed.SHARDS
+        _print(run.figures, f"refined features, {run.shards.shape}, are in {where}")
+
+
+def _write_report(
+    folder: pathlib.Path,
+    report: dict[str, Any],
+    residual: Any,
+    degree: np.ndarray,
+    figures: dict[str, evaluation.Verification],
+    stages: cli.Stages,
+) -> None:
+    """Adds to a report what both ways say of the result, and writes it."""
+    report |= {
+        "residual": residual.tolist(),
+        "degree": outputs.spread(degree),
+        "rows_without_neighbour": int(np.sum(degree == 0)),
+        "verification": {k: evaluation.as_report(v) for k, v in figures.items()},
+        "seconds": stages.seconds,
+        "peak_memory": outputs.peak_memory(),
+    }
+    datasets.write_json(folder / "report.json", report)
+
+
+def _print(figures: dict[str, evaluation.Verification], where: str) -> None:
     if figures:
         print(evaluation.table(**figures))
-    print(f"refined features, {refined.shape}, are in {run.folder}")
+    print(where)
 
 
 def _draw(folder: pathlib.Path, figures: dict[str, evaluation.Verification]) -> None:
+    if not figures or not FLAGS.plots:
+        return
     from gfa_jax import plotting
 
     roc = plotting.plot_roc({name: v.roc for name, v in figures.items()})

@@ -7,7 +7,7 @@ where asked, given fresh candidates. The scan is the same on one device and on m
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
 import chex
 import jax
@@ -32,6 +32,41 @@ PAPER: Mapping[str, Any] = MappingProxyType(
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"safe": SAFE, "paper": PAPER}
 )
+
+
+class Choices(NamedTuple):
+    """The static options of `aggregate`, which explains them, with its defaults."""
+
+    mask: Mask = "hard"
+    weighting: Weighting = "affinity"
+    graph: Graph = "fixed"
+    include_self: bool = True
+    renormalize: bool = True
+    refresh_every: int = 1
+    block_size: int | None = None
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """What `row_update` asks for to score edges."""
+        names = ("mask", "weighting", "include_self", "block_size")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def search_every(self) -> int | None:
+        """Steps between searches; None never searches."""
+        return self.refresh_every if self.graph == "refresh" else None
+
+
+class Options(TypedDict, total=False):
+    """`Choices` as keywords, for the functions that hand them on."""
+
+    mask: Mask
+    weighting: Weighting
+    graph: Graph
+    include_self: bool
+    renormalize: bool
+    refresh_every: int
+    block_size: int | None
 
 
 def aggregate(
@@ -97,32 +132,22 @@ def aggregate(
     each step is recomputed from its input (`jax.checkpoint`).
     """
     features = numerics.to_compute_dtype(features)
-    check_arguments(
-        features,
-        neighbors,
-        params,
-        mask=mask,
-        weighting=weighting,
-        graph=graph,
-        num_steps=num_steps,
-        refresh_every=refresh_every,
+    choices = Choices(
+        mask, weighting, graph, include_self, renormalize, refresh_every, block_size
     )
+    check_arguments(features, neighbors, params, num_steps=num_steps, choices=choices)
     indices = jnp.asarray(neighbors.indices, jnp.int32)
-    scoring = {
-        "mask": mask,
-        "weighting": weighting,
-        "include_self": include_self,
-        "block_size": block_size,
-    }
-    edges = _score(features, indices, params, **scoring) if graph == "fixed" else None
+    edges = None
+    if graph == "fixed":
+        edges = _score(features, indices, params, **choices.scoring)
     advance = functools.partial(
         _advance,
         params=params,
         edges=edges,
         renormalize=renormalize,
-        refresh_every=refresh_every if graph == "refresh" else None,
+        refresh_every=choices.search_every,
         search=search,
-        **scoring,
+        **choices.scoring,
     )
     start = State(features, indices, jnp.zeros(len(features), features.dtype))
     state, residual = run_steps(advance, start, num_steps, progress=progress)
@@ -252,11 +277,8 @@ def check_arguments(
     neighbors: Neighbors,
     params: Params,
     *,
-    mask: Mask,
-    weighting: Weighting,
-    graph: Graph,
     num_steps: int,
-    refresh_every: int,
+    choices: Choices,
 ) -> None:
     """Refuses what no form of `aggregate` takes; its arguments are given there.
 
@@ -264,27 +286,27 @@ def check_arguments(
         features: [N, D].
         neighbors: [N, K].
         params: see `check_params`.
-        mask: one of `MASKS`.
-        weighting: one of `WEIGHTINGS`.
-        graph: one of `GRAPHS`.
         num_steps: >= 0.
-        refresh_every: >= 1.
+        choices: each one of those known, refresh_every >= 1.
 
     Raises:
         ValueError: what was got, what was expected.
     """
     _check_shapes(features, neighbors)
-    for name, value, known in (
-        ("mask", mask, MASKS),
-        ("weighting", weighting, WEIGHTINGS),
-        ("graph", graph, GRAPHS),
+    for name, known in (
+        ("mask", MASKS),
+        ("weighting", WEIGHTINGS),
+        ("graph", GRAPHS),
     ):
+        value = getattr(choices, name)
         if value not in known:
             raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
     if num_steps < 0:
         raise ValueError(f"num_steps is {num_steps}; expected 0 or more")
-    if refresh_every < 1:
-        raise ValueError(f"refresh_every is {refresh_every}; expected at least 1")
+    if choices.refresh_every < 1:
+        raise ValueError(
+            f"refresh_every is {choices.refresh_every}; expected at least 1"
+        )
     check_params(params)
 
 

@@ -23,29 +23,52 @@ from gfa_jax.datasets.labels import (
     write_labels,
 )
 from gfa_jax.datasets.pairs import PairCounts, Pairs, check_pairs, read_pairs
+from gfa_jax.datasets.shards import (
+    Part,
+    Shards,
+    open_parts,
+    open_shards,
+    read_rows,
+    read_shards,
+    write_manifest,
+    write_part,
+    write_shards,
+)
 from gfa_jax.datasets.synthetic import SyntheticFeatures, synthetic_features
+from gfa_jax.datasets.synthetic_images import SyntheticImages, synthetic_images
 
 __all__ = [
     "PairCounts",
     "Pairs",
+    "Part",
+    "Shards",
     "SyntheticFeatures",
+    "SyntheticImages",
     "atomic_path",
     "check_features",
     "check_labels",
     "check_pairs",
     "contains_self",
     "encode_labels",
+    "open_parts",
+    "open_shards",
     "protocols",
     "read_array",
     "read_candidates",
     "read_features",
     "read_labels",
     "read_pairs",
+    "read_rows",
+    "read_shards",
     "synthetic_features",
+    "synthetic_images",
     "write_array",
     "write_arrays",
     "write_features",
     "write_json",
     "write_labels",
+    "write_manifest",
+    "write_part",
+    "write_shards",
     "write_text",
 ]

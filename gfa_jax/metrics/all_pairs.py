@@ -11,7 +11,7 @@ of all pairs would. Below it the curve has a point at every bin edge, and by
 construction of the bins those counts are exact too: only points between are missing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,14 +22,39 @@ import numpy.typing as npt
 from gfa_jax import numerics
 from gfa_jax.metrics.histogram import (
     ScoreHistogram,
+    bin_edges,
     bin_numbers,
     check_num_bins,
     count_bins,
 )
 from gfa_jax.metrics.roc import Roc, count_accepts
-from gfa_jax.metrics.scored_pairs import ScoredPairs, check_features
+from gfa_jax.metrics.scored_pairs import (
+    RunningTop,
+    ScoredPairs,
+    by_descending_score,
+    check_features,
+)
 from gfa_jax.metrics.tally import Tally
 from gfa_jax.metrics.tiles import score_tiles
+
+
+class Counts(NamedTuple):
+    """What some of the tiles amount to; the parts of all tiles add up.
+
+    Attributes:
+        impostor: [B] int64 impostor scores in each bin.
+        genuine: [B] int64 genuine scores in each bin.
+        tail: the largest impostor pairs, every one above `floor`.
+        floor: [] the largest impostor score that is not in the tail; -inf where all
+            are.
+        kept: every genuine pair; none where they are not kept.
+    """
+
+    impostor: np.ndarray
+    genuine: np.ndarray
+    tail: ScoredPairs
+    floor: np.ndarray
+    kept: ScoredPairs
 
 
 class AllPairs(NamedTuple):
@@ -104,31 +129,154 @@ def all_pairs_roc(
     one core of the host. Memory beyond the features: three tiles at 6 bytes a score
     (10 in float64), about 40 bytes a pair kept, 60 bytes a point of the curve.
     """
+    plan = plan_pairs(
+        features,
+        labels,
+        block_size=block_size,
+        tail_size=tail_size,
+        genuine_size=genuine_size,
+        num_bins=num_bins,
+    )
+    return join_counts(plan, [count_tiles(plan, progress=progress)])
+
+
+class Plan(NamedTuple):
+    """Checked arguments of `all_pairs_roc`, and what follows from them.
+
+    Attributes:
+        features: [N, D] floating, on the host.
+        identities: [N] int64 number of each row's label.
+        order: [N] int32 rows by ascending identity.
+        num_impostor: impostor pairs among all.
+        num_genuine: genuine pairs among all.
+        keep_genuine: whether they are few enough to be kept.
+        block_size: rows of a tile.
+        tail_size: the most impostor pairs to keep.
+        num_bins: bins of the histogram.
+    """
+
+    features: np.ndarray
+    identities: np.ndarray
+    order: np.ndarray
+    num_impostor: int
+    num_genuine: int
+    keep_genuine: bool
+    block_size: int
+    tail_size: int
+    num_bins: int
+
+
+def plan_pairs(
+    features: Any,
+    labels: npt.ArrayLike,
+    *,
+    block_size: int = 1024,
+    tail_size: int = 2**20,
+    genuine_size: int = 2**24,
+    num_bins: int = 2**16,
+) -> Plan:
+    """Checks the arguments of `all_pairs_roc`, which explains them."""
     features, labels = check_features(features), np.asarray(labels)
     _check_sizes(block_size=block_size, tail_size=tail_size, genuine_size=genuine_size)
     check_num_bins(num_bins)
     identities = _number_identities(labels, len(features))
     num_impostor, num_genuine = _count_pairs(identities)
     numerics.check_unit_rows(features)
+    return Plan(
+        features,
+        identities,
+        np.argsort(identities, kind="stable").astype(np.int32),
+        num_impostor,
+        num_genuine,
+        num_genuine <= genuine_size,
+        block_size,
+        tail_size,
+        num_bins,
+    )
 
-    order = np.argsort(identities, kind="stable").astype(np.int32)
+
+def count_tiles(
+    plan: Plan, *, part: int = 0, num_parts: int = 1, progress: Callable | None = None
+) -> Counts:
+    """Scores every `num_parts`-th tile, from tile `part` on, on the default device.
+
+    Args:
+        plan: of `plan_pairs`.
+        part: number of the first tile, in [0, num_parts).
+        num_parts: parts that the tiles are dealt out to.
+        progress: see `all_pairs_roc`; around the tiles of this part.
+
+    Returns:
+        Counts of these tiles.
+    """
+
+    def deal(corners, *, total, desc):
+        own = corners[part::num_parts]
+        return own if progress is None else progress(own, total=len(own), desc=desc)
+
     tally = Tally(
-        order,
-        identities[order],
-        dtype=_score_dtype(features),
-        num_bins=num_bins,
-        tail_size=tail_size,
-        keep_genuine=num_genuine <= genuine_size,
+        plan.order,
+        plan.identities[plan.order],
+        dtype=_score_dtype(plan.features),
+        num_bins=plan.num_bins,
+        tail_size=plan.tail_size,
+        keep_genuine=plan.keep_genuine,
     )
     for tile in score_tiles(
-        features, order, block_size=block_size, num_bins=num_bins, progress=progress
+        plan.features,
+        plan.order,
+        block_size=plan.block_size,
+        num_bins=plan.num_bins,
+        progress=deal,
     ):
         tally.add(tile)
+    histogram, tail = tally.histogram(), tally.impostor_tail.pairs()
+    kept = ScoredPairs(tail.scores[:0], tail.rows[:0])
+    # A part without a tile on the diagonal may have seen no genuine pair.
+    if plan.keep_genuine and histogram.genuine.any():
+        kept = tally.genuine_pairs() or kept
+    floor = np.asarray(tally.impostor_tail.floor, np.float64)
+    return Counts(histogram.impostor, histogram.genuine, tail, floor, kept)
 
-    tail, genuine = tally.impostor_tail.pairs(), tally.genuine_pairs()
-    floor, histogram = tally.impostor_tail.floor, tally.histogram()
-    roc = Roc(*_join(tail, floor, genuine, histogram), num_impostor, num_genuine)
-    return AllPairs(roc, histogram, tail, floor, genuine, identities)
+
+def join_counts(plan: Plan, parts: Sequence[Counts]) -> AllPairs:
+    """Joins the counts of all parts to the curve of all pairs.
+
+    The sums are exact, so the curve does not depend on how the tiles were dealt out.
+
+    Args:
+        plan: of `plan_pairs`.
+        parts: of `count_tiles`, every tile in one of them.
+
+    Returns:
+        AllPairs, as of `all_pairs_roc`; pairs of equal score may be in another order.
+    """
+    tail, floor = _join_tails(plan, parts)
+    genuine = None
+    if plan.keep_genuine:
+        genuine = by_descending_score(
+            np.concatenate([part.kept.scores for part in parts]),
+            np.concatenate([part.kept.rows for part in parts]),
+        )
+    histogram = ScoreHistogram(
+        bin_edges(plan.num_bins),
+        np.sum([part.impostor for part in parts], axis=0),
+        np.sum([part.genuine for part in parts], axis=0),
+    )
+    counts = _join(tail, floor, genuine, histogram)
+    roc = Roc(*counts, plan.num_impostor, plan.num_genuine)
+    return AllPairs(roc, histogram, tail, floor, genuine, plan.identities)
+
+
+def _join_tails(plan: Plan, parts: Sequence[Counts]) -> tuple[ScoredPairs, float]:
+    """Cuts the tails at the highest floor, then to the size of one."""
+    top = RunningTop(plan.tail_size, _score_dtype(plan.features))
+    top.floor = max(float(part.floor) for part in parts)
+    for part in parts:
+        above = np.flatnonzero(part.tail.scores > top.floor)
+        top.add(part.tail.scores[above], part.tail.rows[above])
+    tail = top.pairs()
+    return tail, top.floor
 
 
 def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:

@@ -2,21 +2,43 @@
 
 Device p of P owns n = ⌈N/P⌉ consecutive rows. The per-shard functions name an axis
 and use its collectives; `jax.pmap` maps them over the devices of one host, and
-`jax.shard_map` over a mesh of any number of processes.
+`jax.shard_map` over a mesh of any number of processes. What stays on the host, an index
+of FAISS, a forest of edges, the counts of a curve, each process makes of its own rows
+or tiles, and tells the others by a collective too (`processes`).
 """
 
 from gfa_jax.sharding.aggregation import aggregate_pmap, aggregate_sharded
+from gfa_jax.sharding.all_pairs import all_pairs_roc_sharded
+from gfa_jax.sharding.approximate import faiss_neighbors_sharded
+from gfa_jax.sharding.clustering import cluster_sharded
 from gfa_jax.sharding.exchange import ExchangeMemory, choose_exchange, exchange_memory
 from gfa_jax.sharding.layout import row_mesh, shard_rows
 from gfa_jax.sharding.neighbors import exact_neighbors_sharded
+from gfa_jax.sharding.processes import (
+    gather_arrays,
+    gather_bytes,
+    own_rows,
+    place_own_rows,
+    raise_together,
+    take_own_rows,
+)
 
 __all__ = [
     "ExchangeMemory",
     "aggregate_pmap",
     "aggregate_sharded",
+    "all_pairs_roc_sharded",
     "choose_exchange",
+    "cluster_sharded",
     "exact_neighbors_sharded",
     "exchange_memory",
+    "faiss_neighbors_sharded",
+    "gather_arrays",
+    "gather_bytes",
+    "own_rows",
+    "place_own_rows",
+    "raise_together",
     "row_mesh",
     "shard_rows",
+    "take_own_rows",
 ]

@@ -6,15 +6,14 @@ them, and hand back what `aggregate` gives on one device.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from gfa_jax import numerics
-from gfa_jax.affinity import Mask, Weighting
-from gfa_jax.aggregation import Graph, State, check_arguments, run_steps
+from gfa_jax.aggregation import Choices, Options, State, check_arguments, run_steps
 from gfa_jax.sharding import layout
 from gfa_jax.sharding.exchange import Exchange, resolve_exchange
 from gfa_jax.sharding.shard_update import Setting, advance_shard, score_shard
@@ -32,14 +31,8 @@ def aggregate_sharded(
     num_rows: int | None = None,
     exchange: Exchange | None = None,
     memory_limit: int | None = None,
-    mask: Mask = "hard",
-    weighting: Weighting = "affinity",
-    graph: Graph = "fixed",
-    include_self: bool = True,
-    renormalize: bool = True,
-    refresh_every: int = 1,
-    block_size: int | None = None,
     progress: Callable | None = None,
+    **options: Unpack[Options],
 ) -> Aggregation:
     """Pulls every feature towards its neighbours, the rows spread over a mesh.
 
@@ -61,15 +54,10 @@ def aggregate_sharded(
             `choose_exchange` says.
         memory_limit: bytes that an update may take on a device, for that choice;
             8 GiB by default.
-        mask: see `aggregate`.
-        weighting: see `aggregate`.
-        graph: see `aggregate`; "refresh" searches exactly, as
-            `exact_neighbors_sharded` does.
-        include_self: see `aggregate`.
-        renormalize: see `aggregate`.
-        refresh_every: see `aggregate`.
-        block_size: see `aggregate`.
         progress: see `aggregate`.
+        **options: mask, weighting, graph ("refresh" searches exactly, as
+            `exact_neighbors_sharded` does), include_self, renormalize, refresh_every
+            and block_size; see `aggregate`.
 
     Returns:
         Aggregation with as many rows as `features`. They stay spread over the axis
@@ -96,13 +84,7 @@ def aggregate_sharded(
         num_steps=num_steps,
         exchange=exchange,
         memory_limit=memory_limit,
-        mask=mask,
-        weighting=weighting,
-        graph=graph,
-        include_self=include_self,
-        renormalize=renormalize,
-        refresh_every=refresh_every,
-        block_size=block_size,
+        choices=Choices(**options),
         progress=progress,
     )
 
@@ -115,7 +97,10 @@ def aggregate_pmap(
     num_steps: int,
     devices: Sequence[layout.Device] | int | None = None,
     axis_name: str = "rows",
-    **options: Any,
+    exchange: Exchange | None = None,
+    memory_limit: int | None = None,
+    progress: Callable | None = None,
+    **options: Unpack[Options],
 ) -> Aggregation:
     """Pulls every feature towards its neighbours, on the devices of one host.
 
@@ -129,9 +114,10 @@ def aggregate_pmap(
         num_steps: T >= 0, the number of updates.
         devices: the devices, or how many; all of this host by default.
         axis_name: name of the mapped axis.
-        **options: exchange, memory_limit, mask, weighting, graph, include_self,
-            renormalize, refresh_every, block_size and progress, as for
-            `aggregate_sharded`.
+        exchange: see `aggregate_sharded`.
+        memory_limit: see `aggregate_sharded`.
+        progress: see `aggregate`.
+        **options: see `aggregate_sharded`.
 
     Returns:
         Aggregation: features [N, D], residual [T], degree [N].
@@ -149,7 +135,10 @@ def aggregate_pmap(
         neighbors,
         params,
         num_steps=num_steps,
-        **options,
+        exchange=exchange,
+        memory_limit=memory_limit,
+        choices=Choices(**options),
+        progress=progress,
     )
 
 
@@ -169,28 +158,13 @@ def _aggregate(
     params: Params,
     *,
     num_steps: int,
-    exchange: Exchange | None = None,
-    memory_limit: int | None = None,
-    mask: Mask = "hard",
-    weighting: Weighting = "affinity",
-    graph: Graph = "fixed",
-    include_self: bool = True,
-    renormalize: bool = True,
-    refresh_every: int = 1,
-    block_size: int | None = None,
-    progress: Callable | None = None,
+    exchange: Exchange | None,
+    memory_limit: int | None,
+    choices: Choices,
+    progress: Callable | None,
 ) -> Aggregation:
     """Runs the stages of `aggregate`, each mapped over the shards."""
-    check_arguments(
-        features,
-        neighbors,
-        params,
-        mask=mask,
-        weighting=weighting,
-        graph=graph,
-        num_steps=num_steps,
-        refresh_every=refresh_every,
-    )
+    check_arguments(features, neighbors, params, num_steps=num_steps, choices=choices)
     rows = numerics.to_compute_dtype(layout.place(features, shards, 0))
     indices = layout.place(neighbors.indices, shards, -1).astype(jnp.int32)
     params = Params(*(jnp.asarray(x, rows.dtype) for x in params))
@@ -205,15 +179,10 @@ def _aggregate(
             dtype=rows.dtype,
             memory_limit=memory_limit,
         ),
-        mask=mask,
-        weighting=weighting,
-        include_self=include_self,
-        renormalize=renormalize,
-        refresh_every=refresh_every if graph == "refresh" else None,
-        block_size=block_size,
+        choices=choices,
     )
-    score, advance = _stages(map_over, shards.mesh, setting)
-    edges = score(rows, indices, params) if graph == "fixed" else None
+    score, advance = stages(map_over, shards.mesh, setting)
+    edges = score(rows, indices, params) if choices.graph == "fixed" else None
     start = State(rows, indices, jnp.zeros_like(rows[:, 0]))
     state, residual = run_steps(
         lambda state, steps: advance(state, steps, params, edges),
@@ -229,7 +198,7 @@ def _aggregate(
 
 # Mapped anew, a function would be compiled anew.
 @functools.lru_cache(maxsize=64)
-def _stages(
+def stages(
     map_over: Callable, mesh: Mesh, setting: Setting
 ) -> tuple[Callable, Callable]:
     """Maps the per-shard functions: scoring, and the steps."""

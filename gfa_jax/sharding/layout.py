@@ -125,12 +125,18 @@ def _map_where(where: Any, trees: Any, on_true: Callable, on_false: Callable) ->
     )
 
 
-def row_mesh(num_devices: int | None = None, *, axis_name: str = "rows") -> Mesh:
+def row_mesh(
+    num_devices: int | None = None,
+    *,
+    axis_name: str = "rows",
+    per_process: int | None = None,
+) -> Mesh:
     """Lays the devices of all processes in a line to spread rows over.
 
     Args:
         num_devices: how many, in [1, devices there are]; all by default.
         axis_name: name of the only axis.
+        per_process: instead, how many of each process, so that every one takes part.
 
     Returns:
         A mesh of shape [num_devices] with an automatic axis.
@@ -139,6 +145,11 @@ def row_mesh(num_devices: int | None = None, *, axis_name: str = "rows") -> Mesh
         ValueError: more devices asked than there are, or none.
     """
     devices = jax.devices()
+    if per_process is not None:
+        held: dict[int, list[Device]] = {}
+        for device in devices:
+            held.setdefault(device.process_index, []).append(device)
+        devices = [d for own in held.values() for d in _first_devices(own, per_process)]
     return Mesh(
         np.array(_first_devices(devices, num_devices)),
         (axis_name,),
@@ -244,21 +255,40 @@ def shard_rows(
 
 def place(rows: Array, shards: Shards, fill: float | int | bool) -> jax.Array:
     """Pads rows to equal shares and places them; a traced array is only padded."""
-    padding = shards.padded_rows - len(rows)
-    sharding = NamedSharding(shards.mesh, PartitionSpec(shards.axis_name))
     if isinstance(rows, jax.Array):
+        padding = shards.padded_rows - len(rows)
+        sharding = NamedSharding(shards.mesh, PartitionSpec(shards.axis_name))
         if padding:
             widths = [(0, padding)] + [(0, 0)] * (rows.ndim - 1)
             rows = jnp.pad(rows, widths, constant_values=fill)
         return rows if isinstance(rows, Tracer) else jax.device_put(rows, sharding)
 
+    return place_from(rows, shards, fill, first=0)
+
+
+def place_from(
+    rows: np.ndarray, shards: Shards, fill: float | int | bool, *, first: int
+) -> jax.Array:
+    """Places rows of which this process has only those that its devices own.
+
+    Args:
+        rows: [n, ...] consecutive rows; no others are read.
+        shards: the layout.
+        fill: what the padding holds.
+        first: number of the first of them among all N.
+
+    Returns:
+        [P ⌈N/P⌉, ...] array, spread over the axis.
+    """
+
     def read(index):
         start, stop, _ = index[0].indices(shards.padded_rows)
-        part = np.asarray(rows[start : min(stop, len(rows))])
+        part = np.asarray(rows[start - first : min(stop, shards.num_rows) - first])
         widths = [(0, stop - start - len(part))] + [(0, 0)] * (part.ndim - 1)
         return np.pad(part, widths, constant_values=fill)
 
     shape = (shards.padded_rows, *rows.shape[1:])
+    sharding = NamedSharding(shards.mesh, PartitionSpec(shards.axis_name))
     return jax.make_array_from_callback(shape, sharding, read)
 
 

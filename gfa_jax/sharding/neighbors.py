@@ -75,7 +75,7 @@ def exact_neighbors_sharded(
         layout.place(valid, shards, False),
     )
     setting = Setting(axis_name, shards.num_rows, k, include_self, tile_size)
-    search, begin, meet_next, end = _stages(shards.mesh, setting)
+    search, begin, meet_next, end = stages(shards.mesh, setting)
     if progress is None or not setting.others:
         found = search(*rows)
     else:
@@ -90,7 +90,7 @@ def exact_neighbors_sharded(
 
 # Mapped anew, a function would be compiled anew.
 @functools.lru_cache(maxsize=32)
-def _stages(mesh: Mesh, setting: Setting) -> tuple[Callable, ...]:
+def stages(mesh: Mesh, setting: Setting) -> tuple[Callable, ...]:
     """Maps the per-shard functions: the search, and its three parts."""
     rows, same = True, False
 

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfa_jax import row_update
-from gfa_jax.affinity import Edges, Mask, Weighting
-from gfa_jax.aggregation import State, scan_steps
+from gfa_jax.affinity import Edges
+from gfa_jax.aggregation import Choices, State, scan_steps
 from gfa_jax.row_update import Attraction, Pool
 from gfa_jax.sharding import shard_search
 from gfa_jax.sharding.exchange import Exchange
@@ -29,33 +29,13 @@ class Setting(NamedTuple):
         axis_name: the mapped axis.
         num_rows: N; rows after them are padding.
         exchange: how the shards meet.
-        mask: of the edges.
-        weighting: of the edges.
-        include_self: whether a row that lists itself is its own neighbour.
-        renormalize: whether rows return to unit length.
-        refresh_every: steps between searches; None never searches.
-        block_size: rows handled at once.
+        choices: the options of `aggregate`.
     """
 
     axis_name: str
     num_rows: int
     exchange: Exchange
-    mask: Mask
-    weighting: Weighting
-    include_self: bool
-    renormalize: bool
-    refresh_every: int | None
-    block_size: int | None
-
-    @property
-    def edge_options(self) -> dict:
-        """What `row_update` asks for to score edges."""
-        return {
-            "mask": self.mask,
-            "weighting": self.weighting,
-            "include_self": self.include_self,
-            "block_size": self.block_size,
-        }
+    choices: Choices
 
 
 def score_shard(
@@ -81,10 +61,10 @@ def score_shard(
             params,
             pool=pool,
             first_row=_first_row(features, setting),
-            **setting.edge_options,
+            **setting.choices.scoring,
         )
 
-    return _sum_over_pools(score_in, features, (features, params), indices, setting)
+    return sum_over_pools(score_in, features, (features, params), indices, setting)
 
 
 def advance_shard(
@@ -125,11 +105,11 @@ def advance_shard(
                 axis_name=setting.axis_name,
                 num_rows=setting.num_rows,
                 k=state.indices.shape[1],
-                include_self=setting.include_self,
+                include_self=setting.choices.include_self,
                 tile_size=None,
             ),
         ),
-        refresh_every=setting.refresh_every,
+        refresh_every=setting.choices.search_every,
     )
 
 
@@ -145,7 +125,7 @@ def _update_shard(features, indices, *, params, edges, setting):
             pool=pool,
             first_row=_first_row(features, setting),
             edges=edges,
-            **setting.edge_options,
+            **setting.choices.scoring,
         )
 
     if setting.exchange == "gather":
@@ -156,19 +136,31 @@ def _update_shard(features, indices, *, params, edges, setting):
             pool=lax.all_gather(features, setting.axis_name, tiled=True),
             first_row=_first_row(features, setting),
             edges=edges,
-            renormalize=setting.renormalize,
-            **setting.edge_options,
+            renormalize=setting.choices.renormalize,
+            **setting.choices.scoring,
         )
-    attraction: Attraction = _sum_over_pools(
+    attraction: Attraction = sum_over_pools(
         attract_to, features, (features, params, edges), indices, setting
     )
     return row_update.move(
-        features, attraction, params, renormalize=setting.renormalize
+        features, attraction, params, renormalize=setting.choices.renormalize
     )
 
 
-def _sum_over_pools(function, features, operands, indices, setting):
-    """Adds up `function(pool, operands, indices)`: one pool, or one from each shard."""
+def sum_over_pools(function, features, operands, indices, setting):
+    """Adds up `function(pool, operands, indices)`: one pool, or one from each shard.
+
+    Args:
+        function: gives a pytree of floating arrays; a candidate that is not in the
+            pool adds 0. It closes over no traced value.
+        features: [n, D] floating rows of this shard.
+        operands: pytree of floating arrays.
+        indices: [n, K] int32 candidates.
+        setting: the static choices.
+
+    Returns:
+        The sum.
+    """
     if setting.exchange == "gather":
         gathered = lax.all_gather(features, setting.axis_name, tiled=True)
         return function(Pool(gathered, 0), operands, indices)

@@ -1,6 +1,7 @@
 """Many devices refine as one does. Run by `test_eight_devices.py`, on eight."""
 
 import functools
+import inspect
 
 import chex
 import jax
@@ -11,6 +12,7 @@ from jax.sharding import AxisType
 
 import gfa_jax as gfa
 from gfa_jax import sharding
+from gfa_jax.aggregation import Choices, Options
 from gfa_jax.sharding.exchange import EXCHANGES
 from tests.problems import as_neighbors, clustered_features
 from tests.sharding.meshes import DOORS, PARAMS, TOLERANCE, mesh, on_mesh
@@ -28,6 +30,13 @@ def problem(rng):
 
 def test_there_are_eight_devices():
     assert jax.device_count() == 8
+
+
+def test_the_options_are_those_of_one_device():
+    assert Options.__annotations__ == Choices.__annotations__
+    signature = inspect.signature(gfa.aggregate).parameters
+    for name, default in Choices._field_defaults.items():
+        assert signature[name].default == default
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,14 @@ import numpy as np
 import gfa_jax as gfa
 from tests.problems import clustered_features
 
+HOST_RESULTS = (
+    "labels",
+    "confidence",
+    "false_accepts",
+    "true_accepts",
+    "tail",
+    "metrics_false_accepts",
+)
 SCRIPT = pathlib.Path(__file__).with_name("two_processes.py")
 
 
@@ -58,6 +66,7 @@ def test_two_processes_give_what_one_device_gives(rng, tmp_path):
     got = np.load(tmp_path / "refined.npz", allow_pickle=False)
     neighbors = gfa.exact_neighbors(features, k=6)
     np.testing.assert_array_equal(got["indices"][:61], neighbors.indices)
+    check_host_results(got, features, neighbors)
     for run in ("gather_fixed", "ring_refresh", "whole_fixed"):
         graph = "fixed" if run.endswith("fixed") else "refresh"
         want = gfa.aggregate(
@@ -70,3 +79,20 @@ def test_two_processes_give_what_one_device_gives(rng, tmp_path):
             np.testing.assert_allclose(
                 got[f"{run}_{name}"][: len(expected)], expected, rtol=0, atol=1e-6
             )
+
+
+def check_host_results(got, features, neighbors) -> None:
+    np.testing.assert_array_equal(got["faiss"][:61], neighbors.indices)
+    whole = {name: got[name].reshape(2, -1) for name in HOST_RESULTS}
+    for name in HOST_RESULTS:
+        np.testing.assert_array_equal(*whole[name])
+    clusters = gfa.cluster(features, neighbors, threshold=0.8, max_size=9)
+    np.testing.assert_array_equal(whole["labels"][0], clusters.labels)
+    np.testing.assert_allclose(
+        whole["confidence"][0], clusters.confidence, rtol=0, atol=1e-6
+    )
+    np.testing.assert_array_equal(
+        whole["false_accepts"][0], whole["metrics_false_accepts"][0]
+    )
+    assert whole["true_accepts"][0][-1] == 20 * 3
+    assert len(whole["tail"][0]) <= 100

@@ -1,0 +1,375 @@
+"""`refine` over many devices, processes and hosts: from files to refined shards.
+
+Every process reads the rows of its own devices, from its part of the memory-mapped
+file or from the shards that hold them, and writes them refined as one shard. What the
+devices exchange is in `gfa_jax.sharding`; the processes see one file system. Between
+the stages
+
+    neighbors   candidates of the own rows
+    updates     the own rows refined
+
+each process leaves a file in --output_dir/stages. A rerun after a failure goes on
+after the last stage that all processes finished, for the same inputs, options and
+layout: a file of others is left out, with a warning. The results appear at the end,
+the manifest of the shards last, and then the stages go.
+"""
+
+import functools
+import hashlib
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import flags
+from jax.sharding import Mesh
+
+import gfa_jax as gfa
+from experiments import (
+    checkpoints,
+    cli,
+    evaluation,
+    inputs,
+    method,
+    outputs,
+    processes,
+)
+from gfa_jax import datasets, metrics, sharding
+from gfa_jax.datasets.atomic import stream_array
+from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum(
+    "exchange",
+    None,
+    EXCHANGES,
+    "How devices meet in an update; by default gather where it fits --memory_limit.",
+)
+flags.DEFINE_float(
+    "memory_limit", MEMORY_LIMIT / 2**30, "GiB of a device for an update.", 0.0
+)
+
+SHARDS = "refined"
+_STAGES = "stages"
+_AXIS = "rows"
+_SEARCH_FLAGS = ("k", "include_self", "neighbors", "faiss_factory", "faiss_search")
+
+
+class Refined(NamedTuple):
+    """What stands in every process when the rows are refined.
+
+    Attributes:
+        folder: where the results go.
+        options: of `gfa_jax.aggregate`, the preset's choices filled in.
+        pool: what the report says of the pool.
+        shards: the refined rows, on the disk, not yet named by a manifest.
+        residual: [T] of the updates.
+        degree: [N] neighbours that survived.
+        figures: of the pool before and after; only in process 0, and where labels or
+            pairs are known.
+        layout: processes, devices and what an update takes on each.
+    """
+
+    folder: pathlib.Path
+    options: dict[str, Any]
+    pool: dict[str, Any]
+    shards: datasets.Shards
+    residual: np.ndarray
+    degree: np.ndarray
+    figures: dict[str, evaluation.Verification]
+    layout: dict[str, Any]
+
+
+def run(
+    stages: cli.Stages,
+    *,
+    output_dir: str,
+    names: Sequence[str],
+    figure_options: Mapping[str, Any],
+) -> Refined:
+    """Reads, checks, searches, refines and verifies; in every process of the job.
+
+    Args:
+        stages: times the stages load, neighbors, updates and evaluation.
+        output_dir: folder of the results, the same for all processes.
+        names: files that the program will write there; none may be an input.
+        figure_options: fprs, rule, num_resamples, seed and max_images, as for
+            `evaluation.verify`.
+
+    Returns:
+        Refined; call `publish` when the other results are written.
+
+    Raises:
+        ValueError: anything about the files or flags that cannot be used, or processes
+            that differ in them; the same in every process.
+    """
+    with stages("load"):
+        with processes.together():
+            options, params = method.read_options()
+            _check_flags()
+            inputs.refuse_overwriting(
+                (FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates),
+                (pathlib.Path(output_dir, name) for name in (*names, SHARDS)),
+            )
+            source, labels, pairs = _open()
+            folder = outputs.prepare_folder(output_dir)
+            facts = checkpoints.facts(source)
+        processes.agree(facts)
+        num_rows, dim = source.shape
+        gfa.check_k(FLAGS.k, num_rows)
+        with processes.together():
+            mesh = sharding.row_mesh(per_process=FLAGS.num_devices)
+        place = _Placement(mesh, num_rows)
+        own = place.own
+        with processes.together():
+            unit, norms, content = _read_own(source, own)
+        norms = _gather(norms)
+        scaled = inputs.is_scaled(norms)
+        with processes.together():
+            unit = inputs.unit_rows(unit, norms[own.start : own.stop], scaled=scaled)
+        features = place(unit)
+        key = checkpoints.job_hash(facts, content, num_devices=mesh.size)
+    finished = checkpoints.Checkpoints(folder / _STAGES)
+    layout = _layout(mesh, num_rows, dim)
+    with stages("neighbors"):
+        key = checkpoints.extend(
+            key, {name: getattr(FLAGS, name) for name in _SEARCH_FLAGS}
+        )
+        found = finished.run("neighbors", key, lambda: _find(features, place))
+        neighbors = gfa.Neighbors(
+            place(found["indices"], fill=-1),
+            place(found["similarity"], fill=-np.inf),
+        )
+    with stages("updates"):
+        key = checkpoints.extend(
+            key, options | params._asdict() | {"exchange": layout["exchange"]}
+        )
+        refined = finished.run(
+            "updates",
+            key,
+            lambda: _refine(features, neighbors, params, options, layout, place),
+        )
+    with stages("files"):
+        with processes.together():
+            (folder / SHARDS).mkdir(exist_ok=True)
+            part = datasets.write_part(
+                folder / SHARDS, refined["features"], number=jax.process_index()
+            )
+        told = sharding.gather_bytes(json.dumps(part._asdict()).encode())
+        parts = [datasets.Part(**json.loads(text)) for text in told]
+        with processes.together():
+            shards = datasets.open_parts(folder / SHARDS, parts)
+    figures = {}
+    pool = inputs.Pool(source.name, unit, norms, labels, pairs)
+    if labels is not None or pairs is not None:
+        with stages("evaluation"):
+            figures = _verify(source, shards, pool, mesh, **figure_options)
+    described = inputs.describe(pool) | {"rows": num_rows}
+    degree = _gather(refined["degree"])
+    return Refined(
+        folder, options, described, shards, refined["residual"], degree, figures, layout
+    )
+
+
+def publish(refined: Refined) -> None:
+    """Names the refined shards in a manifest, the last file of all; drops the stages.
+
+    Every process calls it, process 0 after it has written the other results.
+    """
+    with processes.together():
+        if processes.is_first():
+            datasets.write_manifest(refined.shards.folder, refined.shards.parts)
+            shutil.rmtree(refined.folder / _STAGES, ignore_errors=True)
+
+
+class _Placement:
+    """Rows of this process to the devices, and back."""
+
+    def __init__(self, mesh: Mesh, num_rows: int):
+        self.where: dict[str, Any] = {
+            "mesh": mesh,
+            "axis_name": _AXIS,
+            "num_rows": num_rows,
+        }
+        self.own = sharding.own_rows(**self.where)
+
+    def __call__(self, rows: np.ndarray, *, fill: float = 0) -> jax.Array:
+        return sharding.place_own_rows(rows, fill=fill, **self.where)
+
+    def back(self, array: Any) -> np.ndarray:
+        return sharding.take_own_rows(array, **self.where)
+
+
+def _check_flags() -> None:
+    if FLAGS.neighbors == "approximate":
+        raise ValueError(
+            "--neighbors=approximate is calibrated on one index of all rows; over "
+            "several devices use --neighbors=faiss with --faiss_factory and "
+            "--faiss_search"
+        )
+
+
+def _open() -> tuple[inputs.Source, np.ndarray | None, datasets.Pairs | None]:
+    if FLAGS.features is None:
+        pool = inputs.load_pool()
+        return inputs.Source(pool.name, pool.features), pool.labels, pool.pairs
+    source = inputs.open_source()
+    return source, *inputs.read_truth(source.shape[0])
+
+
+def _read_own(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray, str]:
+    """Reads this process's rows: as stored, their norms, the hash of their bytes."""
+    # The check wants two rows, and the last process may own one.
+    start = min(own.start, source.shape[0] - 2) if len(own) == 1 else own.start
+    stored = source.read(max(start, 0), own.stop)
+    name = FLAGS.features or source.name
+    if jax.process_count() > 1:
+        name = f"{name}, from row {start} on"
+    norms = datasets.check_features(stored, name=name)
+    skip = own.start - start
+    content = hashlib.sha256()
+    stream_array(_Hasher(content), stored[skip:])
+    return stored[skip:], norms[skip:], content.hexdigest()
+
+
+class _Hasher(NamedTuple):
+    """A file that hashes what is written to it."""
+
+    content: Any
+
+    def write(self, block: Any) -> None:
+        self.content.update(block)
+
+
+def _gather(own: np.ndarray) -> np.ndarray:
+    """Joins one value a row of all processes: [n] -> [N]."""
+    gathered = sharding.gather_arrays({"values": own})
+    return np.concatenate([part["values"] for part in gathered])
+
+
+def _layout(mesh: Mesh, num_rows: int, dim: int) -> dict[str, Any]:
+    """Chooses the exchange by its memory, and says so."""
+    memory = sharding.exchange_memory(
+        num_rows=num_rows, dim=dim, k=FLAGS.k, num_devices=mesh.size
+    )
+    limit = round(FLAGS.memory_limit * 2**30)
+    exchange = FLAGS.exchange or sharding.choose_exchange(memory, memory_limit=limit)
+    if processes.is_first():
+        gather, ring = map(_readable, memory)
+        print(
+            f"{num_rows:,} rows over {mesh.size} devices of {jax.process_count()} "
+            f"processes; an update takes {gather} a device gathered and {ring} in a "
+            f"ring, {_readable(limit)} are allowed: {exchange}",
+            flush=True,
+        )
+    return {
+        "processes": jax.process_count(),
+        "devices": mesh.size,
+        "exchange": exchange,
+        "exchange_bytes": memory._asdict(),
+    }
+
+
+def _readable(size: int) -> str:
+    unit, name = (2**30, "GiB") if size >= 2**28 else (2**20, "MiB")
+    return f"{size / unit:,.1f} {name}"
+
+
+def _progress(iterable: Any, *, total: int | None, desc: str) -> Any:
+    """Shows the bar of process 0; the others take the same steps in silence."""
+    if jax.process_index():
+        return iterable
+    return cli.progress(iterable, total=total, desc=desc)
+
+
+def _find(features: jax.Array, place: _Placement) -> dict[str, np.ndarray]:
+    """Searches, or reads, the candidates of this process's rows."""
+    if FLAGS.candidates is not None:
+        with processes.together():
+            indices, similarity = datasets.read_candidates(
+                FLAGS.candidates, num_rows=place.where["num_rows"]
+            )
+        placed = gfa.place_self(
+            indices, similarity, k=FLAGS.k, include_self=FLAGS.include_self
+        )
+        own = slice(place.own.start, place.own.stop)
+        return {name: array[own] for name, array in placed._asdict().items()}
+    options = {"k": FLAGS.k, "include_self": FLAGS.include_self, "progress": _progress}
+    search = sharding.exact_neighbors_sharded
+    if FLAGS.neighbors == "faiss":
+        search = functools.partial(
+            sharding.faiss_neighbors_sharded,
+            factory=FLAGS.faiss_factory,
+            search=FLAGS.faiss_search,
+        )
+    found = search(features, **options, **place.where)
+    return {name: place.back(array) for name, array in found._asdict().items()}
+
+
+def _refine(features, neighbors, params, options, layout, place) -> dict:
+    """Makes the updates: this process's rows and their degrees; the residuals."""
+    result = sharding.aggregate_sharded(
+        features,
+        neighbors,
+        params,
+        exchange=layout["exchange"],
+        progress=_progress,
+        **options,
+        **place.where,
+    )
+    return {
+        "features": place.back(result.features),
+        "degree": place.back(result.degree),
+        "residual": np.asarray(result.residual),
+    }
+
+
+def _verify(
+    source: inputs.Source,
+    shards: datasets.Shards,
+    pool: inputs.Pool,
+    mesh: Mesh,
+    *,
+    max_images: int | None,
+    **options: Any,
+) -> dict[str, evaluation.Verification]:
+    """Measures before and after; all pairs are shared out among the devices.
+
+    Memory: N D float32 in every process, which reads all rows.
+    """
+
+    def read_before() -> np.ndarray:
+        stored = source.read(0, source.shape[0])
+        scaled = inputs.is_scaled(pool.norms)
+        return inputs.unit_rows(stored, pool.norms, scaled=scaled)
+
+    figures = {}
+    for name, read in (
+        ("before", read_before),
+        ("after", lambda: np.concatenate(shards.arrays)),
+    ):
+        with processes.together():
+            rows = read()
+        result = None
+        if pool.pairs is None:
+            assert pool.labels is not None  # the caller has labels or pairs
+            result = sharding.all_pairs_roc_sharded(
+                rows, pool.labels, mesh=mesh, progress=_progress
+            )
+        with processes.together():
+            if processes.is_first():
+                figures[name] = _figures(result, rows, pool, max_images, options)
+    return figures
+
+
+def _figures(result, rows, pool, max_images, options) -> evaluation.Verification:
+    if result is None:
+        return evaluation.verify(rows, pool, **options)
+    if max_images is not None:
+        sizes = np.bincount(result.identities)[result.identities]
+        result = metrics.restrict_genuine(result, sizes <= max_images)
+    return evaluation.verify_all_pairs(result, **options)

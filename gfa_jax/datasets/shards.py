@@ -1,0 +1,363 @@
+"""A feature matrix in a folder of shards: `.npy` parts and a manifest that names them.
+
+`manifest.json` holds
+
+    format, version   "gfa_jax shards", 1
+    rows, width       N and D of the whole matrix
+    dtype             of every part: float16, float32, float64 or bfloat16
+    shards            the parts in order: file, rows, sha256 of the file's bytes
+
+The hashes are what `sha256sum` prints. A part has its hash in its name, so that new
+parts never touch those of an older manifest, and the manifest is written last: a
+reader sees the old matrix or the new one.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gfa_jax.datasets.arrays import open_input
+from gfa_jax.datasets.atomic import write_array, write_json
+from gfa_jax.datasets.checks import check_matrix
+from gfa_jax.datasets.features import read_features
+
+MANIFEST = "manifest.json"
+_FORMAT, _VERSION = "gfa_jax shards", 1
+_KEYS = {"rows": int, "width": int, "dtype": str, "shards": list}
+_PART_KEYS = {"file": str, "rows": int, "sha256": str}
+_PART_NAME = re.compile(r"part-\d+-[0-9a-f]{16}\.npy")
+
+
+class Part(NamedTuple):
+    """What the manifest says of one part.
+
+    Attributes:
+        file: its name in the folder.
+        rows: how many it holds, at least 1.
+        sha256: hexadecimal hash of the file's bytes.
+    """
+
+    file: str
+    rows: int
+    sha256: str
+
+
+class Shards(NamedTuple):
+    """An opened folder of shards; no row is read yet.
+
+    Attributes:
+        folder: where it is.
+        parts: of the manifest, in order.
+        arrays: [n, D] memory map of each part.
+        dtype: of every row.
+    """
+
+    folder: pathlib.Path
+    parts: tuple[Part, ...]
+    arrays: tuple[np.ndarray, ...]
+    dtype: np.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D of the whole matrix."""
+        return sum(part.rows for part in self.parts), self.arrays[0].shape[1]
+
+
+def write_part(
+    folder: str | os.PathLike[str], features: np.ndarray, *, number: int
+) -> Part:
+    """Writes one part, atomically, under a name that no other content has.
+
+    Args:
+        folder: an existing folder.
+        features: [n, D] float16, float32, float64 or bfloat16 rows, n >= 1; streamed
+            in blocks.
+        number: its place among the parts, >= 0.
+
+    Returns:
+        What the manifest is to say of it.
+
+    Raises:
+        ValueError: another shape or dtype, no row, or the file cannot be written.
+    """
+    features = np.asarray(features)
+    check_matrix(features, name=f"part {number}")
+    if not len(features):
+        raise ValueError(f"part {number} has no row; expected at least one")
+    folder = pathlib.Path(folder)
+    unnamed = folder / f".gfa_jax-{secrets.token_hex(8)}.npy"
+    try:
+        write_array(unnamed, features)
+        sha256 = _file_hash(unnamed)
+        name = f"part-{number:05d}-{sha256[:16]}.npy"
+        unnamed.replace(folder / name)
+    finally:
+        unnamed.unlink(missing_ok=True)
+    return Part(name, len(features), sha256)
+
+
+def write_manifest(folder: str | os.PathLike[str], parts: Sequence[Part]) -> None:
+    """Writes the manifest, which makes the parts a matrix, and drops older parts.
+
+    Args:
+        folder: where the parts are.
+        parts: in the order of their rows, as `write_part` returned them.
+
+    Raises:
+        ValueError: what `open_shards` refuses, or the file cannot be written; the
+            older manifest and its parts are then as they were.
+    """
+    shards = open_parts(folder, parts)
+    folder = shards.folder
+    rows, width = shards.shape
+    manifest = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "rows": rows,
+        "width": width,
+        "dtype": shards.dtype.name,
+        "shards": [part._asdict() for part in parts],
+    }
+    write_json(folder / MANIFEST, manifest)
+    named = {part.file for part in parts}
+    for path in folder.iterdir():
+        if _PART_NAME.fullmatch(path.name) and path.name not in named:
+            path.unlink(missing_ok=True)
+
+
+def write_shards(
+    folder: str | os.PathLike[str], features: np.ndarray, *, rows_per_shard: int
+) -> None:
+    """Writes a feature matrix as a folder of shards, the manifest last.
+
+    Args:
+        folder: made where it is missing.
+        features: [N, D] float16, float32, float64 or bfloat16; a memory map is
+            streamed.
+        rows_per_shard: rows of a part, >= 1; the last may have fewer.
+
+    Raises:
+        ValueError: another shape or dtype, no row, rows_per_shard below 1, or a file
+            that cannot be written.
+    """
+    if rows_per_shard < 1:
+        raise ValueError(f"rows_per_shard is {rows_per_shard}; expected at least 1")
+    if not len(features):
+        raise ValueError("features have no row; expected at least one")
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make {folder}: {error.strerror}") from error
+    starts = range(0, len(features), rows_per_shard)
+    write_manifest(
+        folder,
+        [
+            write_part(folder, features[start : start + rows_per_shard], number=number)
+            for number, start in enumerate(starts)
+        ],
+    )
+
+
+def open_parts(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Shards:
+    """Opens parts that no manifest names yet; the first one sets width and dtype.
+
+    Args:
+        folder: where they are.
+        parts: in the order of their rows.
+
+    Returns:
+        Shards.
+
+    Raises:
+        ValueError: what `open_shards` refuses of parts.
+    """
+    folder, parts = pathlib.Path(folder), tuple(parts)
+    _check_parts(folder, parts)
+    first = read_features(folder / parts[0].file)
+    width, dtype = first.shape[1], first.dtype.name
+    arrays = _open_parts(folder, parts, width=width, dtype=dtype)
+    return Shards(folder, parts, arrays, first.dtype)
+
+
+def open_shards(folder: str | os.PathLike[str]) -> Shards:
+    """Opens a folder of shards and checks everything but the hashes.
+
+    Args:
+        folder: with `manifest.json` and the parts that it names. Other files there
+            are not looked at.
+
+    Returns:
+        Shards; the rows stay on the disk.
+
+    Raises:
+        ValueError: no manifest or one that is damaged; a part that is missing, named
+            twice, there twice under two names, of another width or dtype, or with
+            more or fewer rows than the manifest says.
+    """
+    folder = pathlib.Path(folder)
+    manifest = _read_manifest(folder)
+    parts = tuple(Part(**entry) for entry in manifest["shards"])
+    _check_parts(folder, parts)
+    arrays = _open_parts(
+        folder, parts, width=manifest["width"], dtype=manifest["dtype"]
+    )
+    rows = sum(part.rows for part in parts)
+    if rows != manifest["rows"]:
+        raise ValueError(
+            f"{folder}: the manifest says {manifest['rows']} rows, its {len(parts)} "
+            f"shards hold {rows}; write the manifest again"
+        )
+    return Shards(folder, parts, arrays, arrays[0].dtype)
+
+
+def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
+    """Reads consecutive rows after checking the hashes of the parts they lie in.
+
+    Args:
+        shards: an opened folder.
+        start: first row, in [0, stop).
+        stop: the row after the last, at most N.
+
+    Returns:
+        [stop − start, D] of the stored dtype: a memory map where one part holds all
+        the rows, otherwise a copy.
+
+    Raises:
+        ValueError: rows outside the matrix, or a part whose bytes are not those that
+            the manifest hashed.
+
+    Cost: one pass over every part touched, also where few of its rows are read.
+    """
+    num_rows = shards.shape[0]
+    if not 0 <= start < stop <= num_rows:
+        raise ValueError(f"rows {start} to {stop} asked; expected 0 to {num_rows}")
+    pieces, first = [], 0
+    for part, array in zip(shards.parts, shards.arrays, strict=True):
+        low, high = max(start - first, 0), min(stop - first, part.rows)
+        if low < high:
+            _check_hash(shards.folder, part)
+            pieces.append(array[low:high])
+        first += part.rows
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def read_shards(folder: str | os.PathLike[str]) -> np.ndarray:
+    """Reads a whole folder of shards, hashes checked.
+
+    Args:
+        folder: see `open_shards`.
+
+    Returns:
+        [N, D] of the stored dtype, in memory unless there is one part.
+
+    Raises:
+        ValueError: see `open_shards` and `read_rows`.
+    """
+    shards = open_shards(folder)
+    return read_rows(shards, 0, shards.shape[0])
+
+
+def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ValueError(
+            f"cannot read {folder}: there is no {MANIFEST} in it; name a folder of "
+            "shards, or one file"
+        )
+    with open_input(path) as file:
+        try:
+            manifest = json.loads(file.read())
+        except ValueError as error:
+            raise ValueError(f"cannot read {path}: no JSON ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise ValueError(f"{path}: expected a manifest with format {_FORMAT!r}")
+    if manifest.get("version") != _VERSION:
+        raise ValueError(
+            f"{path}: got version {manifest.get('version')!r}, expected {_VERSION}"
+        )
+    _check_types(manifest, _KEYS, str(path))
+    for number, entry in enumerate(manifest["shards"]):
+        _check_types(entry, _PART_KEYS, f"{path}, shard {number}")
+        if set(entry) != set(_PART_KEYS):
+            raise ValueError(
+                f"{path}, shard {number}: got the keys {', '.join(sorted(entry))}, "
+                f"expected {', '.join(_PART_KEYS)}"
+            )
+    return manifest
+
+
+def _check_types(entry: Any, types: dict[str, type], name: str) -> None:
+    for key, kind in types.items():
+        value = entry.get(key) if isinstance(entry, dict) else None
+        if type(value) is not kind:
+            raise ValueError(f"{name}: {key} is {value!r}; expected {kind.__name__}")
+
+
+def _check_parts(folder: pathlib.Path, parts: Sequence[Part]) -> None:
+    """Refuses what the list of parts alone gives away."""
+    if not parts:
+        raise ValueError(f"{folder}: the manifest names no shard; expected at least 1")
+    for name in ("file", "sha256"):
+        seen: dict[str, str] = {}
+        for part in parts:
+            value = getattr(part, name)
+            if value in seen:
+                raise ValueError(
+                    f"{folder}: the shard {part.file} is doubled: {seen[value]} has "
+                    "the same content; name each part once"
+                )
+            seen[value] = part.file
+    for part in parts:
+        if pathlib.Path(part.file).name != part.file:
+            raise ValueError(
+                f"{folder}: the manifest names {part.file!r}; expected a file of the "
+                "folder itself"
+            )
+
+
+def _open_parts(
+    folder: pathlib.Path, parts: Sequence[Part], *, width: int, dtype: str
+) -> tuple[np.ndarray, ...]:
+    missing = [part.file for part in parts if not (folder / part.file).is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder}: {len(missing)} of {len(parts)} shards are missing: "
+            f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}"
+        )
+    arrays = []
+    for part in parts:
+        array = read_features(folder / part.file)
+        for what, got, expected in (
+            ("rows", len(array), part.rows),
+            ("columns", array.shape[1], width),
+            ("dtype", array.dtype.name, dtype),
+        ):
+            if got != expected:
+                raise ValueError(
+                    f"{folder / part.file}: got {what} {got}, expected {expected} as "
+                    "the manifest says; write the shards again"
+                )
+        arrays.append(array)
+    return tuple(arrays)
+
+
+def _check_hash(folder: pathlib.Path, part: Part) -> None:
+    got = _file_hash(folder / part.file)
+    if got != part.sha256:
+        raise ValueError(
+            f"{folder / part.file}: its SHA-256 is {got}, expected {part.sha256} as "
+            "the manifest says: the file is damaged or not the one that was written"
+        )
+
+
+def _file_hash(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,119 @@
+"""`all_pairs_roc` over many devices: each one scores its share of the tiles.
+
+The tiles are dealt out to the devices like cards, so that each has its share of the
+short rows of tiles too. What they count adds up exactly: bins are sums of integers,
+and the largest of all scores are the largest of the largest of each part.
+"""
+
+import concurrent.futures
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+from jax.sharding import Mesh
+
+from gfa_jax.metrics.all_pairs import (
+    AllPairs,
+    Counts,
+    count_tiles,
+    join_counts,
+    plan_pairs,
+)
+from gfa_jax.metrics.scored_pairs import ScoredPairs
+from gfa_jax.sharding import processes
+
+
+def all_pairs_roc_sharded(
+    features: Any,
+    labels: npt.ArrayLike,
+    *,
+    mesh: Mesh,
+    progress: Callable | None = None,
+    **options: int,
+) -> AllPairs:
+    """Measures the ROC over all unordered pairs of rows, on the devices of a mesh.
+
+    Args:
+        features: [N, D] floating unit rows on the host, in every process: an array
+            or a memory map of a file that all can read.
+        labels: [N] integers or strings.
+        mesh: the devices, all of its axes; every process of `jax.distributed` has
+            some and calls this with the same arguments.
+        progress: called as tqdm is, around the tiles of this process's first device.
+        **options: block_size, tail_size, genuine_size and num_bins, as for
+            `metrics.all_pairs_roc`.
+
+    Returns:
+        AllPairs: the counts, the curve and the floor of `metrics.all_pairs_roc`;
+        pairs of equal score may stand in another order.
+
+    Raises:
+        ValueError: what `metrics.all_pairs_roc` refuses.
+
+    Cost a device: N² D / (2 P) multiply-adds, and one histogram increment a pair on
+    one core of its host. Memory a device: what `metrics.all_pairs_roc` needs beyond
+    the features; the host also holds the pairs kept by all devices.
+    """
+    plan = plan_pairs(features, labels, **options)
+    devices = list(mesh.devices.flat)
+    own = [
+        part
+        for part, device in enumerate(devices)
+        if device.process_index == jax.process_index()
+    ]
+
+    def count(part: int) -> Counts:
+        shown = progress if part == own[0] else None
+        with jax.default_device(devices[part]):
+            return count_tiles(plan, part=part, num_parts=len(devices), progress=shown)
+
+    with concurrent.futures.ThreadPoolExecutor(len(own)) as pool:
+        parts = list(pool.map(count, own))
+    if jax.process_count() > 1:
+        parts = [
+            _unpack(arrays)
+            for part in _padded(parts)
+            for arrays in processes.gather_arrays(_pack(part))
+        ]
+    return join_counts(plan, parts)
+
+
+def _padded(parts: list[Counts]) -> list[Counts]:
+    """Fills up to as many parts as the process with the most devices has."""
+    most = int(processes.gather_blocks(np.array([len(parts)], np.int32)).max())
+    nothing = Counts(
+        np.zeros_like(parts[0].impostor),
+        np.zeros_like(parts[0].genuine),
+        _none_of(parts[0].tail),
+        np.asarray(-np.inf),
+        _none_of(parts[0].kept),
+    )
+    return parts + [nothing] * (most - len(parts))
+
+
+def _none_of(pairs: ScoredPairs) -> ScoredPairs:
+    return ScoredPairs(pairs.scores[:0], pairs.rows[:0])
+
+
+def _pack(counts: Counts) -> dict[str, np.ndarray]:
+    return {
+        "impostor": counts.impostor,
+        "genuine": counts.genuine,
+        "floor": counts.floor,
+        "tail_scores": counts.tail.scores,
+        "tail_rows": counts.tail.rows,
+        "kept_scores": counts.kept.scores,
+        "kept_rows": counts.kept.rows,
+    }
+
+
+def _unpack(arrays: dict[str, np.ndarray]) -> Counts:
+    return Counts(
+        arrays["impostor"],
+        arrays["genuine"],
+        ScoredPairs(arrays["tail_scores"], arrays["tail_rows"]),
+        arrays["floor"],
+        ScoredPairs(arrays["kept_scores"], arrays["kept_rows"]),
+    )
