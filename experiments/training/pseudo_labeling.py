@@ -1,0 +1,207 @@
+"""Labels for unlabelled images, by settings that are chosen on labelled ones.
+
+Refine, prune at t_s, take the components (paper, sections 3.4 and 4.6); the ablation
+does the same without refining. t and t_s are chosen where labels are known and the
+network has not learnt: the choosing identities, whose features are clustered together
+with the unlabelled ones, since wrong pairs grow with the pool. Seen from the known rows
+i, of identity a_i and in cluster b_i,
+
+    P = Σ_i (n_{a_i b_i} − 1) / Σ_i (|b_i| − 1)
+    R = Σ_i (n_{a_i b_i} − 1) / Σ_i (|a_i| − 1)
+    F = 2 P R / (P + R)
+
+An unlabelled row in the cluster of a known one counts as wrong: the unlabelled
+identities are others, by the cut. No other label is looked at.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+import gfa_jax as gfa
+from gfa_jax import metrics
+
+
+class Method(NamedTuple):
+    """How features become clusters, but for t and t_s.
+
+    Attributes:
+        k: candidates a row, the row itself counted; fewer in a smaller pool.
+        gamma: step of an update.
+        num_steps: updates; 0 is the ablation.
+        preset: of `gfa_jax.aggregate`.
+        max_size: most rows of a cluster, or None.
+    """
+
+    k: int = 15
+    gamma: float = 0.5
+    num_steps: int = 4
+    preset: str = "safe"
+    max_size: int | None = None
+
+
+class Setting(NamedTuple):
+    """What is chosen, and how well it did on the choosing identities.
+
+    Attributes:
+        threshold: t; without meaning where nothing is refined.
+        merge_threshold: t_s.
+        scores: precision and recall of the module's equation.
+    """
+
+    threshold: float
+    merge_threshold: float
+    scores: metrics.PrecisionRecall
+
+
+def make_clusters(
+    features: np.ndarray, method: Method, *, threshold: float, merge_threshold: float
+) -> gfa.Clusters:
+    """Refines and clusters one pool.
+
+    Args:
+        features: [N, D] float32 unit rows.
+        method: how.
+        threshold: t.
+        merge_threshold: t_s.
+
+    Returns:
+        Clusters of all rows.
+    """
+    neighbors = _neighbors(features, method)
+    refined = _refine(features, neighbors, method, threshold)
+    return gfa.cluster(
+        refined, neighbors, threshold=merge_threshold, max_size=method.max_size
+    )
+
+
+def choose(
+    features: np.ndarray,
+    identities: np.ndarray,
+    method: Method,
+    *,
+    thresholds: Sequence[float],
+    merge_thresholds: Sequence[float],
+    progress: Callable | None = None,
+) -> Setting:
+    """Finds the t and t_s of the largest F on the known rows.
+
+    Args:
+        features: [N, D] float32 unit rows.
+        identities: [N] integers, -1 for a row whose identity is not known.
+        method: how.
+        thresholds: t to try.
+        merge_thresholds: t_s to try with each.
+        progress: called as tqdm is, around the thresholds.
+
+    Returns:
+        The best setting; of equal ones the stricter, t_s first.
+
+    Cost: one search, an update a t and a clustering a pair of t and t_s.
+    """
+    neighbors = _neighbors(features, method)
+    tried = []
+    shown = thresholds
+    if progress is not None:
+        shown = progress(thresholds, total=len(thresholds), desc="choosing t, t_s")
+    for threshold in shown:
+        refined = _refine(features, neighbors, method, threshold)
+        for merge_threshold in merge_thresholds:
+            clusters = gfa.cluster(
+                refined, neighbors, threshold=merge_threshold, max_size=method.max_size
+            )
+            scores = known_scores(clusters.labels, identities)
+            tried.append(Setting(threshold, merge_threshold, scores))
+    return max(tried, key=lambda s: (s.scores.f_score, s.merge_threshold, s.threshold))
+
+
+def known_scores(
+    clusters: np.ndarray, identities: np.ndarray
+) -> metrics.PrecisionRecall:
+    """Evaluates P and R of the module's equation.
+
+    Args:
+        clusters: [N] integers >= 0.
+        identities: [N] integers, -1 for a row whose identity is not known.
+
+    Returns:
+        Precision and recall in [0, 1]; 1 where there is nothing to get wrong.
+    """
+    known = identities >= 0
+    sizes = np.bincount(clusters)
+    people = np.bincount(identities[known])
+    cells = np.unique(
+        np.stack([identities[known], clusters[known]]), axis=1, return_counts=True
+    )[1]
+    right = int(np.sum(cells * (cells - 1)))
+    joined = int(np.sum(sizes[clusters[known]] - 1))
+    possible = int(np.sum(people * (people - 1)))
+    return metrics.PrecisionRecall(
+        right / joined if joined else 1.0, right / possible if possible else 1.0
+    )
+
+
+def describe(
+    labels: gfa.PseudoLabels, clusters: gfa.Clusters, truth: np.ndarray
+) -> dict[str, Any]:
+    """Compares pseudo-labels with the truth that nothing else sees.
+
+    Args:
+        labels: pseudo-labels of some rows.
+        clusters: what they were made of.
+        truth: [N] identities.
+
+    Returns:
+        What the report stores; a row without a label is alone in recall.
+    """
+    given = np.full(len(truth), -1)
+    given[labels.rows] = labels.labels
+    scores = metrics.cluster_scores(truth, given)
+    return {
+        "rows": len(labels.rows),
+        "rows_of": len(truth),
+        "classes": labels.num_classes,
+        "identities": len(np.unique(truth)),
+        "largest": int(clusters.sizes.max(initial=0)),
+        "precision": scores.pairwise.precision,
+        "recall": scores.pairwise.recall,
+        "f_score": scores.pairwise.f_score,
+        "mean_confidence": float(labels.weights.mean()) if len(labels.rows) else None,
+    }
+
+
+def spread_settings(
+    thresholds: Sequence[float], merge_thresholds: Sequence[float]
+) -> list[float]:
+    """Spreads as many t_s as the grid has pairs evenly over what the grid spans.
+
+    Args:
+        thresholds: t of the grid.
+        merge_thresholds: t_s of the grid.
+
+    Returns:
+        The t_s for the ablation, which has no t to choose.
+    """
+    count = len(thresholds) * len(merge_thresholds)
+    low = min(*thresholds, *merge_thresholds)
+    return np.linspace(low, max(merge_thresholds), count).tolist()
+
+
+def _neighbors(features: np.ndarray, method: Method) -> gfa.Neighbors:
+    return gfa.exact_neighbors(features, k=min(method.k, len(features) - 1))
+
+
+def _refine(
+    features: np.ndarray, neighbors: gfa.Neighbors, method: Method, threshold: float
+):
+    if not method.num_steps:
+        return jnp.asarray(features)
+    return gfa.aggregate(
+        features,
+        neighbors,
+        gfa.Params(method.gamma, threshold),
+        num_steps=method.num_steps,
+        **gfa.PRESETS[method.preset],
+    ).features
