@@ -37,7 +37,7 @@ from experiments import (
     outputs,
     processes,
 )
-from gfa_jax import datasets, metrics, sharding
+from gfa_jax import datasets, metrics, outliers, sharding
 from gfa_jax.datasets.atomic import stream_array
 from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
 
@@ -67,6 +67,7 @@ class Refined(NamedTuple):
         options: of `gfa_jax.aggregate`, the preset's choices filled in.
         pool: what the report says of the pool.
         shards: the refined rows, on the disk, not yet named by a manifest.
+        num_outliers: rows that were isolated.
         residual: [T] of the updates.
         degree: [N] neighbours that survived.
         figures: of the pool before and after; only in process 0, and where labels or
@@ -78,6 +79,7 @@ class Refined(NamedTuple):
     options: dict[str, Any]
     pool: dict[str, Any]
     shards: datasets.Shards
+    num_outliers: int
     residual: np.ndarray
     degree: np.ndarray
     figures: dict[str, evaluation.Verification]
@@ -136,17 +138,27 @@ def run(
     finished = checkpoints.Checkpoints(folder / _STAGES)
     layout = _layout(mesh, num_rows, dim)
     with stages("neighbors"):
-        key = checkpoints.extend(
-            key, {name: getattr(FLAGS, name) for name in _SEARCH_FLAGS}
+        searched = {name: getattr(FLAGS, name) for name in _SEARCH_FLAGS}
+        searched["width"] = method.search_width(num_rows)
+        key = checkpoints.extend(key, searched)
+        found = gfa.Neighbors(
+            **finished.run("neighbors", key, lambda: _find(features, place))
         )
-        found = finished.run("neighbors", key, lambda: _find(features, place))
+        num_outliers = 0
+        if method.isolates():
+            found, num_outliers = _isolate(found, own.start)
         neighbors = gfa.Neighbors(
-            place(found["indices"], fill=-1),
-            place(found["similarity"], fill=-np.inf),
+            *(
+                place(np.asarray(column)[:, : FLAGS.k], fill=fill)
+                for column, fill in zip(found, (-1, -np.inf), strict=True)
+            )
         )
     with stages("updates"):
         key = checkpoints.extend(
-            key, options | params._asdict() | {"exchange": layout["exchange"]}
+            key,
+            options
+            | params._asdict()
+            | {"exchange": layout["exchange"], "isolates": method.isolates()},
         )
         refined = finished.run(
             "updates",
@@ -171,7 +183,15 @@ def run(
     described = inputs.describe(pool) | {"rows": num_rows}
     degree = _gather(refined["degree"])
     return Refined(
-        folder, options, described, shards, refined["residual"], degree, figures, layout
+        folder,
+        options,
+        described,
+        shards,
+        num_outliers,
+        refined["residual"],
+        degree,
+        figures,
+        layout,
     )
 
 
@@ -294,11 +314,25 @@ def _find(features: jax.Array, place: _Placement) -> dict[str, np.ndarray]:
                 FLAGS.candidates, num_rows=place.where["num_rows"]
             )
         placed = gfa.place_self(
-            indices, similarity, k=FLAGS.k, include_self=FLAGS.include_self
+            indices,
+            similarity,
+            k=method.search_width(len(indices)),
+            include_self=FLAGS.include_self,
         )
         own = slice(place.own.start, place.own.stop)
-        return {name: array[own] for name, array in placed._asdict().items()}
-    options = {"k": FLAGS.k, "include_self": FLAGS.include_self, "progress": _progress}
+        found = {name: array[own] for name, array in placed._asdict().items()}
+        if np.isnan(placed.similarity).any():
+            cosines = sharding.score_candidates_sharded(
+                features, place(found["indices"], fill=-1), **place.where
+            )
+            is_empty = found["indices"] < 0
+            found["similarity"] = np.where(is_empty, -np.inf, place.back(cosines))
+        return found
+    options = {
+        "k": method.search_width(place.where["num_rows"]),
+        "include_self": FLAGS.include_self,
+        "progress": _progress,
+    }
     search = sharding.exact_neighbors_sharded
     if FLAGS.neighbors == "faiss":
         search = functools.partial(
@@ -308,6 +342,16 @@ def _find(features: jax.Array, place: _Placement) -> dict[str, np.ndarray]:
         )
     found = search(features, **options, **place.where)
     return {name: place.back(array) for name, array in found._asdict().items()}
+
+
+def _isolate(found: gfa.Neighbors, first_row: int) -> tuple[gfa.Neighbors, int]:
+    """Isolates outliers, which are told by the nearness of all rows' neighbours."""
+    with processes.together():
+        own = outliers.measure_nearness(found, first_row=first_row)
+    whole = outliers.Nearness(*(_gather(np.asarray(values)) for values in own))
+    is_outlier = outliers.judge_nearness(whole, threshold=FLAGS.threshold)
+    isolated = gfa.isolate(found, is_outlier, first_row=first_row)
+    return isolated, int(is_outlier.sum())
 
 
 def _refine(features, neighbors, params, options, layout, place) -> dict:

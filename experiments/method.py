@@ -4,18 +4,22 @@ Importing this module defines the flags.
 """
 
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
 from experiments import cli, inputs, outputs
-from gfa_jax import datasets
+from gfa_jax import datasets, outliers
 from gfa_jax.affinity import MASKS, WEIGHTINGS
 from gfa_jax.aggregation import GRAPHS
+from gfa_jax.clustering.scores import score_candidates
+from gfa_jax.neighbors import choose_search
 
 FLAGS = flags.FLAGS
 
@@ -38,13 +42,19 @@ flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
 flags.DEFINE_enum("graph", None, GRAPHS, "Graph; the preset's by default.")
 flags.DEFINE_integer("refresh_every", 1, "Steps between searches.", lower_bound=1)
 flags.DEFINE_bool("include_self", True, "Whether a row is its own neighbour.")
+flags.DEFINE_bool(
+    "isolate_outliers",
+    None,
+    "Leave rows that are near nobody where they are; with --preset=safe by default.",
+)
 flags.DEFINE_bool("renormalize", True, "Whether each step ends on unit rows.")
 
 flags.DEFINE_enum(
     "neighbors",
     "exact",
-    ["exact", "approximate", "faiss"],
-    "exact: in JAX; approximate: FAISS, calibrated to --edge_recall; faiss: as told.",
+    ["exact", "approximate", "auto", "faiss"],
+    "exact: in JAX; approximate: FAISS, calibrated to --edge_recall; auto: the one of "
+    "these two that its time on this machine speaks for; faiss: as told.",
 )
 flags.DEFINE_float(
     "edge_recall", 0.99, "Share of the edges above the threshold to find.", 0.0, 1.0
@@ -62,6 +72,7 @@ class Run(NamedTuple):
         options: of `gfa_jax.aggregate`, the preset's choices filled in.
         neighbors: [N, k] candidates.
         calibration: how well they were searched, where that was measured.
+        num_outliers: rows that were isolated.
         result: of `gfa_jax.aggregate`.
         folder: where the results go; it can be written.
     """
@@ -70,6 +81,7 @@ class Run(NamedTuple):
     options: dict[str, Any]
     neighbors: gfa.Neighbors
     calibration: gfa.Calibration | None
+    num_outliers: int
     result: gfa.Aggregation
     folder: pathlib.Path
 
@@ -100,11 +112,17 @@ def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
         features = jnp.asarray(pool.features)
     with stages("neighbors"):
         neighbors, calibration = jax.block_until_ready(find_neighbors(features))
+        num_outliers = 0
+        if isolates():
+            is_outlier = gfa.find_outliers(neighbors, threshold=FLAGS.threshold)
+            neighbors = gfa.isolate(neighbors, is_outlier)
+            num_outliers = int(is_outlier.sum())
+        neighbors = gfa.Neighbors(*(column[:, : FLAGS.k] for column in neighbors))
     with stages("updates"):
         result = jax.block_until_ready(
             gfa.aggregate(features, neighbors, params, progress=cli.progress, **options)
         )
-    return Run(pool, options, neighbors, calibration, result, folder)
+    return Run(pool, options, neighbors, calibration, num_outliers, result, folder)
 
 
 def read_options() -> tuple[dict[str, Any], gfa.Params]:
@@ -131,9 +149,28 @@ def read_options() -> tuple[dict[str, Any], gfa.Params]:
             "--graph=refresh searches again exactly; use it with --neighbors=exact and "
             "without --candidates"
         )
+    if options["graph"] == "refresh" and FLAGS.isolate_outliers:
+        raise ValueError(
+            "--graph=refresh searches anew and finds the outliers again; use it "
+            "without --isolate_outliers"
+        )
     params = gfa.Params(FLAGS.gamma, FLAGS.threshold, FLAGS.temperature, FLAGS.exponent)
     gfa.check_params(params)
     return options, params
+
+
+def isolates() -> bool:
+    """Says whether outliers are isolated: by the flag, else by the preset."""
+    if FLAGS.isolate_outliers is not None:
+        return FLAGS.isolate_outliers
+    return FLAGS.preset == "safe" and FLAGS.graph != "refresh"
+
+
+def search_width(num_rows: int) -> int:
+    """Returns how many candidates to search: --k, or more to tell outliers by."""
+    if not isolates():
+        return FLAGS.k
+    return max(FLAGS.k, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
 
 
 def find_neighbors(
@@ -145,29 +182,45 @@ def find_neighbors(
         features: [N, D] unit rows.
 
     Returns:
-        Neighbors [N, k]; how well they were searched, where that was measured.
+        Neighbors [N, `search_width`]; how well they were searched, where that was
+        measured.
     """
     if FLAGS.candidates is not None:
         indices, similarity = datasets.read_candidates(
             FLAGS.candidates, num_rows=len(features)
         )
         placed = gfa.place_self(
-            indices, similarity, k=FLAGS.k, include_self=FLAGS.include_self
+            indices,
+            similarity,
+            k=search_width(len(indices)),
+            include_self=FLAGS.include_self,
         )
+        if np.isnan(placed.similarity).any():  # a file of row numbers only
+            cosines = score_candidates(features, jnp.asarray(placed.indices)).similarity
+            is_empty = np.asarray(placed.indices) < 0
+            placed = placed._replace(similarity=np.where(is_empty, -np.inf, cosines))
         return placed, None
     options: dict[str, Any] = {
-        "k": FLAGS.k,
+        "k": search_width(len(features)),
         "include_self": FLAGS.include_self,
         "progress": cli.progress,
     }
-    if FLAGS.neighbors == "approximate":
+    search = FLAGS.neighbors
+    if search == "auto":
+        chosen = choose_search(
+            *features.shape, k=options["k"], threshold=FLAGS.threshold
+        )
+        search = chosen.search
+        about = f"{search} neighbors, about {max(1, round(chosen.seconds)):,} s"
+        print(f"{about}: {chosen.reason}", file=sys.stderr, flush=True)
+    if search == "approximate":
         return gfa.approximate_neighbors(
             features,
             edge_recall=FLAGS.edge_recall,
             threshold=FLAGS.threshold,
             **options,
         )
-    if FLAGS.neighbors == "faiss":
+    if search == "faiss":
         options |= {"factory": FLAGS.faiss_factory, "search": FLAGS.faiss_search}
         return gfa.faiss_neighbors(features, **options), None
     return gfa.exact_neighbors(features, **options), None

@@ -18,7 +18,20 @@ from absl import flags
 
 import gfa_jax
 
-_PACKAGES = ("absl-py", "chex", "faiss-cpu", "faiss-gpu", "jax", "jaxlib", "numpy")
+_PACKAGES = (
+    "absl-py",
+    "chex",
+    "faiss-cpu",
+    "faiss-gpu",
+    "flax",
+    "infomap",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "optax",
+    "scikit-learn",
+    "scipy",
+)
 
 
 def prepare_folder(path: str) -> pathlib.Path:

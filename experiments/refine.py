@@ -3,8 +3,9 @@
     python -m experiments.refine --features=embeddings.npy --labels=labels.npy
 
 reads, checks, finds the K candidates, runs T updates and writes to --output_dir:
-refined.npy, report.json and, where labels or pairs say which rows belong together,
-roc.png and similarity.png. Without --features it runs on a generated sample.
+refined.npy, report.json, residual.png, degree.png and, where labels or pairs say which
+rows belong together, roc.png and similarity.png. Without --features it runs on a
+generated sample.
 
     python -m experiments.refine --num_processes=4 --features=shards/ …
 
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+import gfa_jax as gfa
 from experiments import (
     cli,
     distributed,
@@ -34,7 +36,14 @@ flags.adopt_module_key_flags(inputs)
 flags.adopt_module_key_flags(method)
 flags.adopt_module_key_flags(processes)
 flags.adopt_module_key_flags(distributed)
-_OUTPUTS = ("refined.npy", "roc.png", "similarity.png", "report.json")
+_OUTPUTS = (
+    "refined.npy",
+    "residual.png",
+    "degree.png",
+    "roc.png",
+    "similarity.png",
+    "report.json",
+)
 
 flags.DEFINE_string("output_dir", "outputs/refine", "Folder of the results.")
 
@@ -87,11 +96,12 @@ def _refine(options: dict[str, Any]) -> None:
     with outputs.staged(run.folder, _OUTPUTS) as hidden:
         with stages("files"):
             datasets.write_array(hidden / "refined.npy", refined)
-            _draw(hidden, figures)
+            _draw(hidden, figures, result.residual, result.degree, run.neighbors)
         report = {
             "options": outputs.flag_values() | run.options,
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
+            "isolated_outliers": run.num_outliers,
             "calibration": run.calibration and run.calibration._asdict(),
         }
         _write_report(
@@ -111,12 +121,13 @@ def _refine_together(options: dict[str, Any]) -> None:
         if is_first:
             with outputs.staged(run.folder, _OUTPUTS) as hidden:
                 with stages("files"):
-                    _draw(hidden, run.figures)
+                    _draw(hidden, run.figures, run.residual, run.degree)
                 report = {
                     "options": outputs.flag_values() | run.options,
                     "environment": outputs.environment(),
                     "layout": run.layout,
                     "pool": run.pool,
+                    "isolated_outliers": run.num_outliers,
                 }
                 _write_report(
                     hidden, report, run.residual, run.degree, run.figures, stages
@@ -153,15 +164,33 @@ def _print(figures: dict[str, evaluation.Verification], where: str) -> None:
     print(where)
 
 
-def _draw(folder: pathlib.Path, figures: dict[str, evaluation.Verification]) -> None:
-    if not figures or not FLAGS.plots:
+def _draw(
+    folder: pathlib.Path,
+    figures: dict[str, evaluation.Verification],
+    residual: Any,
+    degree: Any,
+    neighbors: gfa.Neighbors | None = None,
+) -> None:
+    if not FLAGS.plots:
         return
     from gfa_jax import plotting
 
-    roc = plotting.plot_roc({name: v.roc for name, v in figures.items()})
-    roc.savefig(folder / "roc.png", dpi=150)
-    cosines = plotting.plot_similarity({k: v.histogram for k, v in figures.items()})
-    cosines.savefig(folder / "similarity.png", dpi=150)
+    drawn = {
+        "residual": plotting.plot_residual({"updates": residual}),
+        "degree": plotting.plot_degree(
+            degree, neighbors=neighbors, threshold=FLAGS.threshold
+        ),
+    }
+    if figures:
+        drawn["roc"] = plotting.plot_roc(
+            {name: v.roc for name, v in figures.items()},
+            intervals={name: v.intervals for name, v in figures.items()},
+        )
+        drawn["similarity"] = plotting.plot_similarity(
+            {name: v.histogram for name, v in figures.items()}
+        )
+    for name, figure in drawn.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
 
 
 if __name__ == "__main__":

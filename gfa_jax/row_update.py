@@ -167,8 +167,8 @@ def score(
             row + first_row,
             feature,
             candidates,
-            _places(candidates, pool),
-            gather_rows(pool.features, _places(candidates, pool)),
+            places_in(candidates, pool),
+            gather_rows(pool.features, places_in(candidates, pool)),
             params,
             mask=mask,
             weighting=weighting,
@@ -209,7 +209,7 @@ def _row_attraction(pool, first_row, params, **options) -> Callable:
     """Gives the function that evaluates the sums of one row in the pool."""
 
     def attract_row(row, feature, candidates, edges):
-        places = _places(candidates, pool)
+        places = places_in(candidates, pool)
         neighborhood = gather_rows(pool.features, places)
         if edges is None:
             edges = _row_edges(
@@ -229,7 +229,7 @@ def _row_attraction(pool, first_row, params, **options) -> Callable:
     return attract_row
 
 
-def _places(candidates: jax.Array, pool: Pool) -> jax.Array:
+def places_in(candidates: jax.Array, pool: Pool) -> jax.Array:
     """Finds the candidates in the pool: [K] its rows, -1 for one that is not there."""
     places = candidates - pool.first
     return jnp.where((places >= 0) & (places < len(pool.features)), places, -1)

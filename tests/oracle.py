@@ -54,6 +54,26 @@ def exact_neighbors(
     return Neighbors(indices, similarity)
 
 
+def isolated_neighbors(features: np.ndarray, k: int, threshold: float) -> np.ndarray:
+    """The indices of `exact_neighbors` without the edges from and to outliers.
+
+    An outlier's nearest row is further than 0.8 of the typical one, and no better
+    than its 14th by more than a fifth.
+    """
+    indices = exact_neighbors(features, k).indices
+    A = np.asarray(features, np.float64)
+    A = A @ A.T
+    np.fill_diagonal(A, -np.inf)
+    best = -np.sort(-A, axis=1)[:, :14]
+    nearest = best[:, 0]
+    typical = np.median(nearest[nearest > threshold])
+    is_outlier = (nearest < 0.8 * typical) & (best[:, -1] > 0.8 * nearest)
+    cut = (is_outlier[:, None] | is_outlier[indices]) & (
+        indices != np.arange(len(indices))[:, None]
+    )
+    return np.where(cut, -1, indices)
+
+
 def aggregate(
     features: np.ndarray,
     indices: np.ndarray,

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gfa_jax as gfa
-from gfa_jax import datasets, metrics
+from gfa_jax import datasets, metrics, outliers
+
+_HALVES = (slice(0, 13), slice(13, 20))
 
 
 def by_definition(indices, similarity, *, threshold, strength, contrast, rank):
@@ -121,3 +123,30 @@ def test_a_rank_that_compares_nothing_is_refused():
     neighbors = gfa.Neighbors(np.zeros((2, 2), np.int32), np.zeros((2, 2)))
     with pytest.raises(ValueError, match="rank is 1; expected at least 2"):
         gfa.find_outliers(neighbors, threshold=0.5, rank=1)
+
+
+def test_parts_of_the_rows_give_what_all_of_them_give(rng):
+    indices = rng.integers(-1, 20, (20, 5)).astype(np.int32)
+    similarity = rng.uniform(0, 1, (20, 5)).astype(np.float32)
+    neighbors = gfa.Neighbors(indices, similarity)
+    parts = [gfa.Neighbors(*(x[rows] for x in neighbors)) for rows in _HALVES]
+    near = [
+        outliers.measure_nearness(part, first_row=rows.start)
+        for part, rows in zip(parts, _HALVES, strict=True)
+    ]
+    joined = outliers.Nearness(*map(np.concatenate, zip(*near, strict=True)))
+    options = {"threshold": 0.5, "strength": 1.0, "contrast": 0.3}
+    is_outlier = outliers.judge_nearness(joined, **options)
+    expected = gfa.find_outliers(neighbors, **options)
+    assert 0 < np.sum(expected) < 20
+    np.testing.assert_array_equal(is_outlier, expected)
+    cut = [
+        gfa.isolate(part, is_outlier, first_row=rows.start)
+        for part, rows in zip(parts, _HALVES, strict=True)
+    ]
+    for joined, whole in zip(
+        map(np.concatenate, zip(*cut, strict=True)),
+        gfa.isolate(neighbors, is_outlier),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(joined, whole)

@@ -11,7 +11,6 @@ from experiments import baselines, cli, evaluation, halves, inputs
 from experiments.comparison.methods import Method, Output, Setting, range_of
 from experiments.comparison.search import search
 from gfa_jax import metrics
-from gfa_jax.metrics.rescored import rescore_pairs
 
 # A bootstrap draw can need twice the false accepts of the largest target.
 _TAIL_MARGIN = 4
@@ -46,7 +45,7 @@ class Half(NamedTuple):
         """Measures all pairs by refined features, or by a re-ranker's scores."""
         if isinstance(output, baselines.PairScores):
             # Only the listed pairs are new; the cosines have been counted already.
-            return rescore_pairs(
+            return metrics.rescore_pairs(
                 self.raw,
                 self.pool.features,
                 output.listed(),

@@ -108,7 +108,7 @@ def _aggregate(
     exponent: float = 3.0,
     **options: Any,
 ) -> np.ndarray:
-    """Calls `aggregate`; wider candidates are masked, so that no k and no T compiles anew."""
+    """Calls `aggregate`; wider candidates are masked: no k and no T compiles anew."""
     indices, progress = np.asarray(neighbors.indices), None
     if indices.shape[1] > k:
         indices = np.where(np.arange(indices.shape[1]) < k, indices, -1)

@@ -116,7 +116,7 @@ def cluster(
         raise ValueError(
             f"linkage is {linkage!r}; expected one of {', '.join(LINKAGES)}"
         )
-    _check_options(threshold=threshold, min_size=min_size, max_size=max_size)
+    check_options(threshold=threshold, min_size=min_size, max_size=max_size)
     indices = _check_candidates(features.shape, np.asarray(neighbors.indices))
     scores = score_candidates(
         features, jnp.asarray(indices), block_size=block_size, progress=progress
@@ -141,13 +141,23 @@ def cluster(
             components = split_large(
                 components, indices, scores.similarity, survives, max_size=max_size
             )
-    labels, sizes = _number(components, min_size=min_size)
-    confidence = _confidence(labels, sizes, indices, is_other, scores.similarity)
+    labels, sizes = number_clusters(components, min_size=min_size)
+    confidence = agreement(labels, labels, sizes, indices, is_other, scores.similarity)
     return Clusters(labels, sizes, confidence)
 
 
-def _number(components: np.ndarray, *, min_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers components by descending size, then by first row; small ones get -1."""
+def number_clusters(
+    components: np.ndarray, *, min_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers components by descending size, then by first row; small ones get -1.
+
+    Args:
+        components: [N] integers, equal for rows of one component.
+        min_size: see `cluster`.
+
+    Returns:
+        Labels [N] int32 and sizes [C] int64, as in `Clusters`.
+    """
     _, first, inverse, counts = np.unique(
         components, return_index=True, return_inverse=True, return_counts=True
     )
@@ -159,25 +169,39 @@ def _number(components: np.ndarray, *, min_size: int) -> tuple[np.ndarray, np.nd
     return number[inverse], sizes
 
 
-def _confidence(
+def agreement(
     labels: np.ndarray,
+    own: np.ndarray,
     sizes: np.ndarray,
     indices: np.ndarray,
     is_other: np.ndarray,
     similarity: np.ndarray,
 ) -> np.ndarray:
-    """Evaluates c_i of the module's equation: [N] in the dtype of the similarities."""
+    """Evaluates c_i of the module's equation for some rows.
+
+    Args:
+        labels: [N] labels of all rows.
+        own: [n] labels of the rows in question.
+        sizes: [C] rows of each cluster.
+        indices: [n, K] their candidates.
+        is_other: [n, K] bool, whether a slot holds another row.
+        similarity: [n, K] floating S.
+
+    Returns:
+        [n] in [0, 1], in the dtype of the similarities.
+    """
     # The last size is that of label -1: no other row to agree with.
-    others = np.append(sizes, 1)[labels] - 1
-    is_member = is_other & (labels[indices] == labels[:, None])
+    others = np.append(sizes, 1)[own] - 1
+    is_member = is_other & (labels[indices] == own[:, None])
     total = np.maximum(similarity, 0).sum(axis=1, where=is_member)
     possible = np.minimum(others, np.count_nonzero(is_other, axis=1))
     mean = total / np.maximum(possible, 1).astype(total.dtype)
     # Rounding carries the cosine of two equal rows a little over 1.
-    return np.where(labels >= 0, np.minimum(mean, 1), 0)
+    return np.where(own >= 0, np.minimum(mean, 1), 0)
 
 
-def _check_options(*, threshold: float, min_size: int, max_size: int | None) -> None:
+def check_options(*, threshold: float, min_size: int, max_size: int | None) -> None:
+    """Refuses options of `cluster` outside their ranges, with a ValueError."""
     if not -1 <= threshold <= 1:
         raise ValueError(f"threshold is {threshold}; expected a cosine in [-1, 1]")
     if min_size < 1:

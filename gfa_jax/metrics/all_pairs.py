@@ -263,7 +263,7 @@ def join_counts(plan: Plan, parts: Sequence[Counts]) -> AllPairs:
         np.sum([part.impostor for part in parts], axis=0),
         np.sum([part.genuine for part in parts], axis=0),
     )
-    counts = _join(tail, floor, genuine, histogram)
+    counts = join_points(tail, floor, genuine, histogram)
     roc = Roc(*counts, plan.num_impostor, plan.num_genuine)
     return AllPairs(roc, histogram, tail, floor, genuine, plan.identities)
 
@@ -312,7 +312,7 @@ def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:
     num_bins = result.histogram.genuine.size
     bins = bin_numbers(genuine.scores, num_bins=num_bins)
     histogram = result.histogram._replace(genuine=count_bins(bins, num_bins=num_bins))
-    counts = _join(result.impostor_tail, result.tail_floor, genuine, histogram)
+    counts = join_points(result.impostor_tail, result.tail_floor, genuine, histogram)
     roc = Roc(*counts, result.roc.num_impostor, chosen.size)
     return result._replace(roc=roc, histogram=histogram, genuine=genuine)
 
@@ -331,13 +331,24 @@ def check_genuine(result: AllPairs) -> ScoredPairs:
     return result.genuine
 
 
-def _join(
+def join_points(
     tail: ScoredPairs,
     floor: float,
     genuine: ScoredPairs | None,
     histogram: ScoreHistogram,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Joins the counts at the scores above the floor to those at the edges below."""
+    """Joins the counts at the scores above the floor to those at the edges below.
+
+    Args:
+        tail: impostor scores above the floor.
+        floor: the score from which on every pair is known.
+        genuine: all genuine scores, or None where they were not kept.
+        histogram: of all scores.
+
+    Returns:
+        Thresholds [M], descending, and the impostor and genuine pairs [M] int64 that
+        reach each.
+    """
     if genuine is None:
         floor = np.inf
         above = count_accepts(np.empty(0), np.empty(0))

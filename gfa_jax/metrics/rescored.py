@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gfa_jax.metrics.all_pairs import AllPairs, _join, check_genuine
+from gfa_jax.metrics.all_pairs import AllPairs, check_genuine, join_points
 from gfa_jax.metrics.histogram import ScoreHistogram, bin_numbers, count_bins
 from gfa_jax.metrics.roc import Roc
 from gfa_jax.metrics.scored_pairs import ScoredPairs, by_descending_score, pair_scores
@@ -85,7 +85,7 @@ def rescore_pairs(
         _count(genuine_scores, edges),
     )
     roc = Roc(
-        *_join(new_tail, floor, new_genuine, histogram),
+        *join_points(new_tail, floor, new_genuine, histogram),
         result.roc.num_impostor,
         result.roc.num_genuine,
     )

@@ -10,7 +10,7 @@ or tiles, and tells the others by a collective too (`processes`).
 from gfa_jax.sharding.aggregation import aggregate_pmap, aggregate_sharded
 from gfa_jax.sharding.all_pairs import all_pairs_roc_sharded
 from gfa_jax.sharding.approximate import faiss_neighbors_sharded
-from gfa_jax.sharding.clustering import cluster_sharded
+from gfa_jax.sharding.clustering import cluster_sharded, score_candidates_sharded
 from gfa_jax.sharding.exchange import ExchangeMemory, choose_exchange, exchange_memory
 from gfa_jax.sharding.layout import row_mesh, shard_rows
 from gfa_jax.sharding.neighbors import exact_neighbors_sharded
@@ -39,6 +39,7 @@ __all__ = [
     "place_own_rows",
     "raise_together",
     "row_mesh",
+    "score_candidates_sharded",
     "shard_rows",
     "take_own_rows",
 ]

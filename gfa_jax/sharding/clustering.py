@@ -18,8 +18,12 @@ from jax.sharding import Mesh
 from gfa_jax import numerics, row_update
 from gfa_jax.affinity import affinity
 from gfa_jax.aggregation import Choices
-from gfa_jax.clustering import clusters as whole
-from gfa_jax.clustering.clusters import Clusters
+from gfa_jax.clustering.clusters import (
+    Clusters,
+    agreement,
+    check_options,
+    number_clusters,
+)
 from gfa_jax.clustering.components import connected, split_large
 from gfa_jax.rows import gather_rows, map_rows
 from gfa_jax.sharding import layout, processes
@@ -70,7 +74,7 @@ def cluster_sharded(
     union, K' <= K the most edges that a row keeps. Memory: n K cosines and edges a
     shard; in every process the union, about 20 bytes for each of N K' slots.
     """
-    whole._check_options(threshold=threshold, min_size=min_size, max_size=max_size)
+    check_options(threshold=threshold, min_size=min_size, max_size=max_size)
     if features.ndim != 2 or neighbors.indices.ndim != 2:
         raise ValueError(
             f"features {features.shape} and neighbors.indices "
@@ -88,20 +92,17 @@ def cluster_sharded(
         num_rows=shards.num_rows,
     )
     _check_rows(take(rows))
-    setting = Setting(
-        axis_name,
-        shards.num_rows,
-        resolve_exchange(
-            exchange,
-            features_shape=rows.shape,
-            k=candidates.shape[1],
-            num_devices=shards.num_shards,
-            dtype=rows.dtype,
+    similarity = take(
+        score_candidates_sharded(
+            rows,
+            candidates,
+            mesh=mesh,
+            axis_name=axis_name,
+            num_rows=shards.num_rows,
+            exchange=exchange,
             memory_limit=memory_limit,
-        ),
-        Choices(),
+        )
     )
-    similarity = take(_similarity(shards.mesh, setting)(rows, candidates))
     indices = take(candidates)
     first = processes.own_rows(
         mesh=mesh, axis_name=axis_name, num_rows=shards.num_rows
@@ -115,23 +116,58 @@ def cluster_sharded(
         _forests(indices, similarity, survives, first, shards),
         max_size=max_size,
     )
-    labels, sizes = whole._number(components, min_size=min_size)
-    confidence = _confidence(
-        labels, labels[number], sizes, indices, is_other, similarity
-    )
+    labels, sizes = number_clusters(components, min_size=min_size)
+    confidence = agreement(labels, labels[number], sizes, indices, is_other, similarity)
     gathered = processes.gather_arrays({"confidence": confidence})
     return Clusters(labels, sizes, np.concatenate([x["confidence"] for x in gathered]))
 
 
-def _confidence(labels, own, sizes, indices, is_other, similarity) -> np.ndarray:
-    """Evaluates c_i of `clustering.clusters` for the rows here, labelled `own`."""
-    # The last size is that of label -1: no other row to agree with.
-    others = np.append(sizes, 1)[own] - 1
-    is_member = is_other & (labels[indices] == own[:, None])
-    total = np.maximum(similarity, 0).sum(axis=1, where=is_member)
-    possible = np.minimum(others, np.count_nonzero(is_other, axis=1))
-    mean = total / np.maximum(possible, 1).astype(total.dtype)
-    return np.where(own >= 0, np.minimum(mean, 1), 0)
+def score_candidates_sharded(
+    features: Array,
+    indices: Array,
+    *,
+    mesh: Mesh,
+    axis_name: str,
+    num_rows: int | None = None,
+    exchange: Exchange | None = None,
+    memory_limit: int | None = None,
+) -> jax.Array:
+    """Evaluates the cosine of every row with each of its candidates (Eq. 5).
+
+    Args:
+        features: [N, D] floating rows of unit length, or [P ⌈N/P⌉, D] as
+            `shard_rows` places them.
+        indices: candidates with as many rows as `features`; padding has -1.
+        mesh: the devices.
+        axis_name: the axis of the mesh that the rows are spread over.
+        num_rows: N, where `features` hold the padding of `shard_rows`.
+        exchange: see `aggregate_sharded`.
+        memory_limit: see `aggregate_sharded`.
+
+    Returns:
+        [P ⌈N/P⌉, K] floating cosines, 0 in an empty slot, spread over the mesh.
+
+    Cost a device: N K D / P multiply-adds, in a ring up to P times as many.
+    """
+    shards = layout.make_shards(
+        mesh, axis_name, given_rows=len(features), num_rows=num_rows
+    )
+    rows = numerics.to_compute_dtype(layout.place(features, shards, 0))
+    candidates = layout.place(indices, shards, -1).astype(jnp.int32)
+    setting = Setting(
+        axis_name,
+        shards.num_rows,
+        resolve_exchange(
+            exchange,
+            features_shape=rows.shape,
+            k=candidates.shape[1],
+            num_devices=shards.num_shards,
+            dtype=rows.dtype,
+            memory_limit=memory_limit,
+        ),
+        Choices(),
+    )
+    return _similarity(shards.mesh, setting)(rows, candidates)
 
 
 def _check_rows(own: np.ndarray) -> None:
@@ -151,7 +187,7 @@ def _similarity(mesh: Mesh, setting: Setting) -> Callable:
 
     def similarity_in(pool, features, indices):
         def score_row(_, feature, candidates):
-            places = row_update._places(candidates, pool)
+            places = row_update.places_in(candidates, pool)
             cosines = affinity(feature, gather_rows(pool.features, places))
             return jnp.where(places >= 0, cosines, 0)
 

@@ -32,7 +32,9 @@ def test_labels_and_scores_are_those_of_the_library(tmp_path, sample):
     )
     names = {"labels.npy", "confidence.npy", "sizes.png", "purity.png", "report.json"}
     assert {path.name for path in output.iterdir()} == names
-    neighbors = gfa.exact_neighbors(sample.features, k=10)
+    wide = gfa.exact_neighbors(sample.features, k=15)
+    wide = gfa.isolate(wide, gfa.find_outliers(wide, threshold=0.5))
+    neighbors = gfa.Neighbors(*(column[:, :10] for column in wide))
     refined = gfa.aggregate(
         sample.features, neighbors, gfa.Params(0.5, 0.5), num_steps=4
     ).features
@@ -122,6 +124,7 @@ def test_one_component(tmp_path, sample, linkage):
         "--k=60",
         "--threshold=-1",
         "--merge_threshold=-1",
+        "--noisolate_outliers",
         f"--linkage={linkage}",
     )
     np.testing.assert_array_equal(labels, np.zeros(800))

@@ -32,7 +32,7 @@ def sample():
 @pytest.fixture(scope="module")
 def expected(sample):
     wide = sample.features.astype(np.float64)
-    indices = oracle.exact_neighbors(wide, _K).indices
+    indices = oracle.isolated_neighbors(wide, _K, _THRESHOLD)
     return oracle.aggregate(
         wide, indices, 0.5, _THRESHOLD, num_steps=_STEPS, **gfa.SAFE
     ).features
@@ -129,7 +129,10 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
     assert [part.rows for part in shards.parts] == [102, 101]
     refined = datasets.read_shards(output / "refined")
     features = sample.features
-    neighbors = gfa.exact_neighbors(features, k=_K)
+    wide = gfa.exact_neighbors(features, k=15)
+    is_outlier = gfa.find_outliers(wide, threshold=_THRESHOLD)
+    assert np.sum(is_outlier) > 0
+    neighbors = gfa.Neighbors(*(x[:, :_K] for x in gfa.isolate(wide, is_outlier)))
     params = gfa.Params(0.5, _THRESHOLD)
     want = gfa.aggregate(features, neighbors, params, num_steps=_LONG)
     # The sums over devices run in another order, once a step, and the steps contract.
@@ -183,7 +186,7 @@ def test_one_process_over_eight_devices_and_from_shards(files, sample, expected)
     assert "203 rows over 8 devices of 1 processes" in stdout
     many = datasets.read_shards(files / "many" / "refined")
     np.testing.assert_allclose(many, expected, rtol=0, atol=1e-5)
-    found = gfa.exact_neighbors(sample.features, k=_K)
+    found = gfa.exact_neighbors(sample.features, k=15)
     np.save(files / "candidates.npy", np.asarray(found.indices))
     succeed(
         *common(files, "given"),

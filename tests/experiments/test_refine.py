@@ -56,9 +56,10 @@ def files(tmp_path, sample):
 def test_without_flags_it_refines_a_generated_sample(tmp_path):
     result = succeed("refine", f"--output_dir={tmp_path}", "--resamples=5")
     assert "TPR at FPR" in result.stdout
-    names = {"refined.npy", "report.json", "roc.png", "similarity.png"}
+    figures = {"residual.png", "degree.png", "roc.png", "similarity.png"}
+    names = {"refined.npy", "report.json"} | figures
     assert {path.name for path in tmp_path.iterdir()} == names
-    for figure in ("roc.png", "similarity.png"):
+    for figure in figures:
         assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
     report = json.loads((tmp_path / "report.json").read_text())
     refined = np.load(tmp_path / "refined.npy")
@@ -78,6 +79,9 @@ def test_without_flags_it_refines_a_generated_sample(tmp_path):
     )
     assert 0.6 <= before[1e-4]["tpr"] <= 0.8
     assert after[1e-3]["tpr"] > before[1e-3]["tpr"]
+    # The junk is isolated, so the strict column gains too.
+    assert after[1e-5]["tpr"] > before[1e-5]["tpr"]
+    assert report["isolated_outliers"] > 0
     low, high = after[1e-3]["interval"]
     assert 0 < low < high < 1
 
@@ -105,7 +109,11 @@ def test_refined_features_and_figures_are_those_of_the_oracle(
         "--resamples=0",
     )
     wide = sample.features.astype(np.float64)
-    indices = oracle.exact_neighbors(wide, 8).indices
+    if preset == "safe":
+        indices = oracle.isolated_neighbors(wide, 8, 0.4)
+        assert np.sum(np.all(indices[:, 1:] < 0, axis=1)) > 0
+    else:
+        indices = oracle.exact_neighbors(wide, 8).indices
     expected = oracle.aggregate(
         wide, indices, 0.7, 0.4, num_steps=3, **gfa.PRESETS[preset]
     )
@@ -182,7 +190,8 @@ def test_listed_pairs_and_candidates_are_used(files, sample, rng):
     same = sample.labels[first] == sample.labels[second]
     lines = [f"{i},{j}" for i, j in zip(first, second, strict=True)]
     (files / "pairs.csv").write_text("i,j\n" + "\n".join(lines) + "\n")
-    candidates = gfa.exact_neighbors(sample.features, k=9, include_self=False)
+    # As many as `refine` searches, to tell outliers by.
+    candidates = gfa.exact_neighbors(sample.features, k=14, include_self=False)
     np.save(files / "candidates.npy", np.asarray(candidates.indices))
     common = [
         f"--features={files}/features.npy",

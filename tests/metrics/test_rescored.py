@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gfa_jax import metrics
-from gfa_jax.metrics.rescored import rescore_pairs
+from gfa_jax.metrics import rescore_pairs
 from gfa_jax.metrics.scored_pairs import ScoredPairs
 from tests import problems
 
