@@ -20,7 +20,7 @@ from absl import flags
 
 import gfa_jax as gfa
 from experiments import cli, evaluation, inputs, outputs
-from gfa_jax import datasets, metrics
+from gfa_jax import datasets, metrics, outliers
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(inputs)
@@ -47,8 +47,6 @@ flags.DEFINE_integer(
 
 _GRID = "K and t"
 _OUTPUTS = ("table.txt", "sweep.png", "report.json")
-# The guard compares a row's nearest neighbour with its fourteenth.
-_GUARD_K = 15
 
 
 class Setting(NamedTuple):
@@ -115,7 +113,7 @@ def main() -> None:
         _check(settings, num_rows=len(pool.features))
         folder = outputs.prepare_folder(FLAGS.output_dir)
     with stages("neighbors"):
-        width = max(_GUARD_K, *(setting.k for setting in settings))
+        width = max(outliers.DEFAULT_RANK + 1, *(setting.k for setting in settings))
         neighbors = jax.block_until_ready(
             gfa.exact_neighbors(
                 pool.features,
