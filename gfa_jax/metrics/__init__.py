@@ -1,4 +1,4 @@
-"""Verification metrics: ROC curves, their operating points and their uncertainty."""
+"""Metrics of verification, retrieval and clustering, and their uncertainty."""
 
 from gfa_jax.metrics.all_pairs import AllPairs, all_pairs_roc, restrict_genuine
 from gfa_jax.metrics.bootstrap import (
@@ -22,11 +22,23 @@ from gfa_jax.metrics.operating_point import (
     tpr_at_fpr,
 )
 from gfa_jax.metrics.rescored import rescore_pairs
+from gfa_jax.metrics.retrieval import (
+    DEFAULT_RANKS,
+    MARKET_1501,
+    Rankings,
+    RetrievalInterval,
+    bootstrap_rankings,
+    cmc,
+    mean_average_precision,
+    rank_gallery,
+)
 from gfa_jax.metrics.roc import EqualError, Roc, auc, eer, roc_curve
 from gfa_jax.metrics.scored_pairs import ScoredPairs, pair_scores
 
 __all__ = [
     "DEFAULT_FPRS",
+    "DEFAULT_RANKS",
+    "MARKET_1501",
     "MIN_FALSE_ACCEPTS",
     "RULES",
     "AllPairs",
@@ -34,6 +46,8 @@ __all__ = [
     "EqualError",
     "OperatingPoint",
     "PrecisionRecall",
+    "Rankings",
+    "RetrievalInterval",
     "Roc",
     "ScoreHistogram",
     "ScoredPairs",
@@ -41,13 +55,17 @@ __all__ = [
     "all_pairs_roc",
     "auc",
     "bootstrap_all_pairs_tpr",
+    "bootstrap_rankings",
     "bootstrap_tpr",
     "check_targets",
     "cluster_purity",
     "cluster_scores",
+    "cmc",
     "coarsen",
     "eer",
+    "mean_average_precision",
     "pair_scores",
+    "rank_gallery",
     "rescore_pairs",
     "restrict_genuine",
     "roc_curve",

@@ -1,0 +1,53 @@
+"""Which pairs are impostors where most rows are of nobody that is known.
+
+    all pairs      every two rows that are not known to be one person
+    distractors    a row of the ground truth with a distractor
+
+The first counts two distractors as two people, which they need not be. One pass over
+the tiles serves both: of its tail of impostor pairs, complete above a floor, the second
+reading takes those with one distractor.
+"""
+
+import numpy as np
+
+from gfa_jax import metrics
+from gfa_jax.metrics.operating_point import allowed_false_accepts
+from gfa_jax.metrics.roc import count_accepts
+
+ALL_PAIRS, DISTRACTORS = "all pairs", "distractors"
+READINGS = {
+    ALL_PAIRS: "every two rows that are not known to be one person",
+    DISTRACTORS: "a row of the ground truth with a distractor",
+}
+
+
+def against_distractors(
+    result: metrics.AllPairs, is_distractor: np.ndarray, *, fpr: float, rule: str
+) -> metrics.OperatingPoint | None:
+    """Reads TPR at FPR where an impostor pair has one distractor and one known row.
+
+    FA(t) = #{i known, j distractor: f_i · f_j >= t}, of known · distractors pairs
+
+    Args:
+        result: of `metrics.all_pairs_roc`, every distractor an identity of its own.
+        is_distractor: [N] bool.
+        fpr: the target.
+        rule: see `metrics.tpr_at_fpr`.
+
+    Returns:
+        The operating point, exact; None where its threshold lies under the floor of
+        the tail, or where the genuine pairs were not kept.
+    """
+    if result.genuine is None:
+        return None
+    crossing = np.logical_xor(*is_distractor[result.impostor_tail.rows.T])
+    impostor = result.impostor_tail.scores[crossing]
+    num_distractors = int(np.count_nonzero(is_distractor))
+    num_impostor = num_distractors * (is_distractor.size - num_distractors)
+    complete = impostor.size == num_impostor
+    if not complete and allowed_false_accepts(fpr, num_impostor) >= impostor.size:
+        return None
+    genuine = result.genuine.scores
+    above = genuine if complete else genuine[genuine > result.tail_floor]
+    roc = metrics.Roc(*count_accepts(impostor, above), num_impostor, genuine.size)
+    return metrics.tpr_at_fpr(roc, (fpr,), rule=rule)[0]

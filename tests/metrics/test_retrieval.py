@@ -1,0 +1,200 @@
+"""Rankings against a literal float64 reading of the rules, and scikit-learn's AP."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from gfa_jax import metrics
+from tests import oracle
+
+MARKET = metrics.MARKET_1501
+
+
+def rank_literally(scores, wanted, known, *, cameras=None, own=None, market=False):
+    """One query: sort, drop what the rules drop, walk down the list."""
+    order = sorted(
+        range(len(known)),
+        # The worst ranking that the scores allow: a match behind its equals.
+        key=lambda g: (-scores[g], known[g] == wanted),
+    )
+    hits = []
+    for g in order:
+        if g == own or (market and known[g] == -1):
+            continue
+        if cameras and known[g] == wanted and cameras[0] == cameras[1][g]:
+            continue
+        hits.append(known[g] == wanted and not (market and known[g] == 0))
+    total = sum(hits)
+    if total == 0:
+        return 0.0, 0, 0
+    precision = sum(sum(hits[: n + 1]) / (n + 1) for n, hit in enumerate(hits) if hit)
+    return precision / total, hits.index(True) + 1, total
+
+
+def problem(rng, *, num_queries=23, num_gallery=60, levels=None):
+    """Features with exact products, and ties where `levels` is given."""
+    if levels is None:
+        features = oracle.unit_rows(rng.standard_normal((num_queries + num_gallery, 8)))
+    else:
+        # Corners of a cube: products are multiples of 1/8 in any arithmetic.
+        features = rng.choice([-0.25, 0.25], (num_queries + num_gallery, 16))
+    identities = rng.integers(-1, 9, num_queries + num_gallery)
+    cameras = rng.integers(1, 4, num_queries + num_gallery)
+    return [
+        (column[:num_queries], column[num_queries:])
+        for column in (features.astype(np.float32), identities, cameras)
+    ]
+
+
+def check(rankings, expected):
+    for found, column in zip(rankings, zip(*expected, strict=True), strict=True):
+        np.testing.assert_allclose(found, column, rtol=1e-12)
+
+
+@pytest.mark.parametrize("levels", [None, 8], ids=["no ties", "ties"])
+@pytest.mark.parametrize("block_size", [1, 10, 128])
+def test_market_rules(rng, levels, block_size):
+    features, identities, cameras = problem(rng, levels=levels)
+    found = metrics.rank_gallery(
+        *features,
+        *identities,
+        query_cameras=cameras[0],
+        gallery_cameras=cameras[1],
+        block_size=block_size,
+        **MARKET,
+    )
+    scores = features[0].astype(np.float64) @ features[1].T.astype(np.float64)
+    expected = [
+        rank_literally(
+            scores[q],
+            identities[0][q],
+            identities[1].tolist(),
+            cameras=(cameras[0][q], cameras[1]),
+            market=True,
+        )
+        for q in range(len(scores))
+    ]
+    check(found, expected)
+    # Distractors and junk among the queries find nobody and are skipped.
+    nobody = identities[0] < 1
+    assert nobody.any() and not found.counted[nobody].any() and found.counted.any()
+    counted = [each for each in expected if each[2]]
+    assert metrics.mean_average_precision(found) == pytest.approx(
+        np.mean([ap for ap, _, _ in counted])
+    )
+    np.testing.assert_allclose(
+        metrics.cmc(found, (1, 5, 10)),
+        [np.mean([rank <= r for _, rank, _ in counted]) for r in (1, 5, 10)],
+    )
+
+
+def test_every_row_a_query(rng):
+    features, identities, _ = problem(rng, num_queries=1)
+    rows, labels = features[1], identities[1].astype(str)
+    found = metrics.rank_gallery(
+        jnp.asarray(rows), rows, labels, labels, own_rows=np.arange(len(rows))
+    )
+    scores = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    expected = [
+        rank_literally(scores[q], labels[q], labels.tolist(), own=q)
+        for q in range(len(rows))
+    ]
+    check(found, expected)
+    # Without ties the average precision is scikit-learn's.
+    for q in range(len(rows)):
+        others = np.arange(len(rows)) != q
+        if found.num_matches[q]:
+            known = average_precision_score(
+                labels[others] == labels[q], scores[q, others]
+            )
+            assert found.average_precision[q] == pytest.approx(known, abs=1e-12)
+
+
+@given(
+    matches=st.lists(st.integers(-3, 3), min_size=1, max_size=8),
+    others=st.lists(st.integers(-3, 3), max_size=12),
+    seed=st.integers(0, 99),
+)
+def test_ties_do_not_depend_on_the_order(matches, others, seed):
+    from gfa_jax.metrics import retrieval
+
+    rng = np.random.default_rng(seed)
+    scores = np.array(matches + others, np.float64)
+    known = [1] * len(matches) + [2] * len(others)
+    expected = rank_literally(scores, 1, known)
+    shuffled = rng.permutation(matches), rng.permutation(others)
+    found = retrieval._find(*(np.asarray(x, np.float64) for x in shuffled))
+    assert found == pytest.approx(expected)
+    # No order of the tied rows is worse: the best one is at least as good.
+    best = average_precision_score(np.array(known) == 1, scores)
+    assert found[0] <= best + 1e-12
+
+
+def test_features_that_are_all_alike_gain_nothing():
+    rows = np.tile(np.array([1, 0], np.float32), (10, 1))
+    labels = np.arange(10) // 2
+    found = metrics.rank_gallery(rows, rows, labels, labels, own_rows=np.arange(10))
+    np.testing.assert_array_equal(found.first_rank, 9)
+    assert metrics.mean_average_precision(found) == pytest.approx(1 / 9)
+
+
+def test_intervals(rng):
+    precision = rng.random(400)
+    precision[200:] = 0.5  # the second half of the people are all alike
+    identities = np.repeat(np.arange(80), 5)
+    first = rng.integers(1, 30, 400)
+    rankings = metrics.Rankings(precision, first, np.ones(400, int))
+    options = {"num_resamples": 400, "seed": 3}
+    found = metrics.bootstrap_rankings(rankings, identities, (1, 10), **options)
+    low, high = found.mean_average_precision
+    assert low < metrics.mean_average_precision(rankings) < high
+    sums = precision.reshape(80, 5).mean(axis=1)
+    # Identities of equal size: the error of the mean over 80 people, within the
+    # noise of 400 draws.
+    assert high - low == pytest.approx(2 * 1.96 * sums.std() / np.sqrt(80), rel=0.15)
+    for bounds, value in zip(found.cmc, metrics.cmc(rankings, (1, 10)), strict=True):
+        assert bounds[0] <= value <= bounds[1]
+    again = metrics.bootstrap_rankings(rankings, identities, (1, 10), **options)
+    np.testing.assert_array_equal(found.cmc, again.cmc)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"queries": np.ones((2, 3), np.float32)}, "columns"),
+        ({"queries": np.ones((2, 2), np.float32)}, "expected unit rows"),
+        ({"query_identities": [1]}, r"expected integers or strings of shape \(2,\)"),
+        ({"gallery_identities": [1.0, 2.0, 3.0]}, "gallery_identities are float64"),
+        ({"query_identities": [7, 8]}, "none of 2 queries has a match"),
+        ({"query_identities": ["1", "2"]}, "expected integers both, or strings"),
+        ({"junk": "-1"}, "got '-1' as junk or distractor"),
+        ({"query_cameras": [1, 2]}, "cameras of one side only"),
+        ({"own_rows": [0, 3]}, "expected -1 to 2"),
+        ({"own_rows": [0]}, r"expected integers of shape \(2,\)"),
+        ({"block_size": 0}, "block_size is 0"),
+    ],
+)
+def test_refused(change, message):
+    unit = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    arguments = {
+        "queries": unit[:2],
+        "gallery": unit,
+        "query_identities": [1, 2],
+        "gallery_identities": [1, 2, 1],
+    }
+    with pytest.raises(ValueError, match=message):
+        metrics.rank_gallery(**(arguments | change))
+
+
+def test_ranks_and_draws_are_checked():
+    rankings = metrics.Rankings(np.ones(2), np.ones(2, int), np.ones(2, int))
+    for ranks in ([], [0], np.array([1.5])):
+        with pytest.raises(ValueError, match="expected integers from 1"):
+            metrics.cmc(rankings, ranks)
+    with pytest.raises(ValueError, match="num_resamples is 0"):
+        metrics.bootstrap_rankings(rankings, [1, 2], num_resamples=0)
+    with pytest.raises(ValueError, match="identities are"):
+        metrics.bootstrap_rankings(rankings, [1, 2, 3])
