@@ -225,6 +225,10 @@ class _Placement:
 
 
 def _check_flags() -> None:
+    if FLAGS.neighbors == "auto":
+        raise ValueError(
+            "--neighbors=auto chooses for one device; over several use exact or faiss"
+        )
     if FLAGS.neighbors == "approximate":
         raise ValueError(
             "--neighbors=approximate is calibrated on one index of all rows; over "

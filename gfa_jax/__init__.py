@@ -4,9 +4,12 @@ from gfa_jax.aggregation import PAPER, PRESETS, SAFE, aggregate, update
 from gfa_jax.clustering import Clusters, PseudoLabels, cluster, pseudo_labels
 from gfa_jax.neighbors import (
     Calibration,
+    SearchChoice,
     approximate_neighbors,
     check_k,
+    choose_search,
     exact_neighbors,
+    exact_neighbors_streamed,
     faiss_neighbors,
     place_self,
 )
@@ -19,6 +22,7 @@ from gfa_jax.sharding import (
     row_mesh,
     shard_rows,
 )
+from gfa_jax.streaming import aggregate_streamed
 from gfa_jax.types import Aggregation, Neighbors, Params, check_params
 
 __version__ = "0.1.0"
@@ -33,15 +37,19 @@ __all__ = [
     "Neighbors",
     "Params",
     "PseudoLabels",
+    "SearchChoice",
     "aggregate",
     "aggregate_pmap",
     "aggregate_sharded",
+    "aggregate_streamed",
     "approximate_neighbors",
     "check_k",
     "check_params",
+    "choose_search",
     "cluster",
     "exact_neighbors",
     "exact_neighbors_sharded",
+    "exact_neighbors_streamed",
     "faiss_neighbors",
     "find_outliers",
     "isolate",

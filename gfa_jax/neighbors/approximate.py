@@ -16,7 +16,7 @@ from gfa_jax.types import Neighbors
 
 _QUERY_BLOCK = 4096
 # FAISS asks for about this many training rows a centroid; more only cost time.
-_TRAINING_ROWS_PER_CENTROID = 64
+TRAINING_ROWS_PER_CENTROID = 64
 # A product quantiser of 8 bits behind the cells is trained on the same rows.
 _QUANTIZER_CENTROIDS = 256
 
@@ -139,7 +139,7 @@ def _training_rows(faiss, index, features: np.ndarray) -> np.ndarray:
         cells = faiss.extract_index_ivf(index).nlist
     except RuntimeError:  # a quantiser without cells
         return features
-    wanted = max(cells, _QUANTIZER_CENTROIDS) * _TRAINING_ROWS_PER_CENTROID
+    wanted = max(cells, _QUANTIZER_CENTROIDS) * TRAINING_ROWS_PER_CENTROID
     return features[:: max(1, len(features) // wanted)]
 
 

@@ -8,6 +8,7 @@ above the target beyond doubt: until its lower confidence bound is. Where that t
 so many cells that nothing is saved, exact search does the job, and the result says so.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ _CELLS_PER_ROOT = 4
 # one large matrix product, which runs several times as fast a multiply-add.
 _LARGEST_SHARE = 1 / 8
 # Below, the exact search ends before an index is built.
-_FEWEST_ROWS = 20_000
+FEWEST_ROWS = 20_000
 # One-sided 95 % normal quantile.
 _QUANTILE = 1.645
 
@@ -103,11 +104,11 @@ def approximate_neighbors(
 
     flat = build_index(faiss, features, "Flat", "")
     exact = Calibration("Flat", "", 1.0, 1.0, edge_recall, 0, 0)
-    if num_rows < _FEWEST_ROWS:
+    if num_rows < FEWEST_ROWS:
         return search_in_itself(flat, features, progress=progress, **options), exact
     wanted = _edges(flat, features, rows, threshold, **options)
     num_edges = sum(map(len, wanted))
-    cells = 2 ** round(np.log2(_CELLS_PER_ROOT * num_rows**0.5))
+    cells = num_cells(num_rows)
     factory = f"IVF{cells},Flat"
     index = build_index(faiss, features, factory, "")
     nprobe = 1
@@ -124,6 +125,11 @@ def approximate_neighbors(
             )
         nprobe *= 2
     return search_in_itself(flat, features, progress=progress, **options), exact
+
+
+def num_cells(num_rows: int) -> int:
+    """Returns the number of cells that N rows are put into, a power of two."""
+    return 2 ** round(math.log2(_CELLS_PER_ROOT * num_rows**0.5))
 
 
 def _edges(

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 
 from gfa_jax import numerics
-from gfa_jax.neighbors import tiles
+from gfa_jax.neighbors import memory, tiles
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import Array, Neighbors
 
@@ -40,7 +41,8 @@ def exact_neighbors(
             it there are; otherwise it is nowhere in its row.
         valid: [N] bool; rows that are False are nobody's neighbour and have none
             (every slot empty). All rows by default.
-        tile_size: rows of a tile, a multiple of 32.
+        tile_size: rows of a tile, a multiple of 32; about 1024 by default. Halved,
+            with a RuntimeWarning, where the device has no memory for it.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
             the blocks of rows. Not while tracing.
 
@@ -68,13 +70,10 @@ def exact_neighbors(
     others = k - 1 if include_self else k
     best = tiles.no_best(others, len(rows.valid), features.dtype)
     if others:
-        if progress is None:
+        if isinstance(features, Tracer):
             best = sweep(rows, best, 0, num_tiles, tile_size=tile_size)
         else:
-            for i in progress(range(num_tiles), total=num_tiles, desc="neighbors"):
-                best = sweep(rows, best, i, i + 1, tile_size=tile_size)
-                # Waiting lets the bar tell the truth, and Ctrl-C act.
-                jax.block_until_ready(best)
+            best = _sweep_within_memory(rows, best, tile_size, progress)
     return finish(Rows(features, valid, 0), best, include_self=include_self)
 
 
@@ -110,12 +109,12 @@ def whole_tiles(rows: Rows, tile_size: int | None) -> tuple[Rows, int]:
     """
     num_rows = len(rows.valid)
     if tile_size is None:
-        tile_size = min(tiles.TILE, _round_up(num_rows, tiles.GROUP))
+        tile_size = min(tiles.TILE, round_up(num_rows, tiles.GROUP))
     if tile_size < tiles.GROUP or tile_size % tiles.GROUP:
         raise ValueError(
             f"tile_size is {tile_size}; expected a multiple of {tiles.GROUP}"
         )
-    padding = _round_up(num_rows, tile_size) - num_rows
+    padding = round_up(num_rows, tile_size) - num_rows
     return _pad(rows, padding=padding), tile_size
 
 
@@ -169,6 +168,77 @@ def sweep(
     return lax.fori_loop(start, stop, row_block, best)
 
 
+def _sweep_within_memory(
+    rows: Rows, best: Best, tile_size: int, progress: Callable | None
+) -> Best:
+    """Merges all tiles, smaller ones after the device has run out of memory."""
+    num_rows = len(rows.valid)
+    # Without a bar to move, all blocks of rows are one call.
+    step = num_rows if progress is None else tile_size
+    blocks = range(num_rows // step)
+    if progress is not None:
+        blocks = progress(blocks, total=len(blocks), desc="neighbors")
+    for block in blocks:
+        swept = None
+        while swept is None:
+            tile_numbers = (i * step // tile_size for i in (block, block + 1))
+            try:
+                # Waiting lets the bar tell the truth, and Ctrl-C act.
+                swept = jax.block_until_ready(
+                    sweep(rows, best, *tile_numbers, tile_size=tile_size)
+                )
+            except jax.errors.JaxRuntimeError as error:
+                # The lists are as they were: a call makes new ones.
+                tile_size = memory.halve(tile_size, error)
+        best = swept
+    return best
+
+
+@functools.partial(jax.jit, static_argnames="tile_size")
+def meet(
+    rows: Rows,
+    best: Best,
+    others: Rows,
+    theirs: Best,
+    num_tiles: tuple[jax.Array | int, jax.Array | int],
+    *,
+    tile_size: int,
+    mutual: jax.Array | bool = True,
+) -> tuple[Best, Best]:
+    """Merges the tiles of two different sets of rows into the lists of both.
+
+    Args:
+        rows: whole tiles of rows.
+        best: their lists.
+        others: whole tiles of other rows.
+        theirs: their lists.
+        num_tiles: tiles of each to merge; those after them are padding.
+        tile_size: rows of a tile.
+        mutual: whether the others' lists are to be merged as well.
+
+    Returns:
+        The merged lists of both.
+    """
+
+    def merge_tile(t, lists):
+        best, theirs = lists
+        i, j = t // num_tiles[1], t % num_tiles[1]
+        left = tiles.take_rows(rows, i, tile_size)
+        right = tiles.take_rows(others, j, tile_size)
+        tile = tiles.multiply(left, right)
+        mine = tiles.take_best(best, i, tile_size)
+        best = tiles.put_best(best, i, tiles.offer_columns_to_rows(mine, tile, right))
+
+        def offer_rows(theirs):
+            part = tiles.take_best(theirs, j, tile_size)
+            part = tiles.offer_rows_to_columns(part, tile, left)
+            return tiles.put_best(theirs, j, part)
+
+        return best, lax.cond(mutual, offer_rows, lambda lists: lists, theirs)
+
+    return lax.fori_loop(0, num_tiles[0] * num_tiles[1], merge_tile, (best, theirs))
+
+
 @functools.partial(jax.jit, static_argnames="include_self")
 def finish(rows: Rows, best: Best, *, include_self: bool) -> Neighbors:
     """Turns the lists into [N, k] arrays, the row itself first where it counts."""
@@ -186,5 +256,6 @@ def finish(rows: Rows, best: Best, *, include_self: bool) -> Neighbors:
     return Neighbors(indices, similarity)
 
 
-def _round_up(number: int, multiple: int) -> int:
+def round_up(number: int, multiple: int) -> int:
+    """Returns the least multiple that is not below the number."""
     return -(-number // multiple) * multiple

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfa_jax.neighbors import tiles
-from gfa_jax.neighbors.exact import finish, sweep, whole_tiles
+from gfa_jax.neighbors.exact import finish, meet, sweep, whole_tiles
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.sharding.ring import owner, rotate
 from gfa_jax.types import Neighbors
@@ -130,13 +130,15 @@ def meet_next(
     first = owner(hops, axis_name=name) * len(features)
     # Half way round, the block meets here whom this shard's block meets there.
     mutual = 2 * hops != lax.axis_size(name)
-    best, visitors = _merge_blocks(
+    num_tiles = len(rows.valid) // tile_size
+    best, visitors = meet(
         rows,
         _transposed(state.best),
         Rows(block, counts, first),
         _transposed(visitors),
-        mutual=mutual,
+        (num_tiles, num_tiles),
         tile_size=tile_size,
+        mutual=mutual,
     )
     return State(block, counts, _transposed(visitors), _transposed(best))
 
@@ -153,37 +155,6 @@ def end(
     best = tiles.merge(_transposed(state.best), _transposed(lists))
     rows = _own_rows(features, valid, setting)
     return finish(rows, best, include_self=setting.include_self)
-
-
-def _merge_blocks(
-    rows: Rows,
-    best: Best,
-    visitor: Rows,
-    visitors: Best,
-    *,
-    mutual: jax.Array,
-    tile_size: int,
-) -> tuple[Best, Best]:
-    """Multiplies two shards; offers each one's rows to the other, if mutual."""
-    num_tiles = len(rows.valid) // tile_size
-
-    def merge_tile(t, lists):
-        best, visitors = lists
-        i, j = t // num_tiles, t % num_tiles
-        left = tiles.take_rows(rows, i, tile_size)
-        right = tiles.take_rows(visitor, j, tile_size)
-        tile = tiles.multiply(left, right)
-        mine = tiles.take_best(best, i, tile_size)
-        best = tiles.put_best(best, i, tiles.offer_columns_to_rows(mine, tile, right))
-
-        def offer_mine(visitors):
-            theirs = tiles.take_best(visitors, j, tile_size)
-            theirs = tiles.offer_rows_to_columns(theirs, tile, left)
-            return tiles.put_best(visitors, j, theirs)
-
-        return best, lax.cond(mutual, offer_mine, lambda lists: lists, visitors)
-
-    return lax.fori_loop(0, num_tiles**2, merge_tile, (best, visitors))
 
 
 def _own_rows(features: jax.Array, valid: jax.Array, setting: Setting) -> Rows:

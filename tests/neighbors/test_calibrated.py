@@ -18,7 +18,7 @@ def pool():
 @pytest.fixture
 def no_lower_limit(monkeypatch):
     """Lets a small pool be searched approximately."""
-    monkeypatch.setattr(calibrated, "_FEWEST_ROWS", 0)
+    monkeypatch.setattr(calibrated, "FEWEST_ROWS", 0)
 
 
 def others_above(neighbors: gfa.Neighbors, threshold: float) -> list[set[int]]:
@@ -57,6 +57,26 @@ def test_small_pools_are_searched_exactly(pool):
     assert calibration.factory == "Flat"
     exact = gfa.faiss_neighbors(pool, k=5, include_self=False)
     np.testing.assert_array_equal(found.indices, exact.indices)
+
+
+def test_rows_that_are_all_equal_are_searched(no_lower_limit):
+    features = np.full((500, 8), 8**-0.5, np.float32)
+    found, calibration = gfa.approximate_neighbors(features, k=6, threshold=0.5)
+    # They are all in one cell.
+    assert calibration.lower_bound >= 0.99
+    np.testing.assert_array_equal(found.indices[:, 0], np.arange(500))
+    assert np.all(found.indices >= 0)
+    np.testing.assert_allclose(found.similarity, 1, rtol=0, atol=1e-6)
+    params = gfa.Params(gamma=0.5, threshold=0.5)
+    result = gfa.aggregate(features, found, params, num_steps=2)
+    np.testing.assert_allclose(result.features, features, rtol=0, atol=1e-6)
+
+
+def test_more_neighbors_than_a_cell_holds(pool, no_lower_limit):
+    # 500 rows in 64 cells of about eight: 30 neighbours are in no cell.
+    found, calibration = gfa.approximate_neighbors(pool[:500], k=30)
+    assert calibration.lower_bound >= 0.99
+    assert np.mean(found.indices >= 0) > 0.99
 
 
 def test_the_same_seed_gives_the_same_search(pool, no_lower_limit):
