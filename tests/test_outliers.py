@@ -135,9 +135,10 @@ def test_parts_of_the_rows_give_what_all_of_them_give(rng):
         for part, rows in zip(parts, _HALVES, strict=True)
     ]
     joined = outliers.Nearness(*map(np.concatenate, zip(*near, strict=True)))
-    options = {"threshold": 0.5, "strength": 1.0, "contrast": 0.3}
-    is_outlier = outliers.judge_nearness(joined, **options)
-    expected = gfa.find_outliers(neighbors, **options)
+    is_outlier = outliers.judge_nearness(
+        joined, threshold=0.5, strength=1.0, contrast=0.3
+    )
+    expected = gfa.find_outliers(neighbors, threshold=0.5, strength=1.0, contrast=0.3)
     assert 0 < np.sum(expected) < 20
     np.testing.assert_array_equal(is_outlier, expected)
     cut = [
