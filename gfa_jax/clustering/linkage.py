@@ -21,6 +21,7 @@ Source of the rounds: Sumengen et al., "Scaling hierarchical agglomerative clust
 billion-sized datasets", 2021 (reciprocal merges).
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -83,7 +84,7 @@ def average_linkage(
     sums = np.array(features)
     sizes = np.ones(len(features), np.int64)
     parent = np.arange(len(features))
-    rounds = iter(int, 1)  # for ever
+    rounds = itertools.count()
     for _ in rounds if progress is None else progress(rounds, total=None, desc="joins"):
         stays = pairs.similarity >= threshold
         if max_size is not None:
