@@ -1,17 +1,15 @@
 """`ablation` end to end: every cell measured once, and as `aggregate` gives it."""
 
 import json
-import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
+from tests.experiments.programs import run
 
-_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 _SMALL = (
     "--k=8",
     "--ks=4,8",
@@ -35,28 +33,19 @@ def files(tmp_path, sample):
     return tmp_path
 
 
-def run(files, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "experiments.ablation",
-            f"--features={files}/features.npy",
-            f"--labels={files}/labels.npy",
-            f"--output_dir={files}/out",
-            *_SMALL,
-            *flags,
-        ],
-        cwd=_REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+def ablate(files, *flags: str) -> subprocess.CompletedProcess[str]:
+    return run(
+        "ablation",
+        f"--features={files}/features.npy",
+        f"--labels={files}/labels.npy",
+        f"--output_dir={files}/out",
+        *_SMALL,
+        *flags,
     )
 
 
 def test_every_cell_is_there_and_is_what_the_library_gives(files, sample):
-    result = run(files)
+    result = ablate(files)
     assert result.returncode == 0, result.stderr
     names = {"table.txt", "sweep.png", "report.json"}
     assert {path.name for path in (files / "out").iterdir()} == names
@@ -113,7 +102,7 @@ def test_every_cell_is_there_and_is_what_the_library_gives(files, sample):
     ],
 )
 def test_bad_flags_end_with_one_line(files, flag, complaint):
-    result = run(files, flag)
+    result = ablate(files, flag)
     assert result.returncode == 2
     assert complaint in result.stderr
     assert len(result.stderr.splitlines()) == 1

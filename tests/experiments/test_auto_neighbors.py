@@ -2,7 +2,6 @@
 
 import pathlib
 import subprocess
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,25 +12,15 @@ from absl.testing import flagsaver
 from experiments import method
 from gfa_jax import datasets
 from gfa_jax.neighbors import Rates, automatic
-
-_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+from tests.experiments.programs import run
 
 
 def refine(folder: pathlib.Path, search: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "experiments.refine",
-            f"--features={folder}/features.npy",
-            f"--output_dir={folder}/{search}",
-            f"--neighbors={search}",
-        ],
-        cwd=_REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    return run(
+        "refine",
+        f"--features={folder}/features.npy",
+        f"--output_dir={folder}/{search}",
+        f"--neighbors={search}",
     )
 
 

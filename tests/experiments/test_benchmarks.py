@@ -8,7 +8,7 @@ import pytest
 
 import gfa_jax as gfa
 from experiments.benchmarks import peers, timing
-from tests.experiments.test_refine import refuse, succeed
+from tests.experiments.programs import refuse, succeed
 from tests.problems import clustered_features
 
 

@@ -9,8 +9,8 @@ import pytest
 from experiments import impostor_readings, paper
 from gfa_jax import PAPER, datasets, metrics
 from tests import oracle
+from tests.experiments.programs import run, succeed
 from tests.experiments.table_problems import IMAGES, PEOPLE, make_faces, person
-from tests.experiments.test_refine import run, succeed
 
 # The last four people are distractors, as far as anybody knows.
 KNOWN = 8

@@ -7,7 +7,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
-from tests.experiments.test_refine import refuse, succeed
+from tests.experiments.programs import refuse, succeed
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.experiments.test_refine import refuse, succeed
+from tests.experiments.programs import refuse, succeed
 
 SMALL = (
     "--dim=48",

@@ -2,9 +2,6 @@
 
 import json
 import math
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,20 +10,9 @@ from experiments import evaluation, halves, inputs
 from experiments.comparison import contest, cost, methods, search, summary
 from gfa_jax import datasets, metrics
 from tests import oracle
+from tests.experiments.programs import run
 
-_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 _FPRS = (1e-2, 1e-1)
-
-
-def run(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.compare", *flags],
-        cwd=_REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +36,7 @@ def tprs_of_the_list(scores: np.ndarray, labels: np.ndarray) -> list[float]:
 
 def test_each_method_chooses_on_one_half_and_reports_on_the_other(files, sample):
     result = run(
+        "compare",
         f"--features={files}/features.npy",
         f"--labels={files}/labels.npy",
         f"--output_dir={files}/out",
@@ -122,7 +109,7 @@ def test_bad_input_ends_with_one_line(files, flags, message):
     given = [f"--output_dir={files}/refused"]
     for flag in flags:
         given += both if flag == "{both}" else [flag.format(files)]
-    result = run(*given)
+    result = run("compare", *given)
     assert result.returncode == 2, result.stderr
     lines = [line for line in result.stderr.splitlines() if not line.endswith(" s")]
     assert len(lines) == 1, result.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.clusterers import tables, tuning
 from gfa_jax import datasets, metrics
-from tests.experiments.test_refine import refuse, succeed
+from tests.experiments.programs import refuse, succeed
 
 QUICK = "--clusterers=rank_order,components,average_raw,ours"
 

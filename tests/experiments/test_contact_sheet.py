@@ -11,7 +11,7 @@ import pytest
 import gfa_jax as gfa
 from experiments import contact_sheet
 from gfa_jax import datasets
-from tests.experiments.test_refine import refuse, succeed
+from tests.experiments.programs import refuse, succeed
 
 image_module = pytest.importorskip("PIL.Image")
 

@@ -9,6 +9,7 @@ from experiments import failures, paper
 from gfa_jax import datasets, metrics
 from tests import oracle
 from tests.datasets.protocols.test_ijbc_covariate import HEADER, row
+from tests.experiments.programs import refuse, succeed
 from tests.experiments.table_problems import (
     IMAGES,
     check_cells,
@@ -16,7 +17,6 @@ from tests.experiments.table_problems import (
     make_faces,
     person,
 )
-from tests.experiments.test_refine import refuse, succeed
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from experiments.clusterers import Problem, kmeans
 from gfa_jax import PAPER, Neighbors, datasets
 from tests import oracle
-from tests.experiments.test_refine import run, succeed
+from tests.experiments.programs import run, succeed
 
 FPRS = (1e-5, 1e-4, 1e-3)
 CENTRES = 40

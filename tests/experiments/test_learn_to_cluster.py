@@ -8,7 +8,7 @@ import pytest
 import gfa_jax as gfa
 from experiments.clusterers import published
 from gfa_jax import datasets
-from tests.experiments.test_refine import refuse, succeed
+from tests.experiments.programs import refuse, succeed
 
 
 def write_part(folder, part, seed, num_rows=400):

@@ -9,6 +9,7 @@ import scipy.io
 from experiments import evaluation, failures, paper
 from gfa_jax import PAPER, datasets
 from tests import oracle
+from tests.experiments.programs import refuse, run, succeed
 from tests.experiments.table_problems import (
     IMAGES,
     PEOPLE,
@@ -18,7 +19,6 @@ from tests.experiments.table_problems import (
     oracle_tprs,
     person,
 )
-from tests.experiments.test_refine import refuse, run, succeed
 
 TABLES = {
     name: table for name, table in vars(paper).items() if isinstance(table, paper.Table)

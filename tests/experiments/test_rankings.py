@@ -7,8 +7,8 @@ import pytest
 
 from gfa_jax import PAPER, SAFE
 from tests import oracle
+from tests.experiments.programs import run, succeed
 from tests.experiments.table_problems import IMAGES, make_faces, person
-from tests.experiments.test_refine import run, succeed
 from tests.metrics.test_retrieval import rank_literally
 
 

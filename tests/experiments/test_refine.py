@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -15,29 +14,7 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from tests import oracle
-
-_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-
-
-def command(module: str, *flags: str) -> list[str]:
-    return [sys.executable, "-m", f"experiments.{module}", *flags]
-
-
-def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(module, *flags),
-        cwd=_REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def succeed(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    result = run(module, *flags)
-    assert result.returncode == 0, result.stderr
-    return result
+from tests.experiments.programs import REPOSITORY, command, refuse, run, succeed
 
 
 @pytest.fixture(scope="module")
@@ -262,19 +239,6 @@ def test_the_same_seed_gives_the_same_bits(files):
 # --- bad input ----------------------------------------------------------------------
 
 
-def refuse(files, message, *flags, module="refine"):
-    """One line on stderr, exit code 2, no output, no input touched."""
-    output = files / "refused"
-    result = run(module, *flags, f"--output_dir={output}")
-    assert result.returncode == 2, result.stderr
-    assert result.stdout == ""
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    assert message in lines[0], lines[0]
-    left = {path.name for path in output.iterdir()} if output.exists() else set()
-    assert left == set()
-
-
 def bad_features(kind: str, features: np.ndarray) -> np.ndarray:
     features = features.copy()
     match kind:
@@ -396,7 +360,7 @@ def test_a_full_disk_leaves_the_old_results(files):
             "bash",
             *command("refine", *flags, "--noplots", "--gamma=0.1"),
         ],
-        cwd=_REPOSITORY,
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "0"},
@@ -427,7 +391,7 @@ def test_ctrl_c_ends_it_with_nothing_written(tmp_path, rng):
             f"--features={tmp_path}/large.npy",
             f"--output_dir={output}",
         ],
-        cwd=_REPOSITORY,
+        cwd=REPOSITORY,
         stderr=subprocess.PIPE,
         text=True,
     )

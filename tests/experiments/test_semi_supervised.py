@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.experiments.test_refine import _REPOSITORY, command, refuse, run, succeed
+from tests.experiments.programs import REPOSITORY, command, refuse, run, succeed
 
 SMALL = (
     "--identities=24",
@@ -71,7 +71,7 @@ def test_a_study_measures_the_bounds_the_ablation_and_ours(whole):
 def test_a_killed_study_ends_as_if_it_had_not_been(whole, tmp_path):
     process = subprocess.Popen(
         command("semi_supervised", *SMALL, f"--output_dir={tmp_path}"),
-        cwd=_REPOSITORY,
+        cwd=REPOSITORY,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

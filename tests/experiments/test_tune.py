@@ -1,29 +1,15 @@
 """`tune` end to end: files in, files out, bad input refused."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
+from tests.experiments.programs import run
 
-_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 _SMALL = ("--resamples=0", "--impostor_pairs=600", "--k=8", "--fprs=1e-3,1e-2")
-
-
-def run(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.tune", *flags],
-        cwd=_REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +27,7 @@ def files(tmp_path, sample):
 def tuned(files, name: str, *flags: str):
     output = files / name
     result = run(
+        "tune",
         f"--features={files}/features.npy",
         f"--labels={files}/labels.npy",
         f"--output_dir={output}",
@@ -128,7 +115,7 @@ def test_bad_input_ends_with_one_line(files, flags, message):
         else:
             given.append(flag.format(files))
     output = files / "refused"
-    result = run(*given, "--impostor_pairs=600", f"--output_dir={output}")
+    result = run("tune", *given, "--impostor_pairs=600", f"--output_dir={output}")
     assert result.returncode == 2, result.stderr
     lines = [line for line in result.stderr.splitlines() if not line.endswith(" s")]
     assert len(lines) == 1, result.stderr
