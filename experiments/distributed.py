@@ -145,7 +145,7 @@ def run(
             **finished.run("neighbors", key, lambda: _find(features, place))
         )
         num_outliers = 0
-        if method.isolates():
+        if FLAGS.isolate_outliers:
             found, num_outliers = _isolate(found, own.start)
         neighbors = gfa.Neighbors(
             *(
@@ -158,7 +158,7 @@ def run(
             key,
             options
             | params._asdict()
-            | {"exchange": layout["exchange"], "isolates": method.isolates()},
+            | {"exchange": layout["exchange"], "isolates": FLAGS.isolate_outliers},
         )
         refined = finished.run(
             "updates",

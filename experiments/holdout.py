@@ -21,7 +21,7 @@ from absl import flags
 
 import gfa_jax as gfa
 from experiments import cli, evaluation, halves, inputs, outputs
-from gfa_jax import datasets, metrics, outliers
+from gfa_jax import datasets, metrics
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(inputs)
@@ -95,15 +95,9 @@ def main() -> None:
 
 def _refine(pool: inputs.Pool, grid: Sequence[Setting]) -> Iterator[np.ndarray]:
     """Refines a pool by each setting; the widest search serves the narrower ones."""
-    width = max(outliers.DEFAULT_RANK + 1, *(setting.k for setting in grid))
-    width = min(width, len(pool.features) - 1)
-    neighbors = gfa.exact_neighbors(pool.features, k=width)
+    neighbors = gfa.exact_neighbors(pool.features, k=max(s.k for s in grid))
     for setting in grid:
-        nearest = neighbors
-        if FLAGS.preset == "safe":  # as in `refine`
-            is_outlier = gfa.find_outliers(neighbors, threshold=setting.threshold)
-            nearest = gfa.isolate(neighbors, is_outlier)
-        nearest = gfa.Neighbors(*(column[:, : setting.k] for column in nearest))
+        nearest = gfa.Neighbors(*(column[:, : setting.k] for column in neighbors))
         result = gfa.aggregate(
             pool.features,
             nearest,

@@ -43,9 +43,7 @@ flags.DEFINE_enum("graph", None, GRAPHS, "Graph; the preset's by default.")
 flags.DEFINE_integer("refresh_every", 1, "Steps between searches.", lower_bound=1)
 flags.DEFINE_bool("include_self", True, "Whether a row is its own neighbour.")
 flags.DEFINE_bool(
-    "isolate_outliers",
-    None,
-    "Leave rows that are near nobody where they are; with --preset=safe by default.",
+    "isolate_outliers", False, "Leave rows that are near nobody where they are."
 )
 flags.DEFINE_bool("renormalize", True, "Whether each step ends on unit rows.")
 
@@ -113,7 +111,7 @@ def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
     with stages("neighbors"):
         neighbors, calibration = jax.block_until_ready(find_neighbors(features))
         num_outliers = 0
-        if isolates():
+        if FLAGS.isolate_outliers:
             is_outlier = gfa.find_outliers(neighbors, threshold=FLAGS.threshold)
             neighbors = gfa.isolate(neighbors, is_outlier)
             num_outliers = int(is_outlier.sum())
@@ -159,16 +157,9 @@ def read_options() -> tuple[dict[str, Any], gfa.Params]:
     return options, params
 
 
-def isolates() -> bool:
-    """Says whether outliers are isolated: by the flag, else by the preset."""
-    if FLAGS.isolate_outliers is not None:
-        return FLAGS.isolate_outliers
-    return FLAGS.preset == "safe" and FLAGS.graph != "refresh"
-
-
 def search_width(num_rows: int) -> int:
     """Returns how many candidates to search: --k, or more to tell outliers by."""
-    if not isolates():
+    if not FLAGS.isolate_outliers:
         return FLAGS.k
     return max(FLAGS.k, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
 

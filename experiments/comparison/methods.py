@@ -128,7 +128,7 @@ def _aggregate(
 def _ours(
     features: np.ndarray, neighbors: gfa.Neighbors, *, threshold: float, **options: Any
 ) -> np.ndarray:
-    """Refines as `refine` does by default, outliers left where they are."""
+    """Refines as `refine --isolate_outliers` does."""
     is_outlier = gfa.find_outliers(neighbors, threshold=threshold)
     neighbors = gfa.isolate(neighbors, is_outlier)
     return _aggregate(features, neighbors, threshold=threshold, **options)

@@ -29,6 +29,7 @@ def test_labels_and_scores_are_those_of_the_library(tmp_path, sample):
         "--merge_threshold=0.75",
         "--max_size=200",
         "--min_size=2",
+        "--isolate_outliers",
     )
     names = {"labels.npy", "confidence.npy", "sizes.png", "purity.png", "report.json"}
     assert {path.name for path in output.iterdir()} == names
@@ -124,7 +125,6 @@ def test_one_component(tmp_path, sample, linkage):
         "--k=60",
         "--threshold=-1",
         "--merge_threshold=-1",
-        "--noisolate_outliers",
         f"--linkage={linkage}",
     )
     np.testing.assert_array_equal(labels, np.zeros(800))

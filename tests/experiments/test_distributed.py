@@ -117,6 +117,7 @@ def common(files, output: str) -> list[str]:
         f"--num_steps={_STEPS}",
         "--resamples=0",
         "--noplots",
+        "--isolate_outliers",
     ]
 
 
