@@ -21,7 +21,6 @@ from experiments import (
     inputs,
     outputs,
     paper,
-    rankings,
     tables,
 )
 from gfa_jax import datasets, metrics
@@ -98,14 +97,14 @@ def render(task: challenge.Task, rows: Sequence[challenge.Row]) -> str:
         head = ["preset", "K", "t", *readings]
         measured = [
             [
-                *rankings.name_setting(row.setting),
+                *grid.name_setting(row.setting),
                 *(_cell(row.points[name]) for name in readings),
             ]
             for row in rows
         ]
         gains = [
             [
-                *rankings.name_setting(row.setting),
+                *grid.name_setting(row.setting),
                 *(_gain(row, rows[0], name) for name in readings),
             ]
             for row in rows[1:]
@@ -117,7 +116,7 @@ def render(task: challenge.Task, rows: Sequence[challenge.Row]) -> str:
             ],
             "gain over the raw features": [head, *gains],
         }
-        bounds = [[*rankings.name_setting(row.setting), _interval(row)] for row in rows]
+        bounds = [[*grid.name_setting(row.setting), _interval(row)] for row in rows]
         if FLAGS.resamples:
             title = "95 % interval, people drawn anew, conservative rule"
             blocks[title] = [head[:4], *bounds]

@@ -37,7 +37,7 @@ from experiments import (
     outputs,
     processes,
 )
-from gfa_jax import datasets, metrics, outliers, sharding
+from gfa_jax import datasets, outliers, sharding
 from gfa_jax.datasets.atomic import stream_array
 from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
 
@@ -417,7 +417,5 @@ def _verify(
 def _figures(result, rows, pool, max_images, options) -> evaluation.Verification:
     if result is None:
         return evaluation.verify(rows, pool, **options)
-    if max_images is not None:
-        sizes = np.bincount(result.identities)[result.identities]
-        result = metrics.restrict_genuine(result, sizes <= max_images)
+    result = evaluation.without_large(result, max_images=max_images)
     return evaluation.verify_all_pairs(result, **options)

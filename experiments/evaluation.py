@@ -96,6 +96,21 @@ def measure_all_pairs(
         AllPairs.
     """
     result = metrics.all_pairs_roc(features, labels, progress=progress, **options)
+    return without_large(result, max_images=max_images)
+
+
+def without_large(
+    result: metrics.AllPairs, *, max_images: int | None
+) -> metrics.AllPairs:
+    """Leaves out the genuine pairs of large identities.
+
+    Args:
+        result: over all pairs.
+        max_images: most rows of an identity whose genuine pairs stay; None keeps all.
+
+    Returns:
+        AllPairs; the impostor pairs stay.
+    """
     if max_images is None:
         return result
     sizes = np.bincount(result.identities)[result.identities]

@@ -133,6 +133,13 @@ def read_settings(table: paper.Table, *, num_rows: int) -> list[Setting]:
     return settings
 
 
+def name_setting(setting: Setting | None) -> list[str]:
+    """Names a setting in the three first cells of a line; None is the raw features."""
+    if setting is None:
+        return ["raw", "-", "-"]
+    return [setting.preset, str(setting.k), f"{setting.threshold:.2f}"]
+
+
 def open_points(preset: str) -> dict[str, Any]:
     """States what the paper leaves open and this run chose."""
     points = {

@@ -189,7 +189,7 @@ def render(task: Task, rows: Sequence[Row]) -> str:
     head = ["preset", "K", "t", "mAP", *(f"CMC@{r}" for r in metrics.DEFAULT_RANKS)]
     lines = []
     for title, cells in blocks.items():
-        named = [[*name_setting(row.setting), *values] for row, values in cells]
+        named = [[*grid.name_setting(row.setting), *values] for row, values in cells]
         lines += [title, evaluation.align([head, *named]), ""]
     counted = raw.report["queries_with_a_match"]
     lines.append(
@@ -231,10 +231,3 @@ def report(task: Task, rows: Sequence[Row], stages: cli.Stages) -> dict[str, Any
         "seconds": stages.seconds,
         "peak_memory": outputs.peak_memory(),
     }
-
-
-def name_setting(setting: grid.Setting | None) -> list[str]:
-    """Names a setting in the three first cells of a line; None is the raw features."""
-    if setting is None:
-        return ["raw", "-", "-"]
-    return [setting.preset, str(setting.k), f"{setting.threshold:.2f}"]

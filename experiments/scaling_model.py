@@ -20,13 +20,13 @@ import math
 from typing import NamedTuple
 
 from gfa_jax import sharding
+from gfa_jax.neighbors.calibrated import num_cells
 
 _VALUE = 4
 _LIST_ENTRY = 8
 _PASSES = 4
 _KMEANS_ROUNDS = 10
 _ROWS_PER_CELL = 64
-_CELLS_PER_ROOT = 4
 
 
 class Machine(NamedTuple):
@@ -121,7 +121,7 @@ def search_link_bytes(job: Job, num_devices: int) -> int:
 def ivf_search(job: Job, machine: Machine, num_devices: int) -> Estimate:
     """Estimates `faiss_neighbors_sharded` with an inverted file; see the module."""
     share = _share(job, num_devices)
-    cells = 2 ** round(math.log2(_CELLS_PER_ROOT * share**0.5))
+    cells = num_cells(share)
     trained = min(share, _ROWS_PER_CELL * cells)
     products = _KMEANS_ROUNDS * trained * cells + share * cells + job.num_rows * cells
     compute = 2 * products * job.dim / (machine.index_tflops * 1e12)

@@ -100,7 +100,7 @@ def render(task: grid.Task, rows: Sequence[grid.Row]) -> str:
         ]
     lines = []
     for title, cells in blocks.items():
-        named = [[*_name(row), *values] for row, values in cells]
+        named = [[*grid.name_setting(row.setting), *values] for row, values in cells]
         head = ["preset", "K", "t", *(f"{fpr:.0e}" for fpr in table.fprs)]
         head += ["AUC", "accuracy"][: len(named[0]) - len(head)]
         lines += [title, evaluation.align([head, *named]), ""]
@@ -175,13 +175,6 @@ def draw(rows: Sequence[grid.Row]) -> "Figure":
             plotting.plot_roc(curves, axes)
             axes.set_title(f"preset {preset}", loc="left", fontsize="medium")
     return figure
-
-
-def _name(row: grid.Row) -> list[str]:
-    if row.setting is None:
-        return ["raw", "-", "-"]
-    preset, k, threshold = row.setting
-    return [preset, str(k), f"{threshold:.2f}"]
 
 
 def _measured(row: grid.Row) -> list[str]:
