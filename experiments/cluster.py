@@ -104,7 +104,8 @@ def main() -> None:
                     num_images=FLAGS.sheet_images,
                 )
         report = {
-            "options": outputs.flag_values() | run.options,
+            "options": outputs.flag_values(),
+            "settings": run.settings.as_report(),
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "calibration": run.calibration and run.calibration._asdict(),

@@ -36,6 +36,7 @@ from experiments import (
     method,
     outputs,
     processes,
+    settings,
 )
 from gfa_jax import datasets, outliers, sharding
 from gfa_jax.datasets.atomic import stream_array
@@ -56,7 +57,7 @@ flags.DEFINE_float(
 SHARDS = "refined"
 _STAGES = "stages"
 _AXIS = "rows"
-_SEARCH_FLAGS = ("k", "include_self", "neighbors", "faiss_factory", "faiss_search")
+_SEARCH_FLAGS = ("neighbors", "faiss_factory", "faiss_search")
 
 
 class Refined(NamedTuple):
@@ -64,7 +65,7 @@ class Refined(NamedTuple):
 
     Attributes:
         folder: where the results go.
-        options: of `gfa_jax.aggregate`, the preset's choices filled in.
+        settings: as told.
         pool: what the report says of the pool.
         shards: the refined rows, on the disk, not yet named by a manifest.
         num_outliers: rows that were isolated.
@@ -76,7 +77,7 @@ class Refined(NamedTuple):
     """
 
     folder: pathlib.Path
-    options: dict[str, Any]
+    settings: settings.Settings
     pool: dict[str, Any]
     shards: datasets.Shards
     num_outliers: int
@@ -111,10 +112,17 @@ def run(
     """
     with stages("load"):
         with processes.together():
-            options, params = method.read_options()
-            _check_flags()
+            request = method.read_settings()
+            _check_flags(request)
+            chosen = request.settle()
             inputs.refuse_overwriting(
-                (FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates),
+                (
+                    FLAGS.features,
+                    FLAGS.labels,
+                    FLAGS.pairs,
+                    FLAGS.candidates,
+                    FLAGS.params,
+                ),
                 (pathlib.Path(output_dir, name) for name in (*names, SHARDS)),
             )
             source, labels, pairs = _open()
@@ -122,7 +130,7 @@ def run(
             facts = checkpoints.facts(source)
         processes.agree(facts)
         num_rows, dim = source.shape
-        gfa.check_k(FLAGS.k, num_rows)
+        gfa.check_k(chosen.k, num_rows)
         with processes.together():
             mesh = sharding.row_mesh(per_process=FLAGS.num_devices)
         place = _Placement(mesh, num_rows)
@@ -136,34 +144,39 @@ def run(
         features = place(unit)
         key = checkpoints.job_hash(facts, content, num_devices=mesh.size)
     finished = checkpoints.Checkpoints(folder / _STAGES)
-    layout = _layout(mesh, num_rows, dim)
+    layout = _layout(mesh, num_rows, dim, chosen.k)
     with stages("neighbors"):
+        include_self = chosen.options["include_self"]
         searched = {name: getattr(FLAGS, name) for name in _SEARCH_FLAGS}
-        searched["width"] = method.search_width(num_rows)
+        searched["include_self"] = include_self
+        searched["width"] = width = method.search_width(request, num_rows)
         key = checkpoints.extend(key, searched)
         found = gfa.Neighbors(
-            **finished.run("neighbors", key, lambda: _find(features, place))
+            **finished.run(
+                "neighbors",
+                key,
+                lambda: _find(features, place, width, include_self=include_self),
+            )
         )
         num_outliers = 0
         if FLAGS.isolate_outliers:
-            found, num_outliers = _isolate(found, own.start)
+            found, num_outliers = _isolate(found, own.start, chosen.params.threshold)
         neighbors = gfa.Neighbors(
             *(
-                place(np.asarray(column)[:, : FLAGS.k], fill=fill)
+                place(np.asarray(column)[:, : chosen.k], fill=fill)
                 for column, fill in zip(found, (-1, -np.inf), strict=True)
             )
         )
     with stages("updates"):
         key = checkpoints.extend(
             key,
-            options
-            | params._asdict()
+            chosen.as_report()
             | {"exchange": layout["exchange"], "isolates": FLAGS.isolate_outliers},
         )
         refined = finished.run(
             "updates",
             key,
-            lambda: _refine(features, neighbors, params, options, layout, place),
+            lambda: _refine(features, neighbors, chosen, layout, place),
         )
     with stages("files"):
         with processes.together():
@@ -184,7 +197,7 @@ def run(
     degree = _gather(refined["degree"])
     return Refined(
         folder,
-        options,
+        chosen,
         described,
         shards,
         num_outliers,
@@ -224,7 +237,12 @@ class _Placement:
         return sharding.take_own_rows(array, **self.where)
 
 
-def _check_flags() -> None:
+def _check_flags(request: settings.Request) -> None:
+    if request.asked:
+        raise ValueError(
+            f"--threshold={settings.AUTO} asks one process for its pool; over several "
+            "name the threshold: --threshold=0.55"
+        )
     if FLAGS.neighbors == "auto":
         raise ValueError(
             "--neighbors=auto chooses for one device; over several use exact or faiss"
@@ -275,10 +293,10 @@ def _gather(own: np.ndarray) -> np.ndarray:
     return np.concatenate([part["values"] for part in gathered])
 
 
-def _layout(mesh: Mesh, num_rows: int, dim: int) -> dict[str, Any]:
+def _layout(mesh: Mesh, num_rows: int, dim: int, k: int) -> dict[str, Any]:
     """Chooses the exchange by its memory, and says so."""
     memory = sharding.exchange_memory(
-        num_rows=num_rows, dim=dim, k=FLAGS.k, num_devices=mesh.size
+        num_rows=num_rows, dim=dim, k=k, num_devices=mesh.size
     )
     limit = round(FLAGS.memory_limit * 2**30)
     exchange = FLAGS.exchange or sharding.choose_exchange(memory, memory_limit=limit)
@@ -310,19 +328,16 @@ def _progress(iterable: Any, *, total: int | None, desc: str) -> Any:
     return cli.progress(iterable, total=total, desc=desc)
 
 
-def _find(features: jax.Array, place: _Placement) -> dict[str, np.ndarray]:
+def _find(
+    features: jax.Array, place: _Placement, width: int, *, include_self: bool
+) -> dict[str, np.ndarray]:
     """Searches, or reads, the candidates of this process's rows."""
     if FLAGS.candidates is not None:
         with processes.together():
             indices, similarity = datasets.read_candidates(
                 FLAGS.candidates, num_rows=place.where["num_rows"]
             )
-        placed = gfa.place_self(
-            indices,
-            similarity,
-            k=method.search_width(len(indices)),
-            include_self=FLAGS.include_self,
-        )
+        placed = gfa.place_self(indices, similarity, k=width, include_self=include_self)
         own = slice(place.own.start, place.own.stop)
         found = {name: array[own] for name, array in placed._asdict().items()}
         if np.isnan(placed.similarity).any():
@@ -333,8 +348,8 @@ def _find(features: jax.Array, place: _Placement) -> dict[str, np.ndarray]:
             found["similarity"] = np.where(is_empty, -np.inf, place.back(cosines))
         return found
     options = {
-        "k": method.search_width(place.where["num_rows"]),
-        "include_self": FLAGS.include_self,
+        "k": width,
+        "include_self": include_self,
         "progress": _progress,
     }
     search = sharding.exact_neighbors_sharded
@@ -348,25 +363,27 @@ def _find(features: jax.Array, place: _Placement) -> dict[str, np.ndarray]:
     return {name: place.back(array) for name, array in found._asdict().items()}
 
 
-def _isolate(found: gfa.Neighbors, first_row: int) -> tuple[gfa.Neighbors, int]:
+def _isolate(
+    found: gfa.Neighbors, first_row: int, threshold: Any
+) -> tuple[gfa.Neighbors, int]:
     """Isolates outliers, which are told by the nearness of all rows' neighbours."""
     with processes.together():
         own = outliers.measure_nearness(found, first_row=first_row)
     whole = outliers.Nearness(*(_gather(np.asarray(values)) for values in own))
-    is_outlier = outliers.judge_nearness(whole, threshold=FLAGS.threshold)
+    is_outlier = outliers.judge_nearness(whole, threshold=threshold)
     isolated = gfa.isolate(found, is_outlier, first_row=first_row)
     return isolated, int(is_outlier.sum())
 
 
-def _refine(features, neighbors, params, options, layout, place) -> dict:
+def _refine(features, neighbors, chosen, layout, place) -> dict:
     """Makes the updates: this process's rows and their degrees; the residuals."""
     result = sharding.aggregate_sharded(
         features,
         neighbors,
-        params,
+        chosen.params,
         exchange=layout["exchange"],
         progress=_progress,
-        **options,
+        **chosen.options,
         **place.where,
     )
     return {

@@ -3,6 +3,7 @@
 Importing this module defines the flags.
 """
 
+import functools
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -14,39 +15,17 @@ import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import cli, inputs, outputs
-from gfa_jax import datasets, outliers
-from gfa_jax.affinity import MASKS, WEIGHTINGS
-from gfa_jax.aggregation import GRAPHS
+from experiments import cli, inputs, outputs, settings
+from gfa_jax import datasets, outliers, thresholds
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.neighbors import choose_search
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(settings)
 
-flags.DEFINE_enum(
-    "preset",
-    "safe",
-    sorted(gfa.PRESETS),
-    "safe: cubed affinities fixed at the first step; paper: its letter.",
-)
-flags.DEFINE_integer(
-    "k", 15, "Neighbours a row, the row itself counted: 15 is itself and 14 others."
-)
-flags.DEFINE_float("threshold", 0.55, "Cosine t an edge must exceed.", -1.0, 1.0)
-flags.DEFINE_float("gamma", 0.5, "Step towards the pseudo-center.", 0.0, 1.0)
-flags.DEFINE_integer("num_steps", 4, "Number T of updates.", lower_bound=0)
-flags.DEFINE_enum("mask", "hard", MASKS, "[A > t], or its sigmoid.")
-flags.DEFINE_float("temperature", 0.05, "Width of the soft mask.")
-flags.DEFINE_enum("weighting", None, WEIGHTINGS, "Weights; the preset's by default.")
-flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
-flags.DEFINE_enum("graph", None, GRAPHS, "Graph; the preset's by default.")
-flags.DEFINE_integer("refresh_every", 1, "Steps between searches.", lower_bound=1)
-flags.DEFINE_bool("include_self", True, "Whether a row is its own neighbour.")
 flags.DEFINE_bool(
     "isolate_outliers", False, "Leave rows that are near nobody where they are."
 )
-flags.DEFINE_bool("renormalize", True, "Whether each step ends on unit rows.")
-
 flags.DEFINE_enum(
     "neighbors",
     "exact",
@@ -67,7 +46,7 @@ class Run(NamedTuple):
 
     Attributes:
         pool: as it was read.
-        options: of `gfa_jax.aggregate`, the preset's choices filled in.
+        settings: as told, or as suggested.
         neighbors: [N, k] candidates.
         calibration: how well they were searched, where that was measured.
         num_outliers: rows that were isolated.
@@ -76,7 +55,7 @@ class Run(NamedTuple):
     """
 
     pool: inputs.Pool
-    options: dict[str, Any]
+    settings: settings.Settings
     neighbors: gfa.Neighbors
     calibration: gfa.Calibration | None
     num_outliers: int
@@ -99,92 +78,97 @@ def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
         ValueError: anything about the files or flags that cannot be used.
     """
     with stages("load"):
-        options, params = read_options()
+        request = read_settings()
         inputs.refuse_overwriting(
-            (FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates),
+            (FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates, FLAGS.params),
             (pathlib.Path(output_dir, name) for name in names),
         )
         pool = inputs.load_pool()
-        gfa.check_k(FLAGS.k, len(pool.features))
+        gfa.check_k(request.values["k"], len(pool.features))
         folder = outputs.prepare_folder(output_dir)
         features = jnp.asarray(pool.features)
     with stages("neighbors"):
-        neighbors, calibration = jax.block_until_ready(find_neighbors(features))
+        neighbors, calibration = jax.block_until_ready(
+            find_neighbors(features, request)
+        )
+    with stages("settings"):
+        chosen = request.settle(
+            functools.partial(
+                thresholds.suggest,
+                pool.features,
+                neighbors,
+                seed=FLAGS.seed,
+                progress=cli.progress,
+            )
+        )
         num_outliers = 0
         if FLAGS.isolate_outliers:
-            is_outlier = gfa.find_outliers(neighbors, threshold=FLAGS.threshold)
+            is_outlier = gfa.find_outliers(neighbors, threshold=chosen.params.threshold)
             neighbors = gfa.isolate(neighbors, is_outlier)
             num_outliers = int(is_outlier.sum())
-        neighbors = gfa.Neighbors(*(column[:, : FLAGS.k] for column in neighbors))
+        neighbors = gfa.Neighbors(*(column[:, : chosen.k] for column in neighbors))
     with stages("updates"):
         result = jax.block_until_ready(
-            gfa.aggregate(features, neighbors, params, progress=cli.progress, **options)
+            gfa.aggregate(
+                features,
+                neighbors,
+                chosen.params,
+                progress=cli.progress,
+                **chosen.options,
+            )
         )
-    return Run(pool, options, neighbors, calibration, num_outliers, result, folder)
+    return Run(pool, chosen, neighbors, calibration, num_outliers, result, folder)
 
 
-def read_options() -> tuple[dict[str, Any], gfa.Params]:
-    """Joins the preset with the flags that overrule it.
-
-    Returns:
-        Keyword options of `gfa_jax.aggregate`, and its parameters.
+def read_settings() -> settings.Request:
+    """Reads the settings, and refuses those that do not go with the search.
 
     Raises:
         ValueError: options that do not go together, a parameter out of its range.
     """
-    options = dict(gfa.PRESETS[FLAGS.preset])
-    options.update(
-        (name, getattr(FLAGS, name))
-        for name in ("weighting", "graph")
-        if getattr(FLAGS, name) is not None
-    )
-    for name in ("num_steps", "mask", "include_self", "renormalize", "refresh_every"):
-        options[name] = getattr(FLAGS, name)
-    if options["graph"] == "refresh" and (
-        FLAGS.neighbors != "exact" or FLAGS.candidates is not None
-    ):
+    request = settings.read()
+    refreshes = request.values["graph"] == "refresh"
+    if refreshes and (FLAGS.neighbors != "exact" or FLAGS.candidates is not None):
         raise ValueError(
             "--graph=refresh searches again exactly; use it with --neighbors=exact and "
             "without --candidates"
         )
-    if options["graph"] == "refresh" and FLAGS.isolate_outliers:
+    if refreshes and FLAGS.isolate_outliers:
         raise ValueError(
             "--graph=refresh searches anew and finds the outliers again; use it "
             "without --isolate_outliers"
         )
-    params = gfa.Params(FLAGS.gamma, FLAGS.threshold, FLAGS.temperature, FLAGS.exponent)
-    gfa.check_params(params)
-    return options, params
+    return request
 
 
-def search_width(num_rows: int) -> int:
-    """Returns how many candidates to search: --k, or more to tell outliers by."""
+def search_width(request: settings.Request, num_rows: int) -> int:
+    """Returns how many candidates to search: K, or more to tell K or outliers by."""
+    width = request.width(num_rows)
     if not FLAGS.isolate_outliers:
-        return FLAGS.k
-    return max(FLAGS.k, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
+        return width
+    return max(width, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
 
 
 def find_neighbors(
-    features: jax.Array,
+    features: jax.Array, request: settings.Request
 ) -> tuple[gfa.Neighbors, gfa.Calibration | None]:
     """Reads or searches the candidates, as the flags say.
 
     Args:
         features: [N, D] unit rows.
+        request: says how many, and which edges an approximate search must find.
 
     Returns:
         Neighbors [N, `search_width`]; how well they were searched, where that was
         measured.
     """
+    width = search_width(request, len(features))
     if FLAGS.candidates is not None:
         indices, similarity = datasets.read_candidates(
             FLAGS.candidates, num_rows=len(features)
         )
         placed = gfa.place_self(
-            indices,
-            similarity,
-            k=search_width(len(indices)),
-            include_self=FLAGS.include_self,
+            indices, similarity, k=width, include_self=request.values["include_self"]
         )
         if np.isnan(placed.similarity).any():  # a file of row numbers only
             cosines = score_candidates(features, jnp.asarray(placed.indices)).similarity
@@ -192,15 +176,13 @@ def find_neighbors(
             placed = placed._replace(similarity=np.where(is_empty, -np.inf, cosines))
         return placed, None
     options: dict[str, Any] = {
-        "k": search_width(len(features)),
-        "include_self": FLAGS.include_self,
+        "k": width,
+        "include_self": request.values["include_self"],
         "progress": cli.progress,
     }
     search = FLAGS.neighbors
     if search == "auto":
-        chosen = choose_search(
-            *features.shape, k=options["k"], threshold=FLAGS.threshold
-        )
+        chosen = choose_search(*features.shape, k=width, threshold=request.threshold)
         search = chosen.search
         about = f"{search} neighbors, about {max(1, round(chosen.seconds)):,} s"
         print(f"{about}: {chosen.reason}", file=sys.stderr, flush=True)
@@ -208,7 +190,7 @@ def find_neighbors(
         return gfa.approximate_neighbors(
             features,
             edge_recall=FLAGS.edge_recall,
-            threshold=FLAGS.threshold,
+            threshold=request.threshold,
             **options,
         )
     if search == "faiss":

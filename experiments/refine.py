@@ -28,6 +28,7 @@ from experiments import (
     method,
     outputs,
     processes,
+    settings,
 )
 from gfa_jax import datasets, metrics
 
@@ -96,9 +97,10 @@ def _refine(options: dict[str, Any]) -> None:
     with outputs.staged(run.folder, _OUTPUTS) as hidden:
         with stages("files"):
             datasets.write_array(hidden / "refined.npy", refined)
-            _draw(hidden, figures, result.residual, result.degree, run.neighbors)
+            _draw(hidden, figures, result, run.settings, run.neighbors)
         report = {
-            "options": outputs.flag_values() | run.options,
+            "options": outputs.flag_values(),
+            "settings": run.settings.as_report(),
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "isolated_outliers": run.num_outliers,
@@ -121,9 +123,10 @@ def _refine_together(options: dict[str, Any]) -> None:
         if is_first:
             with outputs.staged(run.folder, _OUTPUTS) as hidden:
                 with stages("files"):
-                    _draw(hidden, run.figures, run.residual, run.degree)
+                    _draw(hidden, run.figures, run, run.settings)
                 report = {
-                    "options": outputs.flag_values() | run.options,
+                    "options": outputs.flag_values(),
+                    "settings": run.settings.as_report(),
                     "environment": outputs.environment(),
                     "layout": run.layout,
                     "pool": run.pool,
@@ -167,8 +170,8 @@ def _print(figures: dict[str, evaluation.Verification], where: str) -> None:
 def _draw(
     folder: pathlib.Path,
     figures: dict[str, evaluation.Verification],
-    residual: Any,
-    degree: Any,
+    result: gfa.Aggregation | distributed.Refined,
+    chosen: settings.Settings,
     neighbors: gfa.Neighbors | None = None,
 ) -> None:
     if not FLAGS.plots:
@@ -176,9 +179,9 @@ def _draw(
     from gfa_jax import plotting
 
     drawn = {
-        "residual": plotting.plot_residual({"updates": residual}),
+        "residual": plotting.plot_residual({"updates": result.residual}),
         "degree": plotting.plot_degree(
-            degree, neighbors=neighbors, threshold=FLAGS.threshold
+            result.degree, neighbors=neighbors, threshold=float(chosen.params.threshold)
         ),
     }
     if figures:

@@ -41,10 +41,11 @@ def test_without_flags_it_refines_a_generated_sample(tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     refined = np.load(tmp_path / "refined.npy")
     assert list(refined.shape) == [report["pool"]["rows"], report["pool"]["dimensions"]]
-    assert report["options"]["weighting"] == "affinity"
+    assert report["settings"]["weighting"] == "affinity"
     assert set(report["seconds"]) == {
         "load",
         "neighbors",
+        "settings",
         "updates",
         "evaluation",
         "files",
@@ -298,7 +299,7 @@ def test_bad_files_are_refused(files, sample):
     [
         (["--k=600"], "k is 600 with 600 rows"),
         (["--k=0"], "k is 0"),
-        (["--threshold=1.5"], "--threshold=1.5"),
+        (["--threshold=1.5"], "threshold is 1.5; expected"),
         (["--threshold=nan"], "threshold is nan"),
         (["--gamma=-0.1"], "--gamma=-0.1"),
         (["--num_steps=-1"], "--num_steps=-1"),
