@@ -1,4 +1,4 @@
-"""A flag goes over the file, the file over the pool's suggestion, that over defaults."""
+"""A flag goes over the file, the file over the suggestion, that over the defaults."""
 
 import json
 
