@@ -38,8 +38,9 @@ from experiments import (
     processes,
     settings,
 )
-from gfa_jax import datasets, outliers, sharding
+from gfa_jax import datasets, outliers, sharding, thresholds
 from gfa_jax.datasets.atomic import stream_array
+from gfa_jax.impostor_pairs import draw_rows
 from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
 
 FLAGS = flags.FLAGS
@@ -113,8 +114,7 @@ def run(
     with stages("load"):
         with processes.together():
             request = method.read_settings()
-            _check_flags(request)
-            chosen = request.settle()
+            _check_flags()
             inputs.refuse_overwriting(
                 (
                     FLAGS.features,
@@ -130,7 +130,7 @@ def run(
             facts = checkpoints.facts(source)
         processes.agree(facts)
         num_rows, dim = source.shape
-        gfa.check_k(chosen.k, num_rows)
+        gfa.check_k(request.values["k"], num_rows)
         with processes.together():
             mesh = sharding.row_mesh(per_process=FLAGS.num_devices)
         place = _Placement(mesh, num_rows)
@@ -144,9 +144,8 @@ def run(
         features = place(unit)
         key = checkpoints.job_hash(facts, content, num_devices=mesh.size)
     finished = checkpoints.Checkpoints(folder / _STAGES)
-    layout = _layout(mesh, num_rows, dim, chosen.k)
     with stages("neighbors"):
-        include_self = chosen.options["include_self"]
+        include_self = request.values["include_self"]
         searched = {name: getattr(FLAGS, name) for name in _SEARCH_FLAGS}
         searched["include_self"] = include_self
         searched["width"] = width = method.search_width(request, num_rows)
@@ -158,15 +157,15 @@ def run(
                 lambda: _find(features, place, width, include_self=include_self),
             )
         )
+    with stages("settings"):
+        chosen = request.settle(
+            lambda **options: _suggest(unit, features, found, place, options)
+        )
         num_outliers = 0
         if FLAGS.isolate_outliers:
             found, num_outliers = _isolate(found, own.start, chosen.params.threshold)
-        neighbors = gfa.Neighbors(
-            *(
-                place(np.asarray(column)[:, : chosen.k], fill=fill)
-                for column, fill in zip(found, (-1, -np.inf), strict=True)
-            )
-        )
+        neighbors = _place_columns(found, chosen.k, place)
+        layout = _layout(mesh, num_rows, dim, chosen.k)
     with stages("updates"):
         key = checkpoints.extend(
             key,
@@ -237,12 +236,7 @@ class _Placement:
         return sharding.take_own_rows(array, **self.where)
 
 
-def _check_flags(request: settings.Request) -> None:
-    if request.asked:
-        raise ValueError(
-            f"--threshold={settings.AUTO} asks one process for its pool; over several "
-            "name the threshold: --threshold=0.55"
-        )
+def _check_flags() -> None:
     if FLAGS.neighbors == "auto":
         raise ValueError(
             "--neighbors=auto chooses for one device; over several use exact or faiss"
@@ -288,7 +282,7 @@ class _Hasher(NamedTuple):
 
 
 def _gather(own: np.ndarray) -> np.ndarray:
-    """Joins one value a row of all processes: [n] -> [N]."""
+    """Joins values of the rows of all processes: [n, ...] -> [N, ...]."""
     gathered = sharding.gather_arrays({"values": own})
     return np.concatenate([part["values"] for part in gathered])
 
@@ -361,6 +355,55 @@ def _find(
         )
     found = search(features, **options, **place.where)
     return {name: place.back(array) for name, array in found._asdict().items()}
+
+
+def _place_columns(found: gfa.Neighbors, k: int, place: _Placement) -> gfa.Neighbors:
+    """Puts the first K columns of this process's candidates on its devices."""
+    return gfa.Neighbors(
+        *(
+            place(np.asarray(column)[:, :k], fill=fill)
+            for column, fill in zip(found, (-1, -np.inf), strict=True)
+        )
+    )
+
+
+def _suggest(
+    unit: np.ndarray,
+    features: jax.Array,
+    found: gfa.Neighbors,
+    place: _Placement,
+    options: dict[str, Any],
+) -> thresholds.Suggestion:
+    """Asks the whole pool for its settings, as one process would; the same in all.
+
+    Memory: the candidates of all rows, 8 N K bytes, and the rows whose pairs are
+    counted, in every process.
+    """
+    whole = gfa.Neighbors(*(_gather(np.asarray(column)) for column in found))
+    rows = draw_rows(
+        len(whole.indices), sample_size=thresholds.SAMPLE_SIZE, seed=FLAGS.seed
+    )
+
+    def updates(k: int, params: gfa.Params) -> np.ndarray:
+        result = sharding.aggregate_sharded(
+            features,
+            _place_columns(found, k, place),
+            params,
+            num_steps=thresholds.MOST_STEPS,
+            **options,
+            **place.where,
+        )
+        return np.asarray(result.residual)
+
+    is_own = (rows >= place.own.start) & (rows < place.own.stop)
+    sample = _gather(unit[rows[is_own] - place.own.start])
+    return thresholds.suggest(
+        sample,
+        whole,
+        updates=updates,
+        seed=FLAGS.seed,
+        **options,
+    )
 
 
 def _isolate(

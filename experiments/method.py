@@ -180,7 +180,10 @@ def find_neighbors(
         "include_self": request.values["include_self"],
         "progress": cli.progress,
     }
-    search = FLAGS.neighbors
+    search, threshold = FLAGS.neighbors, request.threshold
+    if threshold is None and search in ("auto", "approximate"):
+        # The edges above what is suggested later are among those above this.
+        threshold = thresholds.bound_impostors(features, seed=FLAGS.seed)
     if search == "auto":
         chosen = choose_search(*features.shape, k=width, threshold=request.threshold)
         search = chosen.search
@@ -190,7 +193,7 @@ def find_neighbors(
         return gfa.approximate_neighbors(
             features,
             edge_recall=FLAGS.edge_recall,
-            threshold=request.threshold,
+            threshold=threshold,
             **options,
         )
     if search == "faiss":

@@ -1,39 +1,53 @@
-"""Settings without labels: t from the impostor tail, K, T and gamma from the graph.
+"""Settings without labels: t from impostors and mates, K, T and gamma from the graph.
 
-Random pairs of a large pool are nearly all impostors. Their cosines are counted, the
-upper tail is fitted and carried on (impostor_tail.py), and t is put where a row expects
-few impostor edges:
+t is the larger of two cosines. The first bounds the strangers. Random pairs of a large
+pool are nearly all impostors; their cosines are counted, the upper tail is fitted and
+carried on (impostor_tail.py), and above t_1 a row expects few impostor edges:
 
-    (N − 1) · P(impostor, A > t) = false edges a row
+    (N − 1) · P(impostor, A > t_1) = false edges a row
+
+That tail is the one of people who look like nobody. Look-alikes, few among all pairs
+and many among neighbours, are heavier than it shows, so the second asks for likeness.
+Where i and j show the directions p and q through noise, A_ij ≈ s_i s_j p · q; nearest
+neighbours nearly always show the same one, so that their cosines b tell what the noise
+leaves of 1 (the correction for attenuation, Spearman 1904). With c the center of the
+impostors' cosines, p and q agree by more than ρ above
+
+    t_2 = c + ρ (median_{b_i > t_1} b_i − c)
 
 With t known, the candidates say how many of them survive, and an aggregation says how
 fast its rows come to rest; K, T and gamma follow.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfa_jax import numerics
 from gfa_jax.affinity import Weighting
 from gfa_jax.aggregation import Graph, aggregate
+from gfa_jax.impostor_pairs import NUM_GROUPS, count_groups
 from gfa_jax.impostor_tail import TAILS, WINDOW, ImpostorTail, Tail, fit_tail
-from gfa_jax.metrics.histogram import bin_edges, count_bins
 from gfa_jax.metrics.scored_pairs import check_features
-from gfa_jax.metrics.tiles import score_tiles
+from gfa_jax.outliers import measure_nearness
 from gfa_jax.types import Array, Neighbors, Params
 
-_NUM_BINS = 2**11
-# The bootstrap draws groups of rows: pairs that share a row are not independent.
-_NUM_GROUPS = 16
-# A draw also draws its window from these ranges, so that the interval carries what the
-# choice of the window is worth.
+SAMPLE_SIZE = 8192
+MOST_STEPS = 10
+
+# A draw also draws its window and ρ from these ranges, so that the interval carries
+# what their choice is worth.
 _WINDOW_STARTS, _WINDOW_STOPS = (1.75, 2.25), (5.0, 7.0)
+_LIKENESS_RANGE = 0.05
+# Chosen on CFP, LFW and three seeds of the generator, from .6, .65 and .7: the lower
+# gains most where outliers are isolated, the upper is safe where they are not.
+DEFAULT_LIKENESS = 2 / 3
 _INTERVAL = (0.05, 0.95)
 _MIN_ROWS = 64
 _TRUSTED_MISFIT = 3.0
 
+_EDGES_KEPT = 0.99
 _AT_REST = 0.1
 _GAMMAS = (1.0, 0.5, 0.25)
 # A pair that swaps places for ever moves by the same in every step.
@@ -46,13 +60,17 @@ class ThresholdSuggestion(NamedTuple):
     """What `suggest_threshold` returns.
 
     Attributes:
-        threshold: cosine t.
-        interval: ends of the 90 % bootstrap interval of t. It covers the sample and the
-            window, not what the shape of the tail may be in error.
-        false_edges_per_row: impostor edges that a row expects at t, before the search
-            keeps only K of them.
+        threshold: cosine t, the larger of the next two.
+        interval: ends of the 90 % bootstrap interval of t. It covers the sample, the
+            window and the likeness, not what the shape of the tail may be in error.
+        false_edges_per_row: impostor edges that a row expects at t by the tail, before
+            the search keeps only K of them.
         edges_per_row: candidates that exceed t, a row, the row itself not counted.
         tail: the counts and the fit, for a plot.
+        tail_threshold: cosine t_1, above which a row expects the false edges asked.
+        likeness_threshold: cosine t_2, above which two rows are alike enough; NaN
+            where no row has a neighbour above t_1.
+        typical_nearest: median of the nearest cosines above t_1; NaN as well.
     """
 
     threshold: float
@@ -60,6 +78,9 @@ class ThresholdSuggestion(NamedTuple):
     false_edges_per_row: float
     edges_per_row: float
     tail: ImpostorTail
+    tail_threshold: float
+    likeness_threshold: float
+    typical_nearest: float
 
 
 class Suggestion(NamedTuple):
@@ -71,6 +92,9 @@ class Suggestion(NamedTuple):
         num_steps: T.
         text: why, a sentence or two for each.
         threshold: how t was found.
+        column_edges: [K searched] edges above t in each column of the candidates, the
+            row itself not counted: K of them hold nearly all.
+        residual: [max_steps] of `Aggregation`: its decay gives gamma and T.
     """
 
     params: Params
@@ -78,6 +102,8 @@ class Suggestion(NamedTuple):
     num_steps: int
     text: str
     threshold: ThresholdSuggestion
+    column_edges: np.ndarray
+    residual: np.ndarray
 
 
 def suggest_threshold(
@@ -85,20 +111,25 @@ def suggest_threshold(
     neighbors: Neighbors,
     *,
     false_edges_per_row: float = 0.05,
+    likeness: float = DEFAULT_LIKENESS,
     tail: Tail = "gaussian",
-    sample_size: int = 8192,
+    sample_size: int = SAMPLE_SIZE,
     num_resamples: int = 50,
     seed: int = 0,
     progress: Callable | None = None,
 ) -> ThresholdSuggestion:
-    """Chooses t so that a row expects few impostor edges; sees no label.
+    """Chooses t so that edges join few impostors and few look-alikes; sees no label.
 
-    (N − 1) · P(impostor, A > t) = false_edges_per_row
+    t = max(t_1, t_2),  (N − 1) · P(impostor, A > t_1) = false_edges_per_row,
+    t_2 = c + ρ (median_{b_i > t_1} b_i − c)                        (this module)
 
     Args:
-        features: [N, D] floating unit rows, N >= 64.
-        neighbors: [N, K] candidates; their cosines tell how many edges t leaves.
+        features: [N, D] floating unit rows, N >= 64; or rows drawn from them at
+            random, such as those of `impostor_pairs.draw_rows`.
+        neighbors: [N, K] candidates, whose cosines are read.
         false_edges_per_row: target, > 0.
+        likeness: ρ in [0, 1], the share of a typical nearest cosine that an edge must
+            exceed; 0 leaves t to the tail.
         tail: see `fit_tail`; "pareto" gives a lower t.
         sample_size: rows drawn, all of whose pairs are counted; all rows where there
             are no more.
@@ -113,38 +144,109 @@ def suggest_threshold(
         ValueError: fewer than 64 rows, rows not of unit length, neighbors that do not
             fit, an option out of its range, or cosines without room for a tail.
 
-    Cost: S² D / 2 multiply-adds for S sampled rows, about 20 ms a draw. Memory: the
-    sample, tiles of (S/16)² scores, 256 histograms of 2048 bins.
+    A row of a pool whose nearest neighbours are copies, such as frames of one video,
+    tells nothing of likeness: there t_2 is on the high side, and t gains less.
+
+    Cost: S² D / 2 multiply-adds for S sampled rows, a sort of N K cosines, about 20 ms
+    a draw. Memory: the sample, tiles of (S/16)² scores, 256 histograms of 2048 bins,
+    three [N, K] arrays.
     """
     features = check_features(features)
-    _check(features, neighbors, false_edges_per_row, tail, sample_size, num_resamples)
-    random = np.random.default_rng(seed)
-    counts = _count_groups(features, random, sample_size, progress)
-    probability = false_edges_per_row / (len(features) - 1)
+    num_rows = _check_neighbors(neighbors, len(features))
+    _check(len(features), num_rows, false_edges_per_row, tail, sample_size)
+    if num_resamples < 0:
+        raise ValueError(f"num_resamples is {num_resamples}; expected 0 or more")
+    if not 0 <= likeness <= 1:
+        raise ValueError(f"likeness is {likeness}; expected a share in [0, 1]")
+    counts, edges = count_groups(
+        features, seed=seed, sample_size=sample_size, progress=progress
+    )
+    probability = false_edges_per_row / (num_rows - 1)
+    nearest = np.sort(np.asarray(measure_nearness(neighbors).nearest, np.float64))
 
     def fit(times: np.ndarray, window: tuple[float, float]) -> ImpostorTail:
         pairs = np.einsum("g,h,ghb->b", times, times, counts)
-        return fit_tail(pairs, bin_edges(_NUM_BINS), tail=tail, window=window)
+        return fit_tail(pairs, edges, tail=tail, window=window)
 
-    once = np.ones(_NUM_GROUPS)
+    def typical(fitted: ImpostorTail, level: float) -> float:
+        first = np.searchsorted(nearest, fitted.threshold(probability), side="right")
+        above = nearest[first:]
+        return float(np.quantile(above, level)) if len(above) else np.nan
+
+    once = np.ones(NUM_GROUPS)
     fitted = fit(once, WINDOW)
-    threshold = fitted.threshold(probability)
+    by_tail = fitted.threshold(probability)
+    mate = typical(fitted, 0.5)
+    by_likeness = fitted.center + likeness * (mate - fitted.center)
+    threshold = float(np.fmax(by_tail, by_likeness))
     draws = range(num_resamples)
     if progress is not None:
         draws = progress(draws, total=num_resamples, desc="resamples")
-    resampled = [threshold]
+    random, resampled = np.random.default_rng((seed, 2)), [threshold]
     for _ in draws:
-        times = random.multinomial(_NUM_GROUPS, once / _NUM_GROUPS)
+        times = random.multinomial(NUM_GROUPS, once / NUM_GROUPS)
         window = random.uniform(*_WINDOW_STARTS), random.uniform(*_WINDOW_STOPS)
-        resampled.append(fit(times, window).threshold(probability))
+        drawn = fit(times, window)
+        share = likeness * (1 + random.uniform(-_LIKENESS_RANGE, _LIKENESS_RANGE))
+        # The median of n rows drawn again is one of their quantiles, at a level as
+        # random as this; rows are each other's nearest, so half as many count.
+        half = 1 + len(nearest) / 4
+        alike = typical(drawn, random.beta(half, half)) - drawn.center
+        resampled.append(
+            np.fmax(drawn.threshold(probability), drawn.center + share * alike)
+        )
     low, high = np.quantile(resampled, _INTERVAL)
     return ThresholdSuggestion(
         threshold,
         (float(low), float(high)),
-        (len(features) - 1) * fitted.probability(threshold),
+        (num_rows - 1) * fitted.probability(threshold),
         float(_edges_at(neighbors, threshold).sum(axis=1).mean()),
         fitted,
+        by_tail,
+        by_likeness,
+        mate,
     )
+
+
+def bound_impostors(
+    features: Array,
+    *,
+    false_edges_per_row: float = 0.05,
+    tail: Tail = "gaussian",
+    sample_size: int = SAMPLE_SIZE,
+    seed: int = 0,
+    progress: Callable | None = None,
+) -> float:
+    """Finds t_1 of the module, the least threshold that `suggest_threshold` takes.
+
+    (N − 1) · P(impostor, A > t_1) = false_edges_per_row
+
+    It needs no neighbours, so a search can be told which edges will matter.
+
+    Args:
+        features: [N, D] floating unit rows, N >= 64.
+        false_edges_per_row: see `suggest_threshold`.
+        tail: see `suggest_threshold`.
+        sample_size: see `suggest_threshold`.
+        seed: see `suggest_threshold`.
+        progress: see `suggest_threshold`.
+
+    Returns:
+        Cosine t_1.
+
+    Raises:
+        ValueError: as `suggest_threshold`.
+
+    Cost: S² D / 2 multiply-adds for S sampled rows.
+    """
+    features = check_features(features)
+    num_rows = len(features)
+    _check(num_rows, num_rows, false_edges_per_row, tail, sample_size)
+    counts, edges = count_groups(
+        features, seed=seed, sample_size=sample_size, progress=progress
+    )
+    fitted = fit_tail(counts.sum(axis=(0, 1)), edges, tail=tail, window=WINDOW)
+    return fitted.threshold(false_edges_per_row / (num_rows - 1))
 
 
 def suggest(
@@ -152,28 +254,35 @@ def suggest(
     neighbors: Neighbors,
     *,
     false_edges_per_row: float = 0.05,
-    max_steps: int = 10,
+    likeness: float = DEFAULT_LIKENESS,
+    max_steps: int = MOST_STEPS,
     weighting: Weighting = "affinity",
     graph: Graph = "fixed",
     include_self: bool = True,
+    updates: Callable[[int, Params], Array] | None = None,
     seed: int = 0,
     progress: Callable | None = None,
 ) -> Suggestion:
     """Chooses t, K, gamma and T without labels, and says why.
 
-    t: as `suggest_threshold`. K: the elbow of the edges above t, counted over the
-    candidates by rank (farthest from the chord, Satopää et al. 2011). gamma: the
-    largest of 1, 1/2 and 1/4 at which every step moves the rows less than the one
-    before. T: the first step that moves them less than a tenth of what the first did.
+    t: as `suggest_threshold`. K: the nearest candidates that hold 99 % of the edges
+    above t: where t keeps impostors out, more mates make a steadier mean, and K only
+    bounds the cost. gamma: the largest of 1, 1/2 and 1/4 at which every step moves the
+    rows less than the one before. T: the first step that moves them less than a tenth
+    of what the first did.
 
     Args:
         features: [N, D] floating unit rows, N >= 64.
-        neighbors: [N, K] candidates, more of them than K is expected to be: 30 to 60.
+        neighbors: [N, K] candidates, as many as the search can afford: 30 to 60.
         false_edges_per_row: see `suggest_threshold`.
+        likeness: see `suggest_threshold`.
         max_steps: the largest T.
         weighting: see `aggregate`.
         graph: see `aggregate`.
         include_self: see `aggregate`.
+        updates: makes `max_steps` updates with the first K columns of the candidates
+            and some parameters, `updates(k, params)`, and returns their residual: for
+            features that are not all here. `aggregate` by default.
         seed: see `suggest_threshold`.
         progress: see `suggest_threshold`.
 
@@ -182,33 +291,39 @@ def suggest(
 
     Raises:
         ValueError: as `suggest_threshold`; no candidate above t (the cosine is named
-            that leaves edges); max_steps under 1.
+            that leaves edges); max_steps under 1; some of the rows without `updates`.
 
     Cost: that of `suggest_threshold` and of `max_steps` updates, three times at most.
     """
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}; expected 1 or more")
+    if updates is None:
+        if len(features) != len(neighbors.indices):
+            raise ValueError(
+                f"got {len(features)} of {len(neighbors.indices)} rows, which no "
+                "aggregation here can move; pass `updates` that moves them all"
+            )
+        updates = functools.partial(
+            _residual,
+            features,
+            neighbors,
+            num_steps=max_steps,
+            weighting=weighting,
+            graph=graph,
+            include_self=include_self,
+        )
     found = suggest_threshold(
         features,
         neighbors,
         false_edges_per_row=false_edges_per_row,
+        likeness=likeness,
         seed=seed,
         progress=progress,
     )
-    k = _choose_k(neighbors, found.threshold)
-    nearest = Neighbors(*(np.asarray(column)[:, :k] for column in neighbors))
+    edges = _edges_at(neighbors, found.threshold).sum(axis=0)
+    k = _choose_k(neighbors, edges, found.threshold)
     for gamma in _GAMMAS:
-        residual = np.asarray(
-            aggregate(
-                features,
-                nearest,
-                Params(gamma, found.threshold),
-                num_steps=max_steps,
-                weighting=weighting,
-                graph=graph,
-                include_self=include_self,
-            ).residual
-        )
+        residual = np.asarray(updates(k, Params(gamma, found.threshold)))
         if _falls(residual):
             break
     at_rest = residual <= _AT_REST * residual[0]
@@ -216,22 +331,34 @@ def suggest(
     text = " ".join(
         (
             _why_threshold(found),
-            f"K = {k}: any further candidate of a row exceeds t less often than the "
-            "average one of those searched.",
+            f"K = {k} of the {len(edges)} candidates searched hold {_EDGES_KEPT:.0%} "
+            "of the edges above t.",
             _why_gamma(gamma, residual),
             f"T = {num_steps}: it moves the rows by {residual[num_steps - 1]:.2g},"
             f" the first one by {residual[0]:.2g}.",
         )
     )
-    return Suggestion(Params(gamma, found.threshold), k, num_steps, text, found)
+    return Suggestion(
+        Params(gamma, found.threshold), k, num_steps, text, found, edges, residual
+    )
+
+
+def _residual(
+    features: Array, neighbors: Neighbors, k: int, params: Params, **options: Any
+) -> Array:
+    """Makes updates with the first K columns of the candidates."""
+    nearest = Neighbors(*(np.asarray(column)[:, :k] for column in neighbors))
+    return aggregate(features, nearest, params, **options).residual
 
 
 def _why_threshold(found: ThresholdSuggestion) -> str:
     low, high = found.interval
     text = (
-        f"t = {found.threshold:.3f} ({low:.3f} to {high:.3f}): a row then expects "
-        f"{found.false_edges_per_row:.2g} impostors above it by the tail of random "
-        f"pairs, among {found.edges_per_row:.2g} candidates found there."
+        f"t = {found.threshold:.3f} ({low:.3f} to {high:.3f}), the larger of "
+        f"{found.tail_threshold:.3f}, above which a row expects few impostors by the "
+        f"tail of random pairs, and {found.likeness_threshold:.3f}, a share of the "
+        f"typical cosine of nearest neighbours, {found.typical_nearest:.3f}; a row "
+        f"finds {found.edges_per_row:.2g} candidates above it."
     )
     if found.tail.misfit > _TRUSTED_MISFIT:
         text += (
@@ -258,12 +385,8 @@ def _falls(residual: np.ndarray) -> bool:
     return bool(np.all(residual[1:] <= falling))
 
 
-def _choose_k(neighbors: Neighbors, threshold: float) -> int:
-    """Finds the elbow of the edges kept by the first columns: farthest from the chord.
-
-    Past it a column adds fewer edges than the average column does.
-    """
-    edges = _edges_at(neighbors, threshold).sum(axis=0)
+def _choose_k(neighbors: Neighbors, edges: np.ndarray, threshold: float) -> int:
+    """Finds the first columns that hold nearly all of the edges."""
     if not edges.any():
         others = np.asarray(neighbors.similarity)[_is_other(neighbors)]
         raise ValueError(
@@ -271,9 +394,7 @@ def _choose_k(neighbors: Neighbors, threshold: float) -> int:
             f"largest is {others.max(initial=-1):.3f}: the pool has no neighbours to "
             "aggregate; a larger false_edges_per_row lowers the threshold"
         )
-    kept = np.cumsum(edges) / edges.sum()
-    chord = np.arange(1, len(edges) + 1) / len(edges)
-    return int(np.argmax(kept - chord)) + 1
+    return int(np.argmax(np.cumsum(edges) >= _EDGES_KEPT * edges.sum())) + 1
 
 
 def _edges_at(neighbors: Neighbors, threshold: float) -> np.ndarray:
@@ -286,65 +407,35 @@ def _is_other(neighbors: Neighbors) -> np.ndarray:
     return (indices >= 0) & (indices != np.arange(len(indices))[:, None])
 
 
-def _count_groups(
-    features: np.ndarray,
-    random: np.random.Generator,
-    sample_size: int,
-    progress: Callable | None,
-) -> np.ndarray:
-    """Counts the cosines between every two groups of sampled rows.
-
-    Returns:
-        [G, G, B] int64, zero below the diagonal.
-    """
-    # Sorted, so that a memory map is read in one pass.
-    rows = features[np.sort(random.permutation(len(features))[:sample_size])]
-    numerics.check_unit_rows(rows)
-    size = -(-len(rows) // _NUM_GROUPS)
-    counts = np.zeros((_NUM_GROUPS, _NUM_GROUPS, _NUM_BINS), np.int64)
-    for tile in score_tiles(
-        rows,
-        random.permutation(len(rows)),
-        block_size=size,
-        num_bins=_NUM_BINS,
-        progress=progress,
-    ):
-        bins = np.asarray(tile.bins).reshape(tile.height, tile.width)
-        if tile.is_diagonal:
-            bins = bins[np.triu_indices(tile.height, 1)]
-        counts[tile.first // size, tile.second // size] += count_bins(
-            bins.reshape(-1), num_bins=_NUM_BINS
+def _check_neighbors(neighbors: Neighbors, least: int) -> int:
+    """Checks candidates of at least so many rows, and returns of how many."""
+    shapes = np.shape(neighbors.indices), np.shape(neighbors.similarity)
+    if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[0][0] < least:
+        raise ValueError(
+            f"neighbors have shapes {shapes[0]} and {shapes[1]}; expected both "
+            f"[{least}, K], or [N, K] for a sample of {least} rows"
         )
-    return counts
+    return shapes[0][0]
 
 
 def _check(
-    features: np.ndarray,
-    neighbors: Neighbors,
+    num_sampled: int,
+    num_rows: int,
     false_edges_per_row: float,
     tail: str,
     sample_size: int,
-    num_resamples: int,
 ) -> None:
-    if len(features) < _MIN_ROWS:
+    if num_sampled < _MIN_ROWS:
         raise ValueError(
-            f"got {len(features)} rows; expected {_MIN_ROWS} or more, whose pairs show "
+            f"got {num_sampled} rows; expected {_MIN_ROWS} or more, whose pairs show "
             "a tail: choose the threshold by hand"
         )
-    shapes = np.shape(neighbors.indices), np.shape(neighbors.similarity)
-    if len(shapes[0]) != 2 or shapes[0][0] != len(features) or shapes[0] != shapes[1]:
-        raise ValueError(
-            f"neighbors have shapes {shapes[0]} and {shapes[1]}; expected both "
-            f"[{len(features)}, K]"
-        )
-    if not 0 < false_edges_per_row < len(features) - 1:
+    if not 0 < false_edges_per_row < num_rows - 1:
         raise ValueError(
             f"false_edges_per_row is {false_edges_per_row}; expected a number above 0 "
-            f"and under {len(features) - 1}"
+            f"and under {num_rows - 1}"
         )
     if tail not in TAILS:
         raise ValueError(f"tail is {tail!r}; expected one of {', '.join(TAILS)}")
     if sample_size < _MIN_ROWS:
         raise ValueError(f"sample_size is {sample_size}; expected {_MIN_ROWS} or more")
-    if num_resamples < 0:
-        raise ValueError(f"num_resamples is {num_resamples}; expected 0 or more")

@@ -152,6 +152,32 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
         np.testing.assert_allclose(got, want, rtol=0, atol=1 / roc.num_genuine)
 
 
+def test_two_processes_are_suggested_what_one_is(files):
+    # The tail of the impostors has room in 32 dimensions, not in the sample's few.
+    wide = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
+    np.save(files / "wide.npy", wide)
+    asked = [
+        f"--features={files}/wide.npy",
+        f"--output_dir={files}/asked",
+        "--threshold=auto",
+        "--isolate_outliers",
+        "--noplots",
+    ]
+    succeed(*asked, "--num_processes=2")
+    succeed(*asked, f"--output_dir={files}/alone")
+    asked, alone = (
+        json.loads((files / name / "report.json").read_text())["settings"]
+        for name in ("asked", "alone")
+    )
+    assert "impostors" in asked["reason"]
+    assert asked["k"] == alone["k"]
+    # Both search the same cosines, in tiles of other shapes.
+    assert asked["threshold"] == pytest.approx(alone["threshold"], abs=1e-5)
+    refined = datasets.read_shards(files / "asked" / "refined")
+    want = np.load(files / "alone" / "refined.npy")
+    np.testing.assert_allclose(refined, want, rtol=0, atol=1e-4)
+
+
 def test_four_processes_with_an_index_each_from_a_folder_of_shards(
     files, sample, expected
 ):
