@@ -162,15 +162,14 @@ def run(
             lambda **options: _suggest(unit, features, found, place, options)
         )
         num_outliers = 0
-        if FLAGS.isolate_outliers:
+        if chosen.isolates:
             found, num_outliers = _isolate(found, own.start, chosen.params.threshold)
         neighbors = _place_columns(found, chosen.k, place)
         layout = _layout(mesh, num_rows, dim, chosen.k)
     with stages("updates"):
         key = checkpoints.extend(
             key,
-            chosen.as_report()
-            | {"exchange": layout["exchange"], "isolates": FLAGS.isolate_outliers},
+            chosen.as_report() | {"exchange": layout["exchange"]},
         )
         refined = finished.run(
             "updates",

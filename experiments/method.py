@@ -23,9 +23,6 @@ from gfa_jax.neighbors import choose_search
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(settings)
 
-flags.DEFINE_bool(
-    "isolate_outliers", False, "Leave rows that are near nobody where they are."
-)
 flags.DEFINE_enum(
     "neighbors",
     "exact",
@@ -102,7 +99,7 @@ def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
             )
         )
         num_outliers = 0
-        if FLAGS.isolate_outliers:
+        if chosen.isolates:
             is_outlier = gfa.find_outliers(neighbors, threshold=chosen.params.threshold)
             neighbors = gfa.isolate(neighbors, is_outlier)
             num_outliers = int(is_outlier.sum())
@@ -133,7 +130,7 @@ def read_settings() -> settings.Request:
             "--graph=refresh searches again exactly; use it with --neighbors=exact and "
             "without --candidates"
         )
-    if refreshes and FLAGS.isolate_outliers:
+    if refreshes and request.values["isolate_outliers"]:
         raise ValueError(
             "--graph=refresh searches anew and finds the outliers again; use it "
             "without --isolate_outliers"
@@ -144,7 +141,7 @@ def read_settings() -> settings.Request:
 def search_width(request: settings.Request, num_rows: int) -> int:
     """Returns how many candidates to search: K, or more to tell K or outliers by."""
     width = request.width(num_rows)
-    if not FLAGS.isolate_outliers:
+    if not request.values["isolate_outliers"]:
         return width
     return max(width, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
 

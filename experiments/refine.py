@@ -3,9 +3,9 @@
     python -m experiments.refine --features=embeddings.npy --labels=labels.npy
 
 reads, checks, finds the K candidates, runs T updates and writes to --output_dir:
-refined.npy, report.json, residual.png, degree.png and, where labels or pairs say which
-rows belong together, roc.png and similarity.png. Without --features it runs on a
-generated sample.
+refined.npy, report.json, residual.png, degree.png, settings.png where the pool was
+asked for them and, where labels or pairs say which rows belong together, roc.png and
+similarity.png. Without --features it runs on a generated sample.
 
     python -m experiments.refine --num_processes=4 --features=shards/ …
 
@@ -41,6 +41,7 @@ _OUTPUTS = (
     "refined.npy",
     "residual.png",
     "degree.png",
+    "settings.png",
     "roc.png",
     "similarity.png",
     "report.json",
@@ -184,6 +185,8 @@ def _draw(
             result.degree, neighbors=neighbors, threshold=float(chosen.params.threshold)
         ),
     }
+    if chosen.suggestion is not None:
+        drawn["settings"] = plotting.plot_suggestion(chosen.suggestion)
     if figures:
         drawn["roc"] = plotting.plot_roc(
             {name: v.roc for name, v in figures.items()},

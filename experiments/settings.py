@@ -15,6 +15,7 @@ from absl import flags
 import gfa_jax as gfa
 from gfa_jax.affinity import MASKS, WEIGHTINGS
 from gfa_jax.aggregation import GRAPHS
+from gfa_jax.thresholds import Suggestion
 
 FLAGS = flags.FLAGS
 
@@ -44,6 +45,11 @@ flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
 flags.DEFINE_enum("graph", None, GRAPHS, "Graph; the preset's by default.")
 flags.DEFINE_integer("refresh_every", 1, "Steps between searches.", lower_bound=1)
 flags.DEFINE_bool("include_self", True, "Whether a row is its own neighbour.")
+flags.DEFINE_bool(
+    "isolate_outliers",
+    None,
+    "Leave rows that are near nobody where they are; by default with --threshold=auto.",
+)
 flags.DEFINE_bool("renormalize", True, "Whether each step ends on unit rows.")
 flags.DEFINE_string(
     "params", None, "Settings from a file, params.json of `tune`; flags overrule it."
@@ -59,7 +65,7 @@ _OPTIONS = (
     "renormalize",
     "refresh_every",
 )
-NAMES = (*_PARAMS, "k", *_OPTIONS)
+NAMES = (*_PARAMS, "k", *_OPTIONS, "isolate_outliers")
 _SUGGESTED = ("threshold", "k", "gamma", "num_steps")
 # Candidates from which K is suggested: twice as many as K is expected to be.
 _SUGGESTING_WIDTH = 30
@@ -72,13 +78,15 @@ class Settings(NamedTuple):
         params: of `gfa_jax.aggregate`.
         k: K, the row itself counted.
         options: keyword options of `gfa_jax.aggregate`, num_steps among them.
-        reason: why the pool suggests what was not told; empty where all was.
+        isolates: whether outliers are isolated.
+        suggestion: what the pool suggests for what was not told; None where all was.
     """
 
     params: gfa.Params
     k: int
     options: dict[str, Any]
-    reason: str
+    isolates: bool
+    suggestion: Suggestion | None
 
     def as_report(self) -> dict[str, Any]:
         """Lays the settings out by name, for report.json."""
@@ -86,7 +94,10 @@ class Settings(NamedTuple):
             self.params._asdict()
             | {"k": self.k}
             | self.options
-            | {"reason": self.reason or "as told"}
+            | {
+                "isolate_outliers": self.isolates,
+                "reason": self.suggestion.text if self.suggestion else "as told",
+            }
         )
 
 
@@ -113,7 +124,7 @@ class Request(NamedTuple):
             return k
         return max(k, min(_SUGGESTING_WIDTH, num_rows - 1))
 
-    def settle(self, suggest: Callable[..., Any] | None = None) -> Settings:
+    def settle(self, suggest: Callable[..., Suggestion] | None = None) -> Settings:
         """Asks the pool for what was not told.
 
         Args:
@@ -126,7 +137,7 @@ class Request(NamedTuple):
         Raises:
             ValueError: as `suggest`.
         """
-        values, reason = dict(self.values), ""
+        values, found = dict(self.values), None
         if self.asked:
             assert suggest is not None
             names = ("weighting", "graph", "include_self")
@@ -138,12 +149,12 @@ class Request(NamedTuple):
                 "num_steps": found.num_steps,
             }
             values |= {name: suggested[name] for name in self.asked}
-            reason = found.text
         return Settings(
             gfa.Params(*(values[name] for name in _PARAMS)),
             values["k"],
             {name: values[name] for name in _OPTIONS},
-            reason,
+            values["isolate_outliers"],
+            found,
         )
 
 
@@ -170,6 +181,9 @@ def read() -> Request:
         values["threshold"] = 0.0  # until it is suggested
     values["threshold"] = _threshold("--threshold", values["threshold"])
     gfa.check_params(gfa.Params(*(values[name] for name in _PARAMS)))
+    if values["isolate_outliers"] is None:
+        # A search in every step would find the outliers again.
+        values["isolate_outliers"] = bool(asked) and values["graph"] != "refresh"
     return Request(values, asked)
 
 
@@ -198,6 +212,7 @@ def _read_file(path: str) -> dict[str, Any]:
             f"{path}: expected an object of settings, a threshold among them, as "
             "experiments.tune writes it"
         )
+    stored.pop("reason", None)  # the settings of a report.json may be used again
     for name, value in stored.items():
         if name not in NAMES:
             raise ValueError(

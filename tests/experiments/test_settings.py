@@ -42,7 +42,8 @@ def test_defaults_are_those_of_the_flags(parse):
     assert chosen.k == 15
     assert chosen.options["num_steps"] == 4
     assert chosen.options["graph"] == "fixed"
-    assert not chosen.reason
+    assert chosen.suggestion is None
+    assert not chosen.isolates
 
 
 def test_a_flag_overrules_the_file_and_the_file_the_defaults(parse, tmp_path):
@@ -79,6 +80,10 @@ def test_auto_asks_the_pool_for_what_is_not_told(parse):
     assert (chosen.params.gamma, chosen.params.threshold) == (0.9, 0.41)
     assert (chosen.k, chosen.options["num_steps"]) == (7, 3)
     assert chosen.as_report()["reason"] == "since."
+    assert chosen.isolates
+    for other in ("--noisolate_outliers", "--graph=refresh"):
+        values = parse("--threshold=auto", other).values
+        assert not values["isolate_outliers"]
 
 
 def test_a_told_k_is_searched_no_wider(parse):
@@ -116,14 +121,16 @@ def test_a_missing_file_is_refused(parse, tmp_path):
 def test_refine_takes_suggested_and_stored_settings(tmp_path):
     features = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
     np.save(tmp_path / "features.npy", features)
-    common = (f"--features={tmp_path}/features.npy", "--noplots")
+    common = (f"--features={tmp_path}/features.npy",)
     succeed("refine", *common, "--threshold=auto", f"--output_dir={tmp_path}/asked")
+    assert (tmp_path / "asked" / "settings.png").exists()
     asked = json.loads((tmp_path / "asked" / "report.json").read_text())["settings"]
     neighbors = gfa.exact_neighbors(features, k=30)
     found = thresholds.suggest(features, neighbors, seed=0)
     assert asked["threshold"] == pytest.approx(found.params.threshold, abs=1e-6)
     assert (asked["k"], asked["num_steps"]) == (found.k, found.num_steps)
-    assert asked.pop("reason").startswith("t = ")
+    assert asked["reason"].startswith("t = ")
+    assert asked["isolate_outliers"]
 
     path = tmp_path / "params.json"
     path.write_text(json.dumps(asked))
