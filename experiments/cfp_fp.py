@@ -15,7 +15,7 @@ of the folds, each at the threshold of the others.
 
 from absl import flags
 
-from experiments import cli, grid, inputs, pair_lists, paper, tables
+from experiments import cli, grid, inputs, pair_lists, paper
 from gfa_jax.datasets import protocols
 
 FLAGS = flags.FLAGS
@@ -31,19 +31,9 @@ _PAIRS_A_KIND = 3500
 
 def main() -> None:
     """Sweeps the grid of Tab. 3."""
-    cli.keep_compiled_programs()
-    tables.run(
-        _load,
-        sources=(FLAGS.features, FLAGS.names, FLAGS.labels, FLAGS.pairs),
-        folder=FLAGS.output_dir,
-    )
-
-
-def _load() -> grid.Task:
-    return pair_lists.load(
-        FLAGS.protocol,
+    pair_lists.run(
         protocols.read_cfp,
-        identity=lambda name: pair_lists.folder(name, 2),
+        depth=2,
         table=paper.CFP_FP,
         pairs_a_kind=_PAIRS_A_KIND,
     )

@@ -11,14 +11,17 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-import gfa_jax as gfa
 from experiments import cli, evaluation, grid, inputs, paper
-from experiments.impostor_readings import ALL_PAIRS, DISTRACTORS, against_distractors
-from gfa_jax import datasets, metrics
+from experiments.impostor_readings import (
+    ALL_PAIRS,
+    DISTRACTORS,
+    against_distractors,
+    resample_distractors,
+)
+from gfa_jax import datasets, metrics, sharding
 from gfa_jax.datasets import protocols
 
 FLAGS = flags.FLAGS
@@ -37,11 +40,6 @@ flags.DEFINE_float(
     1.0,
 )
 flags.DEFINE_string("distractor", "-1", "What --ground_truth calls a distractor.")
-flags.DEFINE_float(
-    "edge_recall",
-    None,
-    "Search approximately (FAISS) for this share of the edges; exactly without.",
-)
 flags.DEFINE_integer(
     "tail_size", 2**20, "Impostor pairs to keep one by one.", lower_bound=1
 )
@@ -77,11 +75,17 @@ class Row(NamedTuple):
     Attributes:
         setting: None for the raw features.
         points: the operating point of each reading; None where the tail is too short.
+        resampled: the draws behind the intervals of each reading, where there are any.
+        gains: of each reading over the raw features; none for these themselves.
+        roc: over all pairs, thinned to what a figure shows.
         report: what the report stores.
     """
 
     setting: grid.Setting | None
     points: dict[str, metrics.OperatingPoint | None]
+    resampled: dict[str, metrics.ResampledTprs]
+    gains: dict[str, evaluation.Gain]
+    roc: metrics.Roc
     report: dict[str, Any]
 
 
@@ -128,67 +132,93 @@ def count_truth(
     )
 
 
-def search(
-    pool: inputs.Pool, settings: list[grid.Setting]
-) -> tuple[gfa.Neighbors, gfa.Calibration | None]:
-    """Searches the candidates of every setting at once, as --edge_recall says."""
-    if FLAGS.edge_recall is None:
-        return grid.search(pool, settings), None
-    found, calibration = gfa.approximate_neighbors(
-        pool.features,
-        k=max(setting.k for setting in settings),
-        edge_recall=FLAGS.edge_recall,
-        threshold=min(setting.threshold for setting in settings),
-        include_self=FLAGS.include_self,
-        progress=cli.progress,
-    )
-    return jax.tree.map(jnp.asarray, found), calibration
-
-
-def measure(task: Task, setting: grid.Setting | None, features: np.ndarray) -> Row:
+def measure(
+    task: Task,
+    setting: grid.Setting | None,
+    features: np.ndarray,
+    *,
+    before: Row | None = None,
+) -> Row:
     """Measures one set of features over all pairs, by both readings.
 
     Args:
         task: with identities.
         setting: what made the features; None for the raw ones.
         features: [N, D] unit rows.
+        before: of the raw features, to compare with; None for these themselves.
 
     Returns:
         Row; without distractors the second reading is left out.
     """
     assert task.identities is not None  # the caller measures known rows only
-    result = evaluation.measure_all_pairs(
-        features,
-        task.identities,
-        tail_size=FLAGS.tail_size,
-        genuine_size=_GENUINE_SIZE,
-        progress=cli.progress,
-    )
-    verification = evaluation.verify_all_pairs(
-        result,
-        fprs=(target(task.table),),
-        rule=FLAGS.rule,
-        num_resamples=FLAGS.resamples,
-        seed=FLAGS.seed,
-    )
-    points: dict[str, metrics.OperatingPoint | None] = {
-        ALL_PAIRS: verification.points[0]
-    }
-    figures: dict[str, Any] = {ALL_PAIRS: evaluation.as_report(verification)}
+    result = measure_all_pairs(features, task.identities)
+    fpr = target(task.table)
+    draws = {"num_resamples": FLAGS.resamples, "seed": FLAGS.seed}
+    found = evaluation.verify_all_pairs(result, fprs=(fpr,), rule=FLAGS.rule, **draws)
+    points: dict[str, metrics.OperatingPoint | None] = {ALL_PAIRS: found.points[0]}
+    resampled = {ALL_PAIRS: found.resampled}
+    figures: dict[str, Any] = {ALL_PAIRS: evaluation.as_report(found)}
     if task.is_distractor.any():
-        point = against_distractors(
-            result, task.is_distractor, fpr=target(task.table), rule=FLAGS.rule
+        points[DISTRACTORS] = against_distractors(
+            result, task.is_distractor, fpr=fpr, rule=FLAGS.rule
         )
-        if point is None:
+        figures[DISTRACTORS] = None
+        if (point := points[DISTRACTORS]) is None:
             cli.warn(
                 f"the {result.impostor_tail.scores.size:,} impostor pairs kept hold "
-                f"too few with one distractor for FPR {target(task.table):.0e}; give a "
-                "larger --tail_size"
+                f"too few with one distractor for FPR {fpr:.0e}; give a larger "
+                "--tail_size"
             )
-        points[DISTRACTORS] = point
-        figures[DISTRACTORS] = None
-        if point is not None:
+        else:
             threshold = point.threshold if math.isfinite(point.threshold) else None
             known = {"threshold": threshold, "reliable": point.is_reliable}
             figures[DISTRACTORS] = point._asdict() | known
-    return Row(setting, points, figures)
+            if FLAGS.resamples:
+                resampled[DISTRACTORS] = resample_distractors(
+                    result, task.is_distractor, fpr=fpr, **draws
+                )
+    gains = {}
+    for name, draw in resampled.items():
+        point = points[name]
+        old = before.points[name] if before is not None else None
+        entry = figures[name]["tpr_at_fpr"][0] if name == ALL_PAIRS else figures[name]
+        if draw is not None:
+            (interval,) = metrics.tpr_intervals(draw)
+            entry["interval"] = evaluation.bounds(interval)
+        if point is not None and old is not None and before is not None:
+            gains[name] = evaluation.compare(
+                old, point, before.resampled.get(name), draw
+            )
+            entry["gain"] = gains[name].gain
+            entry["gain_interval"] = [gains[name].lower, gains[name].upper]
+    # The curve has a million points and more.
+    return Row(
+        setting,
+        points,
+        {name: draw for name, draw in resampled.items() if draw is not None},
+        gains,
+        grid.thin(found.roc),
+        figures,
+    )
+
+
+def measure_all_pairs(features: np.ndarray, identities: np.ndarray) -> metrics.AllPairs:
+    """Measures all pairs on every device there is, each with its share of the tiles.
+
+    Args:
+        features: [N, D] unit rows.
+        identities: [N] integers.
+
+    Returns:
+        AllPairs, of --tail_size impostor pairs.
+    """
+    options: dict[str, Any] = {
+        "tail_size": FLAGS.tail_size,
+        "genuine_size": _GENUINE_SIZE,
+        "progress": cli.progress,
+    }
+    if jax.device_count() == 1:
+        return evaluation.measure_all_pairs(features, identities, **options)
+    return sharding.all_pairs_roc_sharded(
+        features, identities, mesh=sharding.row_mesh(), **options
+    )

@@ -6,7 +6,7 @@ others, printed of their own networks.
 
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,8 +25,11 @@ from experiments import (
 )
 from gfa_jax import datasets, metrics
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FLAGS = flags.FLAGS
-_OUTPUTS = ("submission.bin", "table.txt", "report.json")
+_OUTPUTS = ("submission.bin", "table.txt", "roc.png", "report.json")
 
 
 def run(
@@ -58,24 +61,26 @@ def run(
         with stages("raw features"):
             rows.append(challenge.measure(task, None, task.pool.features))
     with stages("neighbors"):
-        neighbors, calibration = challenge.search(task.pool, settings)
+        candidates = grid.find_candidates(task.pool, settings)
     with outputs.staged(target, _OUTPUTS) as hidden:
         features = jnp.asarray(task.pool.features)
         for setting in cli.progress(settings, total=len(settings), desc="settings"):
             with stages("updates"):
-                result = grid.refine(features, neighbors, setting)
+                result = grid.refine(features, candidates.neighbors, setting)
                 refined = np.asarray(result.features)
             if setting == settings[0]:
                 datasets.write_features(hidden / "submission.bin", refined)
             if task.identities is not None:
                 with stages("refined features"):
-                    rows.append(challenge.measure(task, setting, refined))
+                    row = challenge.measure(task, setting, refined, before=rows[0])
+                    rows.append(row)
                 rows[-1].report["residual"] = result.residual.tolist()
                 rows[-1].report["mean_degree"] = float(result.degree.mean())
-        text = render(task, rows)
+        text = "\n".join([render(task, rows), *grid.name_search(candidates)])
         datasets.write_text(hidden / "table.txt", text + "\n")
-        content = report(task, rows, settings[0], stages)
-        content["calibration"] = calibration and calibration._asdict()
+        if rows:
+            draw(rows).savefig(hidden / "roc.png", dpi=150)
+        content = report(task, rows, settings[0], candidates, stages)
         datasets.write_json(hidden / "report.json", content)
     print(text)
     print(f"submission.bin, the table and report.json are in {target}")
@@ -105,21 +110,30 @@ def render(task: challenge.Task, rows: Sequence[challenge.Row]) -> str:
         gains = [
             [
                 *grid.name_setting(row.setting),
-                *(_gain(row, rows[0], name) for name in readings),
+                *(str(row.gains.get(name, "unknown")) for name in readings),
             ]
             for row in rows[1:]
         ]
+        title = "gain over the raw features"
+        if FLAGS.resamples:
+            title += " [95 %, the same people for both]"
         blocks = {
             f"TPR at FPR {challenge.target(table):.0e} (false accepts)": [
                 head,
                 *measured,
             ],
-            "gain over the raw features": [head, *gains],
+            title: [head, *gains],
         }
-        bounds = [[*grid.name_setting(row.setting), _interval(row)] for row in rows]
         if FLAGS.resamples:
+            intervals = [
+                [
+                    *grid.name_setting(row.setting),
+                    *(_interval(row, name) for name in readings),
+                ]
+                for row in rows
+            ]
             title = "95 % interval, people drawn anew, conservative rule"
-            blocks[title] = [head[:4], *bounds]
+            blocks[title] = [head, *intervals]
         for title, cells in blocks.items():
             lines += [title, evaluation.align(cells), ""]
         lines += [
@@ -153,33 +167,44 @@ def report(
     task: challenge.Task,
     rows: Sequence[challenge.Row],
     submitted: grid.Setting,
+    candidates: grid.Candidates,
     stages: cli.Stages,
 ) -> dict[str, Any]:
     """Collects everything that someone needs to judge or to repeat the table."""
-    pool = task.pool
+    shared = tables.describe_run(task.pool, task.counts, task.notes, candidates, stages)
     return {
         "table": task.table.source,
-        "options": outputs.flag_values(),
-        "open_points": {p: grid.open_points(p) for p in FLAGS.preset},
         "readings": impostor_readings.READINGS,
-        "notes": task.notes,
-        "environment": outputs.environment(),
-        "pool": {
-            "name": pool.name,
-            "rows": len(pool.features),
-            "dimensions": pool.features.shape[1],
-            "norms": outputs.spread(pool.norms),
-        },
-        "counts": [count._asdict() for count in task.counts],
         "submitted": submitted._asdict(),
         "rows": [
             {"setting": row.setting and row.setting._asdict(), **row.report}
             for row in rows
         ],
         "paper": task.table._asdict(),
-        "seconds": stages.seconds,
-        "peak_memory": outputs.peak_memory(),
+        "calibration": candidates.report["calibration"],
+        **shared,
     }
+
+
+def draw(rows: Sequence[challenge.Row]) -> "Figure":
+    """Draws the ROC over all pairs, raw and of every setting, with its intervals.
+
+    Args:
+        rows: the raw row first.
+
+    Returns:
+        The figure.
+    """
+    from gfa_jax import plotting
+
+    all_pairs = impostor_readings.ALL_PAIRS
+    intervals = {
+        grid.label(row.setting): metrics.tpr_intervals(row.resampled[all_pairs])
+        for row in rows
+        if all_pairs in row.resampled
+    }
+    curves = {grid.label(row.setting): row.roc for row in rows}
+    return plotting.plot_roc(curves, intervals=intervals)
 
 
 def _cell(point: metrics.OperatingPoint | None) -> str:
@@ -189,15 +214,8 @@ def _cell(point: metrics.OperatingPoint | None) -> str:
     return f"{point.tpr:.4f} ({point.false_accepts:,}){star}"
 
 
-def _gain(row: challenge.Row, raw: challenge.Row, reading: str) -> str:
-    after, before = row.points[reading], raw.points[reading]
-    if after is None or before is None:
+def _interval(row: challenge.Row, reading: str) -> str:
+    if reading not in row.resampled:
         return "unknown"
-    return f"{after.tpr - before.tpr:+.4f}"
-
-
-def _interval(row: challenge.Row) -> str:
-    bounds = row.report[impostor_readings.ALL_PAIRS]["tpr_at_fpr"][0].get("interval")
-    if bounds is None or None in bounds:
-        return "unknown"
-    return f"{bounds[0]:.4f}-{bounds[1]:.4f}"
+    (interval,) = metrics.tpr_intervals(row.resampled[reading])
+    return f"{interval.lower:.4f}-{interval.upper:.4f}"

@@ -18,12 +18,14 @@ class Verification(NamedTuple):
         histogram: the cosines of both kinds of pairs.
         points: TPR at each FPR asked for.
         intervals: bootstrap bounds of the same, or None.
+        resampled: the draws behind the intervals, or None.
     """
 
     roc: metrics.Roc
     histogram: metrics.ScoreHistogram
     points: tuple[metrics.OperatingPoint, ...]
     intervals: tuple[metrics.TprInterval, ...] | None
+    resampled: metrics.ResampledTprs | None = None
 
 
 def verify(
@@ -66,12 +68,11 @@ def verify(
     assert same is not None  # load_pool decides it
     roc = metrics.roc_curve(scores, same)
     histogram = metrics.score_histogram(scores, same)
-    intervals = None
+    resampled = None
     if num_resamples and pool.labels is not None:
         identities = pool.labels[pool.pairs.indices]
-        intervals = metrics.bootstrap_tpr(scores, same, identities, fprs, **draws)
-    points = metrics.tpr_at_fpr(roc, fprs, rule=rule)
-    return Verification(roc, histogram, points, intervals)
+        resampled = metrics.resample_tpr(scores, same, identities, fprs, **draws)
+    return _read(roc, histogram, resampled, fprs=fprs, rule=rule)
 
 
 def measure_all_pairs(
@@ -138,25 +139,128 @@ def verify_all_pairs(
     Returns:
         Verification.
     """
-    intervals = None
+    resampled = None
     if num_resamples and result.genuine is not None:
-        intervals = metrics.bootstrap_all_pairs_tpr(
+        resampled = metrics.resample_all_pairs_tpr(
             result, fprs, num_resamples=num_resamples, seed=seed
         )
-    points = metrics.tpr_at_fpr(result.roc, fprs, rule=rule)
-    return Verification(result.roc, result.histogram, points, intervals)
+    return _read(result.roc, result.histogram, resampled, fprs=fprs, rule=rule)
 
 
-def as_report(verification: Verification) -> dict[str, Any]:
-    """Turns figures into what the report stores."""
+def _read(
+    roc: metrics.Roc,
+    histogram: metrics.ScoreHistogram,
+    resampled: metrics.ResampledTprs | None,
+    *,
+    fprs: Sequence[float],
+    rule: str,
+) -> Verification:
+    intervals = None if resampled is None else metrics.tpr_intervals(resampled)
+    points = metrics.tpr_at_fpr(roc, fprs, rule=rule)
+    return Verification(roc, histogram, points, intervals, resampled)
+
+
+class Gain(NamedTuple):
+    """What one cell of a table gained over the same cell before.
+
+    Attributes:
+        fpr_target: the false positive rate.
+        gain: TPR after − TPR before, by the rule of both.
+        lower: lower bound of the gain by the conservative rule, on the same draws of
+            the identities for both; None where it is not known.
+        upper: upper bound of the same.
+    """
+
+    fpr_target: float
+    gain: float
+    lower: float | None
+    upper: float | None
+
+    def __str__(self) -> str:
+        """Says the gain and its interval, as in "+.031 [+.012, +.050]"."""
+        if self.lower is None or self.upper is None:
+            return f"{self.gain:+.4f}"
+        return f"{self.gain:+.4f} [{self.lower:+.4f}, {self.upper:+.4f}]"
+
+
+def gains(before: Verification, after: Verification) -> tuple[Gain, ...]:
+    """Compares two sets of features on the same pairs, and on the same draws.
+
+    Args:
+        before: of `verify` or `verify_all_pairs`.
+        after: likewise, with the same FPRs, rule, seed and number of draws.
+
+    Returns:
+        One Gain an FPR; without bounds where either has no intervals.
+    """
+    intervals: Sequence[metrics.GainInterval | None] = [None] * len(after.points)
+    if before.resampled is not None and after.resampled is not None:
+        intervals = metrics.gain_intervals(before.resampled, after.resampled)
+    return tuple(map(_gain, before.points, after.points, intervals))
+
+
+def compare(
+    before: metrics.OperatingPoint,
+    after: metrics.OperatingPoint,
+    draws_before: metrics.ResampledTprs | None,
+    draws_after: metrics.ResampledTprs | None,
+) -> Gain:
+    """Compares one figure with the same figure before.
+
+    Args:
+        before: the figure.
+        after: at the same FPR, of the same pairs.
+        draws_before: of this FPR alone, or None.
+        draws_after: likewise.
+
+    Returns:
+        Gain; without bounds where either has no draws.
+    """
+    if draws_before is None or draws_after is None:
+        return _gain(before, after, None)
+    return _gain(before, after, *metrics.gain_intervals(draws_before, draws_after))
+
+
+def _gain(
+    before: metrics.OperatingPoint,
+    after: metrics.OperatingPoint,
+    interval: metrics.GainInterval | None,
+) -> Gain:
+    known = [None, None] if interval is None else bounds(interval)
+    return Gain(after.fpr_target, after.tpr - before.tpr, *known)
+
+
+def bounds(
+    interval: metrics.TprInterval | metrics.GainInterval,
+) -> list[float | None]:
+    """Returns the lower and the upper bound of an interval; None where unknown."""
+    return [_finite(interval.lower), _finite(interval.upper)]
+
+
+def as_report(
+    verification: Verification, *, before: Verification | None = None
+) -> dict[str, Any]:
+    """Turns figures into what the report stores.
+
+    Args:
+        verification: the figures.
+        before: of the features that these are compared with, if any: the report then
+            has the gains over them.
+
+    Returns:
+        Numbers, strings, lists and dictionaries.
+    """
     equal_error = metrics.eer(verification.roc)
+    known = [] if before is None else gains(before, verification)
     points = []
     for number, point in enumerate(verification.points):
         entry = point._asdict() | {"reliable": point.is_reliable}
         entry["threshold"] = _finite(point.threshold)
         if verification.intervals is not None:
-            interval = verification.intervals[number]
-            entry["interval"] = [_finite(interval.lower), _finite(interval.upper)]
+            entry["interval"] = bounds(verification.intervals[number])
+        if known:
+            entry["gain"] = known[number].gain
+            entry["gain_interval"] = [known[number].lower, known[number].upper]
         points.append(entry)
     return {
         "genuine_pairs": verification.roc.num_genuine,
@@ -168,7 +272,7 @@ def as_report(verification: Verification) -> dict[str, Any]:
 
 
 def table(before: Verification, after: Verification) -> str:
-    """Lays the operating points out for the terminal, before above after."""
+    """Lays the operating points out for the terminal: before, after, and the gain."""
     header = ["TPR at FPR"] + [f"{p.fpr_target:.0e}" for p in before.points]
     rows = [header]
     for name, verification in (("before", before), ("after", after)):
@@ -179,6 +283,12 @@ def table(before: Verification, after: Verification) -> str:
                 for p in verification.points
             ]
         )
+    gained = gains(before, after)
+    rows.append(["gain"] + [f"{each.gain:+.4f} " for each in gained])
+    if before.resampled is not None and after.resampled is not None:
+        for name, side in (("  95 % from", "lower"), ("       to", "upper")):
+            values = [getattr(each, side) for each in gained]
+            rows.append([name] + ["? " if v is None else f"{v:+.4f} " for v in values])
     rows.append(["false accepts"] + [f"{p.false_accepts:,} " for p in after.points])
     return align(rows) + "\n" + footnote(after.roc.num_genuine, after.roc.num_impostor)
 

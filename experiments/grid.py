@@ -1,6 +1,8 @@
 """Every setting of a table, on one search and one list of pairs.
 
 The candidates are searched once at the largest K; a smaller K is their first columns.
+--neighbors=approximate searches that once by FAISS, calibrated to --edge_recall of the
+edges above the smallest threshold; the report states the recall that was measured.
 Raw and refined features get the same pairs and the same rule, and the aggregation
 sees the pool alone: neither pairs nor labels.
 
@@ -39,6 +41,15 @@ flags.DEFINE_float("gamma", 0.5, "Step towards the pseudo-center.", 0.0, 1.0)
 flags.DEFINE_integer("num_steps", 4, "Number T of updates.", lower_bound=0)
 flags.DEFINE_bool("include_self", True, "Whether a row is its own neighbour.")
 flags.DEFINE_bool("renormalize", True, "Whether each step ends on unit rows.")
+flags.DEFINE_enum(
+    "neighbors",
+    "exact",
+    ["exact", "approximate"],
+    "exact: in JAX; approximate: FAISS, calibrated to --edge_recall.",
+)
+flags.DEFINE_float(
+    "edge_recall", 0.99, "Share of the edges above the threshold to find.", 0.0, 1.0
+)
 flags.DEFINE_enum("rule", "conservative", metrics.RULES, "Reading of the ROC.")
 flags.DEFINE_integer(
     "resamples", 200, "Bootstrap draws of identities; 0: none.", lower_bound=0
@@ -77,22 +88,35 @@ class Setting(NamedTuple):
     threshold: float
 
 
+class Candidates(NamedTuple):
+    """What every setting of a grid chooses its neighbours from.
+
+    Attributes:
+        neighbors: [N, largest K], on the device.
+        calibration: how well they were searched; None for an exact search.
+        report: what the report says of the search.
+    """
+
+    neighbors: gfa.Neighbors
+    calibration: gfa.Calibration | None
+    report: dict[str, Any]
+
+
 class Row(NamedTuple):
     """The figures of one setting.
 
     Attributes:
         setting: None for the raw features.
-        points: TPR at each FPR of the table.
-        intervals: bootstrap bounds of the same, or None.
-        curve: the ROC, thinned to what a figure shows.
+        verification: TPR at each FPR of the table, their intervals and the ROC, which
+            is thinned to what a figure shows.
+        gains: over the raw features, with their intervals; none for these themselves.
         figures: what the report stores.
         accuracies: of every fold, or None.
     """
 
     setting: Setting | None
-    points: tuple[metrics.OperatingPoint, ...]
-    intervals: tuple[metrics.TprInterval, ...] | None
-    curve: metrics.Roc
+    verification: evaluation.Verification
+    gains: tuple[evaluation.Gain, ...]
     figures: dict[str, Any]
     accuracies: np.ndarray | None
 
@@ -140,12 +164,20 @@ def name_setting(setting: Setting | None) -> list[str]:
     return [setting.preset, str(setting.k), f"{setting.threshold:.2f}"]
 
 
+def label(setting: Setting | None) -> str:
+    """Names a setting in the legend of a figure; None is the raw features."""
+    if setting is None:
+        return "raw"
+    return f"{setting.preset}, K={setting.k}, t={setting.threshold:g}"
+
+
 def open_points(preset: str) -> dict[str, Any]:
     """States what the paper leaves open and this run chose."""
     points = {
         "mask": "hard",
         "strict": "A > t",
         "pseudo_center": "mean of the survivors; an empty row stays",
+        "candidates": "searched once, before the first step",
         "include_self": FLAGS.include_self,
         "k_counts_the_row_itself": FLAGS.include_self,
         "renormalize": FLAGS.renormalize,
@@ -159,7 +191,7 @@ def open_points(preset: str) -> dict[str, Any]:
 
 
 def search(pool: inputs.Pool, settings: list[Setting]) -> gfa.Neighbors:
-    """Searches the candidates of every setting at once."""
+    """Searches the candidates of every setting at once, exactly."""
     return jax.block_until_ready(
         gfa.exact_neighbors(
             pool.features,
@@ -168,6 +200,45 @@ def search(pool: inputs.Pool, settings: list[Setting]) -> gfa.Neighbors:
             progress=cli.progress,
         )
     )
+
+
+def find_candidates(pool: inputs.Pool, settings: list[Setting]) -> Candidates:
+    """Searches the candidates of every setting at once, as --neighbors says.
+
+    Args:
+        pool: features.
+        settings: the cells; the largest K and the smallest threshold are searched for.
+
+    Returns:
+        Candidates.
+    """
+    k = max(setting.k for setting in settings)
+    about: dict[str, Any] = {"neighbors": FLAGS.neighbors, "k": k}
+    if FLAGS.neighbors == "exact":
+        return Candidates(search(pool, settings), None, about | {"calibration": None})
+    threshold = min(setting.threshold for setting in settings)
+    found, calibration = gfa.approximate_neighbors(
+        pool.features,
+        k=k,
+        edge_recall=FLAGS.edge_recall,
+        threshold=threshold,
+        include_self=FLAGS.include_self,
+        progress=cli.progress,
+    )
+    about |= {"threshold": threshold, "calibration": calibration._asdict()}
+    return Candidates(jax.tree.map(jnp.asarray, found), calibration, about)
+
+
+def name_search(candidates: Candidates) -> list[str]:
+    """Says in a line how the candidates were searched, unless it was exactly."""
+    found = candidates.calibration
+    if found is None:
+        return []
+    return [
+        f"approximate search ({found.factory}): recall {found.recall:.4f} of the "
+        f"edges, at least {found.lower_bound:.4f} (95 %), measured on "
+        f"{found.sample_rows:,} rows"
+    ]
 
 
 def refine(
@@ -202,9 +273,10 @@ def sweep(task: Task, neighbors: gfa.Neighbors, settings: list[Setting]) -> list
     """
     features = jnp.asarray(task.pool.features)
     rows = [_measure(task, None, task.pool.features)]
+    raw = rows[0].verification
     for setting in cli.progress(settings, total=len(settings), desc="settings"):
         result = refine(features, neighbors, setting)
-        row = _measure(task, setting, np.asarray(result.features))
+        row = _measure(task, setting, np.asarray(result.features), before=raw)
         row.figures["residual"] = result.residual.tolist()
         row.figures["mean_degree"] = float(result.degree.mean())
         row.figures["rows_without_neighbour"] = int((result.degree == 0).sum())
@@ -212,7 +284,13 @@ def sweep(task: Task, neighbors: gfa.Neighbors, settings: list[Setting]) -> list
     return rows
 
 
-def _measure(task: Task, setting: Setting | None, features: np.ndarray) -> Row:
+def _measure(
+    task: Task,
+    setting: Setting | None,
+    features: np.ndarray,
+    *,
+    before: evaluation.Verification | None = None,
+) -> Row:
     verification = evaluation.verify(
         features,
         task.pool,
@@ -221,22 +299,26 @@ def _measure(task: Task, setting: Setting | None, features: np.ndarray) -> Row:
         num_resamples=FLAGS.resamples,
         seed=FLAGS.seed,
     )
-    figures, accuracies = evaluation.as_report(verification), None
+    figures = evaluation.as_report(verification, before=before)
+    gains, accuracies = (), None
+    if before is not None:
+        gains = evaluation.gains(before, verification)
     if task.folds is not None and task.pool.pairs is not None:
         accuracies = evaluation.fold_accuracies(features, task.pool.pairs, task.folds)
         figures["fold_accuracies"] = accuracies.tolist()
-    return Row(
-        setting,
-        verification.points,
-        verification.intervals,
-        _thin(verification.roc),
-        figures,
-        accuracies,
-    )
+    kept = verification._replace(roc=thin(verification.roc))
+    return Row(setting, kept, gains, figures, accuracies)
 
 
-def _thin(roc: metrics.Roc) -> metrics.Roc:
-    """Keeps the points that a figure shows: a curve of 47 million is a gigabyte."""
+def thin(roc: metrics.Roc) -> metrics.Roc:
+    """Keeps the points that a figure shows: a curve of 47 million is a gigabyte.
+
+    Args:
+        roc: the curve.
+
+    Returns:
+        About 1,500 of its points, the ends and those of the usual FPRs among them.
+    """
     shown = metrics.tpr_at_fpr(roc, [0.0, *_DRAWN.clip(max=1.0), *metrics.DEFAULT_FPRS])
     kept = np.isin(roc.thresholds, [point.threshold for point in shown])
     kept[[0, -1]] = True

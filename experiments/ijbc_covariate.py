@@ -94,7 +94,7 @@ def _list_failures(
     task: grid.Task, neighbors: gfa.Neighbors, rows: Sequence[grid.Row]
 ) -> dict[str, str]:
     """Lists the rows that the worst setting harmed."""
-    worst = min(rows[1:], key=lambda row: row.points[0].tpr).setting
+    worst = min(rows[1:], key=lambda row: row.verification.points[0].tpr).setting
     assert worst is not None and task.row_names is not None  # only the raw row has none
     assert task.pool.pairs is not None
     features = task.pool.features

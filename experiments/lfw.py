@@ -12,7 +12,7 @@ The paper has no table of LFW; this one has the same shape.
 
 from absl import flags
 
-from experiments import cli, grid, inputs, pair_lists, paper, tables
+from experiments import cli, grid, inputs, pair_lists, paper
 from gfa_jax.datasets import protocols
 
 FLAGS = flags.FLAGS
@@ -28,25 +28,9 @@ _PAIRS_A_KIND = 3000
 
 def main() -> None:
     """Sweeps the grid over LFW's pairs."""
-    cli.keep_compiled_programs()
-    tables.run(
-        _load,
-        sources=(
-            FLAGS.features,
-            FLAGS.names,
-            FLAGS.labels,
-            FLAGS.pairs,
-            FLAGS.protocol,
-        ),
-        folder=FLAGS.output_dir,
-    )
-
-
-def _load() -> grid.Task:
-    return pair_lists.load(
-        FLAGS.protocol,
+    pair_lists.run(
         protocols.read_lfw_pairs,
-        identity=lambda name: pair_lists.folder(name, 1),
+        depth=1,
         table=paper.LFW,
         pairs_a_kind=_PAIRS_A_KIND,
     )

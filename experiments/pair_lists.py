@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import cli, grid, inputs, paper
+from experiments import cli, grid, inputs, paper, tables
 from gfa_jax import datasets
 from gfa_jax.datasets import protocols
 from gfa_jax.datasets.protocols.counts import count_pairs
@@ -20,6 +20,41 @@ flags.DEFINE_string(
     "names", None, "Text, a line a feature row: the image that it is, with its folders."
 )
 flags.DEFINE_string("folds_key", None, "Array of the --pairs .npz, fold of each pair.")
+
+
+def run(
+    read: Callable[[str], protocols.PairList],
+    *,
+    depth: int,
+    table: paper.Table,
+    pairs_a_kind: int,
+) -> None:
+    """Sweeps the grid of a table over --features, with --protocol or --pairs.
+
+    Args:
+        read: reader of --protocol.
+        depth: folders from an image of the protocol up to its person.
+        table: see `load`.
+        pairs_a_kind: see `load`.
+    """
+    cli.keep_compiled_programs()
+    tables.run(
+        lambda: load(
+            FLAGS.protocol,
+            read,
+            identity=lambda name: folder(name, depth),
+            table=table,
+            pairs_a_kind=pairs_a_kind,
+        ),
+        sources=(
+            FLAGS.features,
+            FLAGS.names,
+            FLAGS.labels,
+            FLAGS.pairs,
+            FLAGS.protocol,
+        ),
+        folder=FLAGS.output_dir,
+    )
 
 
 def load(

@@ -6,7 +6,7 @@ the gallery showed it. The aggregation sees neither identities nor cameras.
 
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +16,11 @@ from experiments import cli, evaluation, grid, inputs, outputs, paper, tables
 from gfa_jax import datasets, metrics
 from gfa_jax.datasets import protocols
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FLAGS = flags.FLAGS
-_OUTPUTS = ("table.txt", "report.json")
+_OUTPUTS = ("table.txt", "cmc.png", "report.json")
 # The flags of `grid` that mean something here.
 GRID_FLAGS = (
     "preset",
@@ -27,6 +30,8 @@ GRID_FLAGS = (
     "num_steps",
     "include_self",
     "renormalize",
+    "neighbors",
+    "edge_recall",
     "resamples",
 )
 # The paper searches no gallery; K and t are those of its largest sets (§4.5).
@@ -66,12 +71,16 @@ class Row(NamedTuple):
         setting: None for the raw features.
         values: mAP, then the CMC at each of `metrics.DEFAULT_RANKS`.
         bounds: [1 + R, 2] their intervals, or None.
+        gains: [1 + R, 2] intervals of what they gained over the raw features, or None.
+        rankings: where every query finds its matches.
         report: what the report stores.
     """
 
     setting: grid.Setting | None
     values: np.ndarray
     bounds: np.ndarray | None
+    gains: np.ndarray | None
+    rankings: metrics.Rankings
     report: dict[str, Any]
 
 
@@ -98,29 +107,39 @@ def run(
     with stages("raw features"):
         rows = [measure(task, None, task.pool.features)]
     with stages("neighbors"):
-        neighbors = grid.search(task.pool, settings)
+        candidates = grid.find_candidates(task.pool, settings)
     with stages("grid"):
         features = jnp.asarray(task.pool.features)
         for setting in cli.progress(settings, total=len(settings), desc="settings"):
-            result = grid.refine(features, neighbors, setting)
-            rows.append(measure(task, setting, np.asarray(result.features)))
+            result = grid.refine(features, candidates.neighbors, setting)
+            refined = np.asarray(result.features)
+            rows.append(measure(task, setting, refined, before=rows[0].rankings))
             rows[-1].report["residual"] = result.residual.tolist()
             rows[-1].report["mean_degree"] = float(result.degree.mean())
-    text = render(task, rows)
+    text = "\n".join([render(task, rows), *grid.name_search(candidates)])
     with outputs.staged(target, _OUTPUTS) as hidden:
         datasets.write_text(hidden / "table.txt", text + "\n")
-        datasets.write_json(hidden / "report.json", report(task, rows, stages))
+        draw(task, rows).savefig(hidden / "cmc.png", dpi=150)
+        content = report(task, rows, candidates, stages)
+        datasets.write_json(hidden / "report.json", content)
     print(text)
-    print(f"the table and report.json are in {target}")
+    print(f"the table, cmc.png and report.json are in {target}")
 
 
-def measure(task: Task, setting: grid.Setting | None, features: np.ndarray) -> Row:
+def measure(
+    task: Task,
+    setting: grid.Setting | None,
+    features: np.ndarray,
+    *,
+    before: metrics.Rankings | None = None,
+) -> Row:
     """Ranks the gallery by one set of features.
 
     Args:
         task: who searches what.
         setting: what made the features; None for the raw ones.
         features: [N, D] unit rows, in the order of the pool.
+        before: by the raw features, to bound the gains; None for these themselves.
 
     Returns:
         Row.
@@ -152,14 +171,22 @@ def measure(task: Task, setting: grid.Setting | None, features: np.ndarray) -> R
         "queries": len(task.queries),
         "queries_with_a_match": int(rankings.counted.sum()),
     }
-    bounds = None
+    draws = {"num_resamples": FLAGS.resamples, "seed": FLAGS.seed}
+    bounds = gains = None
     if FLAGS.resamples:
-        interval = metrics.bootstrap_rankings(
-            rankings, identities, num_resamples=FLAGS.resamples, seed=FLAGS.seed
-        )
-        bounds = np.vstack([interval.mean_average_precision, interval.cmc])
+        bounds = _stack(metrics.bootstrap_rankings(rankings, identities, **draws))
         figures["interval"] = bounds
-    return Row(setting, np.array([mean, *shares]), bounds, figures)
+    if FLAGS.resamples and before is not None:
+        gains = _stack(
+            metrics.bootstrap_ranking_gain(before, rankings, identities, **draws)
+        )
+        figures["gain_interval"] = gains
+    values = np.array([mean, *shares])
+    return Row(setting, values, bounds, gains, rankings, figures)
+
+
+def _stack(interval: metrics.RetrievalInterval) -> np.ndarray:
+    return np.vstack([interval.mean_average_precision, interval.cmc])
 
 
 def render(task: Task, rows: Sequence[Row]) -> str:
@@ -186,6 +213,11 @@ def render(task: Task, rows: Sequence[Row]) -> str:
             for row in rows
             if row.bounds is not None
         ]
+        blocks["95 % interval of the gain, the same identities for both"] = [
+            (row, [f"{low:+.4f}..{high:+.4f}" for low, high in row.gains])
+            for row in rows
+            if row.gains is not None
+        ]
     head = ["preset", "K", "t", "mAP", *(f"CMC@{r}" for r in metrics.DEFAULT_RANKS)]
     lines = []
     for title, cells in blocks.items():
@@ -199,35 +231,51 @@ def render(task: Task, rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def report(task: Task, rows: Sequence[Row], stages: cli.Stages) -> dict[str, Any]:
+def report(
+    task: Task, rows: Sequence[Row], candidates: grid.Candidates, stages: cli.Stages
+) -> dict[str, Any]:
     """Collects everything that someone needs to judge or to repeat the table."""
-    pool = task.pool
+    own = "elsewhere" if task.own_rows is None else "left out"
     return {
         "table": _TABLE.source,
-        "options": outputs.flag_values(),
-        "open_points": {p: grid.open_points(p) for p in FLAGS.preset},
         "rules": {
             "ties": "a match stands behind every non-match of its score",
             "average_precision": "sum of precision at each match / matches",
             "same_identity_and_camera": "kept" if task.cameras is None else "left out",
-            "the_query_itself": "left out"
-            if task.own_rows is not None
-            else "elsewhere",
+            "the_query_itself": own,
             "queries_without_a_match": "skipped",
         },
-        "notes": task.notes or {},
-        "environment": outputs.environment(),
-        "pool": {
-            "name": pool.name,
-            "rows": len(pool.features),
-            "dimensions": pool.features.shape[1],
-            "norms": outputs.spread(pool.norms),
-        },
-        "counts": [count._asdict() for count in task.counts],
         "rows": [
             {"setting": row.setting and row.setting._asdict(), **row.report}
             for row in rows
         ],
-        "seconds": stages.seconds,
-        "peak_memory": outputs.peak_memory(),
+        **tables.describe_run(task.pool, task.counts, task.notes, candidates, stages),
     }
+
+
+def draw(task: Task, rows: Sequence[Row]) -> "Figure":
+    """Draws the CMC of the raw features and of every setting, with its intervals.
+
+    Args:
+        task: whose queries the intervals draw anew.
+        rows: the raw row first.
+
+    Returns:
+        The figure.
+    """
+    from gfa_jax import plotting
+
+    identities = task.identities[task.queries]
+    curves, intervals = {}, {}
+    for row in rows:
+        name = grid.label(row.setting)
+        curves[name] = metrics.cmc(row.rankings, plotting.CMC_RANKS)
+        if FLAGS.resamples:
+            intervals[name] = metrics.bootstrap_rankings(
+                row.rankings,
+                identities,
+                plotting.CMC_RANKS,
+                num_resamples=FLAGS.resamples,
+                seed=FLAGS.seed,
+            ).cmc
+    return plotting.plot_cmc(curves, plotting.CMC_RANKS, intervals=intervals)

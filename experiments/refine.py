@@ -155,7 +155,12 @@ def _write_report(
         "residual": residual.tolist(),
         "degree": outputs.spread(degree),
         "rows_without_neighbour": int(np.sum(degree == 0)),
-        "verification": {k: evaluation.as_report(v) for k, v in figures.items()},
+        "verification": {
+            name: evaluation.as_report(
+                figure, before=figures["before"] if name == "after" else None
+            )
+            for name, figure in figures.items()
+        },
         "seconds": stages.seconds,
         "peak_memory": outputs.peak_memory(),
     }

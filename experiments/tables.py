@@ -13,7 +13,7 @@ import numpy as np
 from absl import flags
 
 from experiments import cli, evaluation, grid, inputs, outputs, paper
-from gfa_jax import datasets
+from gfa_jax import datasets, metrics
 from gfa_jax.datasets import protocols
 
 if TYPE_CHECKING:
@@ -47,17 +47,19 @@ def run(
         target = outputs.prepare_folder(folder)
     print_counts(task.counts)
     with stages("neighbors"):
-        neighbors = grid.search(task.pool, settings)
+        candidates = grid.find_candidates(task.pool, settings)
     with stages("grid"):
-        rows = grid.sweep(task, neighbors, settings)
-        files = {} if extra is None else extra(task, neighbors, rows)
-    text = render(task, rows)
+        rows = grid.sweep(task, candidates.neighbors, settings)
+        files = {} if extra is None else extra(task, candidates.neighbors, rows)
+    text = "\n".join([render(task, rows), *grid.name_search(candidates)])
     with outputs.staged(target, _OUTPUTS) as hidden:
         datasets.write_text(hidden / "table.txt", text + "\n")
         for name, content in files.items():
             datasets.write_text(hidden / name, content)
         draw(rows).savefig(hidden / "roc.png", dpi=150)
-        datasets.write_json(hidden / "report.json", report(task, rows, stages))
+        datasets.write_json(
+            hidden / "report.json", report(task, rows, candidates, stages)
+        )
     print(text)
     print(f"the table, roc.png and report.json are in {target}")
 
@@ -93,10 +95,13 @@ def render(task: grid.Task, rows: Sequence[grid.Row]) -> str:
         blocks["measured - the paper"] = [
             (row, _signed(_tprs(row) - _paper(table, row))) for row in in_paper
         ]
-    if raw.intervals is not None:
+    if raw.verification.intervals is not None:
         blocks["95 % interval, identities drawn anew, conservative rule"] = [
-            (row, [f"{i.lower:.4f}-{i.upper:.4f}" for i in row.intervals or ()])
-            for row in rows
+            (row, _intervals(row.verification.intervals or ())) for row in rows
+        ]
+        blocks["95 % interval of the gain, the same identities for both"] = [
+            (row, [f"{g.lower:+.4f}..{g.upper:+.4f}" for g in row.gains])
+            for row in rows[1:]
         ]
     lines = []
     for title, cells in blocks.items():
@@ -111,33 +116,55 @@ def render(task: grid.Task, rows: Sequence[grid.Row]) -> str:
 
 
 def report(
-    task: grid.Task, rows: Sequence[grid.Row], stages: cli.Stages
+    task: grid.Task,
+    rows: Sequence[grid.Row],
+    candidates: grid.Candidates,
+    stages: cli.Stages,
 ) -> dict[str, Any]:
     """Collects everything that someone needs to judge or to repeat the table."""
-    pool, table = task.pool, task.table
+    entries = [
+        {
+            "setting": row.setting and row.setting._asdict(),
+            "paper": list(_paper(task.table, row)) or None,
+            **row.figures,
+        }
+        for row in rows
+    ]
     return {
-        "table": table.source,
+        "table": task.table.source,
+        "rows": entries,
+        "oddities": list(task.table.oddities),
+        **describe_run(task.pool, task.counts, task.notes, candidates, stages),
+    }
+
+
+def describe_run(
+    pool: inputs.Pool,
+    counts: Sequence[protocols.Count],
+    notes: Mapping[str, Any] | None,
+    candidates: grid.Candidates,
+    stages: cli.Stages,
+) -> dict[str, Any]:
+    """Says what every report of a grid says: the choices, the pool, the machine.
+
+    Args:
+        pool: what was refined together.
+        counts: what the protocol holds beside what was published.
+        notes: what else the report says.
+        candidates: of `grid.find_candidates`.
+        stages: finished.
+
+    Returns:
+        The shared part of the report.
+    """
+    return {
         "options": outputs.flag_values(),
         "open_points": {p: grid.open_points(p) for p in FLAGS.preset},
-        "notes": task.notes or {},
+        "search": candidates.report,
+        "notes": notes or {},
         "environment": outputs.environment(),
-        "pool": {
-            "name": pool.name,
-            "rows": len(pool.features),
-            "dimensions": pool.features.shape[1],
-            "norms": outputs.spread(pool.norms),
-            "identities_known": pool.labels is not None,
-        },
-        "counts": [count._asdict() for count in task.counts],
-        "rows": [
-            {
-                "setting": row.setting and row.setting._asdict(),
-                "paper": list(_paper(table, row)) or None,
-                **row.figures,
-            }
-            for row in rows
-        ],
-        "oddities": list(table.oddities),
+        "pool": inputs.describe(pool) | {"identities_known": pool.labels is not None},
+        "counts": [count._asdict() for count in counts],
         "seconds": stages.seconds,
         "peak_memory": outputs.peak_memory(),
     }
@@ -167,8 +194,8 @@ def draw(rows: Sequence[grid.Row]) -> "Figure":
     for (preset, cells), (left, right) in zip(by_preset.items(), panels, strict=True):
         first = cells[0][0]
         for axes, fixed in ((left, "threshold"), (right, "k")):
-            curves = {"raw": raw.curve} | {
-                f"K={setting.k}, t={setting.threshold:g}": row.curve
+            curves = {"raw": raw.verification.roc} | {
+                f"K={setting.k}, t={setting.threshold:g}": row.verification.roc
                 for setting, row in cells
                 if getattr(setting, fixed) == getattr(first, fixed)
             }
@@ -180,26 +207,37 @@ def draw(rows: Sequence[grid.Row]) -> "Figure":
 def _measured(row: grid.Row) -> list[str]:
     cells = [
         f"{point.tpr:.4f} ({point.false_accepts:,}){' ' if point.is_reliable else '*'}"
-        for point in row.points
+        for point in row.verification.points
     ]
     cells.append(f"{row.figures['auc']:.4f}")
     if row.accuracies is not None:
-        # The standard error of the mean over the folds, as LFW's figures are given.
-        error = row.accuracies.std(ddof=1) / np.sqrt(len(row.accuracies))
-        cells.append(f"{row.accuracies.mean():.4f} ±{error:.4f}")
+        cells.append(_mean_and_error(row.accuracies))
     return cells
 
 
 def _gains(table: paper.Table, row: grid.Row, raw: grid.Row) -> list[str]:
-    gains = _signed(_tprs(row) - _tprs(raw))
-    if not _paper(table, row):
-        return gains
-    printed = _signed(np.subtract(_paper(table, row), table.raw))
-    return [f"{gain} ({p})" for gain, p in zip(gains, printed, strict=True)]
+    gains = _signed(np.array([each.gain for each in row.gains]))
+    if _paper(table, row):
+        printed = _signed(np.subtract(_paper(table, row), table.raw))
+        gains = [f"{gain} ({p})" for gain, p in zip(gains, printed, strict=True)]
+    gains.append(f"{row.figures['auc'] - raw.figures['auc']:+.4f}")
+    if row.accuracies is not None and raw.accuracies is not None:
+        gains.append(_mean_and_error(row.accuracies - raw.accuracies, sign="+"))
+    return gains
+
+
+def _mean_and_error(accuracies: np.ndarray, *, sign: str = "") -> str:
+    """Says the mean over the folds and its standard error, as LFW's figures are."""
+    error = accuracies.std(ddof=1) / np.sqrt(len(accuracies))
+    return f"{accuracies.mean():{sign}.4f} ±{error:.4f}"
+
+
+def _intervals(intervals: Sequence[metrics.TprInterval]) -> list[str]:
+    return [f"{each.lower:.4f}-{each.upper:.4f}" for each in intervals]
 
 
 def _tprs(row: grid.Row) -> np.ndarray:
-    return np.array([point.tpr for point in row.points])
+    return np.array([point.tpr for point in row.verification.points])
 
 
 def _signed(values: np.ndarray) -> list[str]:

@@ -2,9 +2,14 @@
 
 from gfa_jax.metrics.all_pairs import AllPairs, all_pairs_roc, restrict_genuine
 from gfa_jax.metrics.bootstrap import (
+    GainInterval,
     TprInterval,
     bootstrap_all_pairs_tpr,
     bootstrap_tpr,
+    gain_intervals,
+    resample_all_pairs_tpr,
+    resample_tpr,
+    tpr_intervals,
 )
 from gfa_jax.metrics.clustering import (
     ClusterScores,
@@ -21,12 +26,14 @@ from gfa_jax.metrics.operating_point import (
     check_targets,
     tpr_at_fpr,
 )
+from gfa_jax.metrics.resampling import ResampledTprs
 from gfa_jax.metrics.rescored import rescore_pairs
 from gfa_jax.metrics.retrieval import (
     DEFAULT_RANKS,
     MARKET_1501,
     Rankings,
     RetrievalInterval,
+    bootstrap_ranking_gain,
     bootstrap_rankings,
     cmc,
     mean_average_precision,
@@ -44,9 +51,11 @@ __all__ = [
     "AllPairs",
     "ClusterScores",
     "EqualError",
+    "GainInterval",
     "OperatingPoint",
     "PrecisionRecall",
     "Rankings",
+    "ResampledTprs",
     "RetrievalInterval",
     "Roc",
     "ScoreHistogram",
@@ -55,6 +64,7 @@ __all__ = [
     "all_pairs_roc",
     "auc",
     "bootstrap_all_pairs_tpr",
+    "bootstrap_ranking_gain",
     "bootstrap_rankings",
     "bootstrap_tpr",
     "check_targets",
@@ -63,12 +73,16 @@ __all__ = [
     "cmc",
     "coarsen",
     "eer",
+    "gain_intervals",
     "mean_average_precision",
     "pair_scores",
     "rank_gallery",
+    "resample_all_pairs_tpr",
+    "resample_tpr",
     "rescore_pairs",
     "restrict_genuine",
     "roc_curve",
     "score_histogram",
     "tpr_at_fpr",
+    "tpr_intervals",
 ]

@@ -126,8 +126,9 @@ def all_pairs_roc(
             no genuine or no impostor pair, an option out of its range.
 
     Cost: N² D / 2 multiply-adds on the device, and one histogram increment a pair on
-    one core of the host. Memory beyond the features: three tiles at 6 bytes a score
-    (10 in float64), about 40 bytes a pair kept, 60 bytes a point of the curve.
+    one core of the host, faster where numba is installed (see `counting`). Memory
+    beyond the features: four tiles at 6 bytes a score (10 in float64), ten blocks of
+    rows, about 40 bytes a pair kept, 60 bytes a point of the curve.
     """
     plan = plan_pairs(
         features,

@@ -13,23 +13,25 @@ identity a, the whole impostor weight is known without the pairs:
 
     W = ((Σ_a m_a n_a)² − Σ_a (m_a n_a)²) / 2
 
-The bounds are the percentiles over the draws. Sources: Bolle, Ratha and Pankanti, the
+The bounds are the percentiles over the draws. Two sets of features that are measured
+on the same pairs are compared on the same draws: the bounds of a gain are the
+percentiles of TPR_after − TPR_before, draw by draw. What moves both is no part of it,
+so they are narrower than those of either, and they tell whether a gain may be chance,
+which two overlapping intervals do not. Sources: Bolle, Ratha and Pankanti, the
 subsets bootstrap, CVIU 2004; Snijders and Borgatti, the vertex bootstrap for pairs,
-Connections 1999.
+Connections 1999; for differences Efron and Tibshirani, An Introduction to the
+Bootstrap, 1993.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gfa_jax.metrics.all_pairs import AllPairs, check_genuine
-from gfa_jax.metrics.operating_point import (
-    DEFAULT_FPRS,
-    allowed_false_accepts,
-    check_targets,
-)
+from gfa_jax.metrics.operating_point import DEFAULT_FPRS
+from gfa_jax.metrics.resampling import ResampledTprs, Sample, resample
 from gfa_jax.metrics.roc import check_pairs
 from gfa_jax.metrics.scored_pairs import by_descending_score
 
@@ -48,16 +50,19 @@ class TprInterval(NamedTuple):
     upper: float
 
 
-class _Sample(NamedTuple):
-    """Scored pairs with the identities of their sides, by descending score."""
+class GainInterval(NamedTuple):
+    """A confidence interval of the difference between two verification figures.
 
-    impostor_scores: np.ndarray  # [I] floating
-    impostor_identities: np.ndarray  # [2, I] integer
-    genuine_scores: np.ndarray  # [G] floating
-    genuine_identity: np.ndarray  # [G] integer
-    num_identities: int
-    num_impostor: int  # I where none is missing, else more
-    impostor_weight: Callable[[np.ndarray], int]  # of the draws m [num_identities]
+    Attributes:
+        fpr_target: the false positive rate asked for.
+        lower: lower bound of TPR after − TPR before, in [-1, 1]; nan where it cannot
+            be told.
+        upper: upper bound of the same.
+    """
+
+    fpr_target: float
+    lower: float
+    upper: float
 
 
 def bootstrap_tpr(
@@ -73,18 +78,53 @@ def bootstrap_tpr(
     """Bounds the conservative TPR at given FPRs for a list of pairs.
 
     Args:
-        scores: [M] finite real numbers, larger for more alike.
-        same: [M] bool (or 0 and 1), True for a genuine pair.
-        identities: [M, 2] integers or strings, the identity of either side of each
-            pair. Without them no interval can be given.
-        fpr_targets: rates in [0, 1].
-        num_resamples: number of draws, >= 1. A draw without a genuine or without an
-            impostor pair has no ROC and is drawn again.
+        scores: see `resample_tpr`.
+        same: see `resample_tpr`.
+        identities: see `resample_tpr`.
+        fpr_targets: see `resample_tpr`.
+        num_resamples: see `resample_tpr`.
         level: share of the draws between the bounds, in (0, 1).
         seed: of the draws; the same seed gives the same bounds.
 
     Returns:
         One TprInterval a target, in order.
+
+    Raises:
+        ValueError: as `resample_tpr`; a level out of its range.
+
+    Cost: `num_resamples` passes over the pairs; memory: about 70 bytes a pair.
+    """
+    _check_level(level)
+    resampled = resample_tpr(
+        scores, same, identities, fpr_targets, num_resamples=num_resamples, seed=seed
+    )
+    return tpr_intervals(resampled, level=level)
+
+
+def resample_tpr(
+    scores: npt.ArrayLike,
+    same: npt.ArrayLike,
+    identities: npt.ArrayLike,
+    fpr_targets: Iterable[float] = DEFAULT_FPRS,
+    *,
+    num_resamples: int = 200,
+    seed: int = 0,
+) -> ResampledTprs:
+    """Measures the conservative TPR for a list of pairs, on identities drawn anew.
+
+    Args:
+        scores: [M] finite real numbers, larger for more alike.
+        same: [M] bool (or 0 and 1), True for a genuine pair.
+        identities: [M, 2] integers or strings, the identity of either side of each
+            pair. Without them no interval can be given.
+        fpr_targets: rates in [0, 1].
+        num_resamples: number of draws R, >= 1. A draw without a genuine or without an
+            impostor pair has no ROC and is drawn again.
+        seed: of the draws; the same seed and identities give the same draws, whatever
+            the scores.
+
+    Returns:
+        ResampledTprs, for `tpr_intervals` and `gain_intervals`.
 
     Raises:
         ValueError: as `roc_curve`; identities that do not fit `same`; an option out
@@ -97,7 +137,7 @@ def bootstrap_tpr(
     impostor_scores, impostor_sides = by_descending_score(scores[~same], sides[~same])
     genuine_scores, genuine_sides = by_descending_score(scores[same], sides[same])
     first, second = impostor_sides.T.copy()
-    sample = _Sample(
+    sample = Sample(
         impostor_scores,
         np.stack([first, second]),
         genuine_scores,
@@ -106,7 +146,7 @@ def bootstrap_tpr(
         impostor_scores.size,
         lambda draws: int(draws[first] @ draws[second]),
     )
-    return _bounds(sample, fpr_targets, num_resamples, level, seed)
+    return resample(sample, fpr_targets, num_resamples, seed)
 
 
 def bootstrap_all_pairs_tpr(
@@ -136,6 +176,36 @@ def bootstrap_all_pairs_tpr(
     Raises:
         ValueError: a result without its genuine pairs; an option out of its range.
 
+    Cost: as of `resample_all_pairs_tpr`.
+    """
+    _check_level(level)
+    resampled = resample_all_pairs_tpr(
+        result, fpr_targets, num_resamples=num_resamples, seed=seed
+    )
+    return tpr_intervals(resampled, level=level)
+
+
+def resample_all_pairs_tpr(
+    result: AllPairs,
+    fpr_targets: Iterable[float] = DEFAULT_FPRS,
+    *,
+    num_resamples: int = 200,
+    seed: int = 0,
+) -> ResampledTprs:
+    """Measures the conservative TPR over all pairs, on identities drawn anew.
+
+    Args:
+        result: what `all_pairs_roc` returned.
+        fpr_targets: rates in [0, 1].
+        num_resamples: as of `resample_tpr`.
+        seed: as of `resample_tpr`.
+
+    Returns:
+        ResampledTprs; nan for a target whose threshold lies below the tail.
+
+    Raises:
+        ValueError: a result without its genuine pairs; an option out of its range.
+
     Cost: `num_resamples` passes over the genuine pairs and over twice the false
     accepts of the largest target that is answered; memory: about 40 bytes a pair kept.
     """
@@ -146,7 +216,7 @@ def bootstrap_all_pairs_tpr(
         rows = draws * sizes
         return int(rows.sum() ** 2 - rows @ rows) // 2
 
-    sample = _Sample(
+    sample = Sample(
         tail.scores,
         result.identities[tail.rows.T],
         genuine.scores,
@@ -155,81 +225,69 @@ def bootstrap_all_pairs_tpr(
         result.roc.num_impostor,
         impostor_weight,
     )
-    return _bounds(sample, fpr_targets, num_resamples, level, seed)
+    return resample(sample, fpr_targets, num_resamples, seed)
 
 
-def _bounds(
-    sample: _Sample,
-    fpr_targets: Iterable[float],
-    num_resamples: int,
-    level: float,
-    seed: int,
+def tpr_intervals(
+    resampled: ResampledTprs, *, level: float = 0.95
 ) -> tuple[TprInterval, ...]:
-    targets = check_targets(fpr_targets)
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples is {num_resamples}; expected at least 1")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; expected a share between 0 and 1")
-    random = np.random.default_rng(seed)
-    known = [target for target in targets if _is_known(sample, target)]
-    tprs = [_resampled_tpr(sample, known, random) for _ in range(num_resamples)]
-    quantiles = np.quantile(tprs, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    bounds = dict(zip(known, quantiles.T.tolist(), strict=True))
-    unknown = [np.nan, np.nan]
-    return tuple(TprInterval(x, *bounds.get(x, unknown)) for x in targets)
+    """Bounds the TPR at each target by the percentiles over the draws.
 
-
-def _is_known(sample: _Sample, target: float) -> bool:
-    """Tells whether the threshold of a target lies among the impostor pairs at hand."""
-    present = sample.impostor_scores.size
-    if present == sample.num_impostor:
-        return True
-    return allowed_false_accepts(target, sample.num_impostor) < present
-
-
-def _resampled_tpr(
-    sample: _Sample, targets: Sequence[float], random: np.random.Generator
-) -> list[float]:
-    """Draws the identities once and reads the TPR at the targets."""
-    genuine_weight = impostor_weight = 0
-    while not (genuine_weight and impostor_weight):
-        drawn = random.integers(sample.num_identities, size=sample.num_identities)
-        draws = np.bincount(drawn, minlength=sample.num_identities)
-        true_accepts = np.cumsum(draws[sample.genuine_identity])
-        genuine_weight = int(true_accepts[-1])
-        impostor_weight = sample.impostor_weight(draws)
-    true_accepts = np.concatenate([[0], true_accepts])
-    allowed = [allowed_false_accepts(x, impostor_weight) for x in targets]
-    limits = _first_score_beyond(sample, draws, allowed)
-    # Every genuine score above the first impostor that is one too many is accepted.
-    accepted = np.searchsorted(-sample.genuine_scores, -limits, side="left")
-    tpr = true_accepts[accepted] / genuine_weight
-    return np.where(np.isnan(limits), np.nan, tpr).tolist()
-
-
-def _first_score_beyond(
-    sample: _Sample, draws: np.ndarray, allowed: Sequence[int]
-) -> np.ndarray:
-    """Finds the score of the impostor that makes the false accepts exceed a weight.
+    Args:
+        resampled: of `resample_tpr` or `resample_all_pairs_tpr`.
+        level: share of the draws between the bounds, in (0, 1).
 
     Returns:
-        [len(allowed)] float64; -inf where all impostors together do not exceed it, nan
-        where those at hand do not.
+        One TprInterval a target, in order.
+
+    Raises:
+        ValueError: a level out of its range.
     """
-    first, second = sample.impostor_identities
-    most = max(allowed, default=0)
-    # Pairs weigh 1 on average, so that twice the weight in pairs nearly always does.
-    head = 2 * most + 1
-    while True:
-        weights = np.cumsum(draws[first[:head]] * draws[second[:head]])
-        if head >= first.size or weights[-1] > most:
-            break
-        head *= 2
-    is_whole = first.size == sample.num_impostor
-    scores = np.append(
-        sample.impostor_scores[: weights.size], -np.inf if is_whole else np.nan
-    )
-    return scores[np.searchsorted(weights, allowed, side="right")].astype(np.float64)
+    bounds = _percentiles(resampled.tprs, level)
+    return tuple(map(TprInterval, resampled.fpr_targets, *bounds))
+
+
+def gain_intervals(
+    before: ResampledTprs, after: ResampledTprs, *, level: float = 0.95
+) -> tuple[GainInterval, ...]:
+    """Bounds TPR after − TPR before, both on the same draws of the identities.
+
+    Args:
+        before: of `resample_tpr` or `resample_all_pairs_tpr`.
+        after: likewise, of other scores of the same pairs, with the same targets,
+            number of draws and seed.
+        level: share of the draws between the bounds, in (0, 1).
+
+    Returns:
+        One GainInterval a target, in order; 0 outside of it means that the gain (or
+        loss) is more than the choice of the identities explains.
+
+    Raises:
+        ValueError: other targets or other draws, a level out of its range.
+    """
+    if before.fpr_targets != after.fpr_targets:
+        raise ValueError(
+            f"got FPR targets {before.fpr_targets} and {after.fpr_targets}; expected "
+            "the same: measure both at the same targets"
+        )
+    if not np.array_equal(before.genuine_weights, after.genuine_weights):
+        raise ValueError(
+            "before and after were measured on other draws; expected the same pairs, "
+            "identities, num_resamples and seed for both"
+        )
+    bounds = _percentiles(after.tprs - before.tprs, level)
+    return tuple(map(GainInterval, after.fpr_targets, *bounds))
+
+
+def _percentiles(values: np.ndarray, level: float) -> list[list[float]]:
+    """Returns the lower and the upper bounds of [R, T] values."""
+    _check_level(level)
+    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0).tolist()
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; expected a share between 0 and 1")
 
 
 def _number_sides(identities: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, int]:

@@ -218,6 +218,64 @@ def bootstrap_rankings(
 
     Cost and memory: O(num_resamples · identities).
     """
+    means = _resampled_means(rankings, identities, ranks, num_resamples, level, seed)
+    return _interval(means, level)
+
+
+def bootstrap_ranking_gain(
+    before: Rankings,
+    after: Rankings,
+    identities: npt.ArrayLike,
+    ranks: Iterable[int] = DEFAULT_RANKS,
+    *,
+    num_resamples: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> RetrievalInterval:
+    """Bounds what mAP and CMC gain, on the same draws of the queries' identities.
+
+    The bounds are the percentiles of after − before, draw by draw: what makes a draw
+    easy or hard for both is no part of them.
+
+    Args:
+        before: of `rank_gallery`.
+        after: likewise, by other features of the same queries and gallery.
+        identities: see `bootstrap_rankings`.
+        ranks: see `bootstrap_rankings`.
+        num_resamples: see `bootstrap_rankings`.
+        level: see `bootstrap_rankings`.
+        seed: see `bootstrap_rankings`.
+
+    Returns:
+        RetrievalInterval of differences, in [-1, 1].
+
+    Raises:
+        ValueError: rankings of other queries, and as `bootstrap_rankings`.
+
+    Cost and memory: O(num_resamples · identities).
+    """
+    if not np.array_equal(before.num_matches, after.num_matches):
+        raise ValueError(
+            "the queries of before and after do not have the same numbers of matches; "
+            "expected rankings of the same queries in the same gallery"
+        )
+    ranks = tuple(ranks)
+    means = [
+        _resampled_means(rankings, identities, ranks, num_resamples, level, seed)
+        for rankings in (before, after)
+    ]
+    return _interval(means[1] - means[0], level)
+
+
+def _resampled_means(
+    rankings: Rankings,
+    identities: npt.ArrayLike,
+    ranks: Iterable[int],
+    num_resamples: int,
+    level: float,
+    seed: int,
+) -> np.ndarray:
+    """Returns mAP and CMC [num_resamples, 1 + R] on identities drawn anew."""
     identities = _check_names(identities, len(rankings.counted), "identities")
     if num_resamples < 1 or not 0 < level < 1:
         raise ValueError(
@@ -232,7 +290,10 @@ def bootstrap_rankings(
     draws = rng.multinomial(
         sizes.size, np.full(sizes.size, 1 / sizes.size), num_resamples
     )
-    means = (draws @ sums) / (draws @ sizes)[:, None]
+    return (draws @ sums) / (draws @ sizes)[:, None]
+
+
+def _interval(means: np.ndarray, level: float) -> RetrievalInterval:
     bounds = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T
     return RetrievalInterval((float(bounds[0, 0]), float(bounds[0, 1])), bounds[1:])
 

@@ -48,6 +48,26 @@ def oracle_tprs(features, pairs, same, fprs, *, k, t, preset=PAPER, num_steps=4)
     return (genuine > limits[:, None]).mean(axis=1), scores
 
 
+def check_gains(raw, entry, lines):
+    """A gain is the difference of two cells; its interval stands in the table."""
+    shown = []
+    for before, point in zip(raw["tpr_at_fpr"], entry["tpr_at_fpr"], strict=True):
+        if entry["setting"] is None:
+            assert "gain" not in point
+        else:
+            assert point["gain"] == point["tpr"] - before["tpr"]
+            shown.append(point["gain_interval"])
+    if entry["setting"] and "fold_accuracies" in entry:
+        folds = np.subtract(entry["fold_accuracies"], raw["fold_accuracies"])
+        error = folds.std(ddof=1) / np.sqrt(len(folds))
+        cells = f"{entry['auc'] - raw['auc']:+.4f} {folds.mean():+.4f} ±{error:.4f}"
+        assert any(line.endswith(cells) for line in lines)
+    if shown and None not in shown[0]:
+        assert all(low <= high for low, high in shown)
+        cells = " ".join(f"{low:+.4f}..{high:+.4f}" for low, high in shown)
+        assert any(line.endswith(cells) for line in lines)
+
+
 def check_cells(folder, features, pairs, same, table, *, num_rows):
     """Every row of the report, and of the table in words, is the oracle's."""
     report = json.loads((folder / "report.json").read_text())
@@ -87,6 +107,7 @@ def check_cells(folder, features, pairs, same, table, *, num_rows):
             for point in points
         )
         assert any(line.startswith(f"{name} {cells} ") for line in lines)
+        check_gains(report["rows"][0], entry, lines)
         printed = table.cells.get((k, t), ()) if setting else table.raw
         assert entry["paper"] == (list(printed) or None)
         if printed:

@@ -64,6 +64,35 @@ def test_ground_truth_against_distractors(tail_size):
     assert known == {60: 2, 700: 3, 10**5: 5}[tail_size]
 
 
+def test_distractors_on_people_drawn_anew():
+    faces = oracle.unit_rows(make_faces().astype(np.float64)).astype(np.float32)
+    people = person(np.arange(len(faces)))
+    is_distractor = people >= KNOWN
+    identities = np.where(is_distractor, 100 + np.arange(len(faces)), people)
+    result = metrics.all_pairs_roc(faces, identities)
+    found = impostor_readings.resample_distractors(
+        result, is_distractor, fpr=0.02, num_resamples=8, seed=4
+    )
+    assert found is not None
+    first, second = np.triu_indices(len(faces), 1)
+    scores = np.einsum("md,md->m", *faces[np.stack([first, second])])
+    same = result.identities[first] == result.identities[second]
+    crossing = is_distractor[first] != is_distractor[second]
+    random, count = np.random.default_rng(4), result.identities.max() + 1
+    for (tpr,), weight in zip(found.tprs, found.genuine_weights, strict=True):
+        draws = np.bincount(random.integers(count, size=count), minlength=count)
+        m, n = draws[result.identities[first]], draws[result.identities[second]]
+        # Every draw written out as a list in which a pair stands as often as it weighs.
+        genuine = np.repeat(scores[same], m[same])
+        impostor = np.repeat(scores[crossing], (m * n)[crossing])
+        roc = metrics.roc_curve(
+            np.concatenate([genuine, impostor]),
+            np.arange(genuine.size + impostor.size) < genuine.size,
+        )
+        assert genuine.size == weight
+        assert tpr == metrics.tpr_at_fpr(roc, (0.02,))[0].tpr
+
+
 def check_report(folder, pool, people, table, k, thresholds, fpr):
     """The cells are the oracle's, and the submission is the first setting's rows."""
     report = json.loads((folder / "report.json").read_text())
@@ -94,8 +123,20 @@ def check_report(folder, pool, people, table, k, thresholds, fpr):
             assert point["tpr"] == pytest.approx(expected, abs=1.5 / genuine)
             star = "*" * (false_accepts < 10)
             assert f"{point['tpr']:.4f} ({false_accepts}){star}" in text
-        low, high = found["interval"]
-        assert 0 <= low <= found["tpr"] <= high <= 1
+        raw = report["rows"][0]
+        for point, old in (
+            (found, raw["all pairs"]["tpr_at_fpr"][0]),
+            (entry["distractors"], raw["distractors"]),
+        ):
+            low, high = point["interval"]
+            assert 0 <= low <= point["tpr"] <= high <= 1
+            assert f"{low:.4f}-{high:.4f}" in text
+            if t is not None:
+                assert point["gain"] == point["tpr"] - old["tpr"]
+                least, most = point["gain_interval"]
+                assert least <= most
+                assert f"{point['gain']:+.4f} [{least:+.4f}, {most:+.4f}]" in text
+    assert (folder / "roc.png").read_bytes().startswith(b"\x89PNG")
     for name, (base, after) in table.models.items():
         line = f"{name} {base:.4f} {after:.4f} {after - base:+.4f}"
         assert line in [" ".join(each.split()) for each in text.splitlines()]
@@ -144,13 +185,40 @@ def test_trillion_pairs(images):
 def test_without_ground_truth_it_submits_all_the_same(images):
     folder, rows, _, flags = images
     result = succeed(
-        "trillion_pairs", *flags, "--edge_recall=0.9", f"--output_dir={folder}/out"
+        "trillion_pairs",
+        *flags,
+        "--neighbors=approximate",
+        "--edge_recall=0.9",
+        f"--output_dir={folder}/out",
     )
     assert "no --ground_truth" in result.stdout and "0.9341" in result.stdout
     submission = datasets.read_features(folder / "out" / "submission.bin")
     assert submission.shape == rows.shape
     report = json.loads((folder / "out" / "report.json").read_text())
     assert report["rows"] == [] and report["calibration"]["factory"] == "Flat"
+    assert report["search"] == {
+        "neighbors": "approximate",
+        "k": 15,
+        "threshold": 0.55,
+        "calibration": report["calibration"],
+    }
+    assert "approximate search (Flat): recall 1.0000 of the edges" in result.stdout
+
+
+def test_several_devices_share_the_tiles(images, monkeypatch):
+    folder, _, _, flags = images
+    flags += [f"--ground_truth={folder}/truth.txt", "--fpr=0.01", "--k=5"]
+    flags += ["--threshold=0.5", "--resamples=10", "--tail_size=3000"]
+    rows = []
+    for devices in (1, 4):
+        monkeypatch.setenv(
+            "XLA_FLAGS", f"--xla_force_host_platform_device_count={devices}"
+        )
+        succeed("trillion_pairs", *flags, f"--output_dir={folder}/{devices}")
+        report = json.loads((folder / str(devices) / "report.json").read_text())
+        assert report["environment"]["device_count"] == devices
+        rows.append(report["rows"])
+    assert rows[0] == rows[1]
 
 
 def test_lists_that_do_not_fit_are_refused(images):

@@ -1,12 +1,13 @@
 """The paper's tables end to end, each from small files in the format as distributed."""
 
+import json
 import pathlib
 
 import numpy as np
 import pytest
 import scipy.io
 
-from experiments import evaluation, failures, paper
+from experiments import evaluation, failures, inputs, paper
 from gfa_jax import PAPER, datasets
 from tests import oracle
 from tests.experiments.programs import refuse, run, succeed
@@ -105,6 +106,36 @@ def test_harm_is_what_a_row_lost(rng):
     assert listed == [chr(ord("a") + i) for i in worst]
 
 
+def test_the_gain_stands_under_before_and_after_with_its_interval(rng):
+    labels = np.repeat(np.arange(12), 4)
+    centers = rng.standard_normal((12, 8))[labels]
+    before, after = (
+        oracle.unit_rows(centers + s * rng.standard_normal((48, 8))) for s in (1.5, 0.3)
+    )
+    pool = inputs.Pool("faces", before, np.ones(48), labels, None)
+    options = {"fprs": (0.01, 0.1), "rule": "conservative", "seed": 0}
+    figures = [
+        evaluation.verify(each, pool, num_resamples=30, **options)
+        for each in (before, after)
+    ]
+    gains = evaluation.gains(*figures)
+    for gain, old, new in zip(gains, *(f.points for f in figures), strict=True):
+        assert gain.gain == new.tpr - old.tpr
+        assert gain.lower is not None and gain.upper is not None
+        assert 0 < gain.lower <= gain.upper
+    lines = [line.split() for line in evaluation.table(*figures).splitlines()]
+    assert lines[3] == ["gain", *(f"{gain.gain:+.4f}" for gain in gains)]
+    assert lines[4] == ["95", "%", "from", *(f"{gain.lower:+.4f}" for gain in gains)]
+    assert lines[5] == ["to", *(f"{gain.upper:+.4f}" for gain in gains)]
+    same = evaluation.gains(figures[0], figures[0])
+    assert {(gain.gain, gain.lower, gain.upper) for gain in same} == {(0, 0, 0)}
+    # Without draws there are no bounds, and the table says none.
+    bare = [evaluation.verify(f, pool, num_resamples=0, **options) for f in (before,)]
+    assert "95 %" not in evaluation.table(bare[0], bare[0])
+    report = evaluation.as_report(figures[1], before=figures[0])
+    assert report["tpr_at_fpr"][0]["gain_interval"] == [gains[0].lower, gains[0].upper]
+
+
 # --- pairs of named images: LFW, CFP ------------------------------------------------
 
 
@@ -185,6 +216,31 @@ def test_lfw_from_its_protocol_and_from_arrays(lfw):
             assert 0.8 < accuracy <= hits.mean(axis=0).max()
         low, high = entry["tpr_at_fpr"][-1]["interval"]
         assert 0 < low <= entry["tpr_at_fpr"][-1]["tpr"] <= high <= 1
+
+
+def test_an_approximate_search_serves_the_grid_and_states_its_recall(lfw):
+    folder = lfw[0]
+    flags = ["--k=3,6", "--threshold=0.45,0.6", "--resamples=0"]
+    result = succeed(
+        "lfw",
+        *lfw_flags(folder),
+        *flags,
+        "--neighbors=approximate",
+        "--edge_recall=0.95",
+        f"--output_dir={folder}/a",
+    )
+    succeed("lfw", *lfw_flags(folder), *flags, f"--output_dir={folder}/b")
+    reports = [json.loads((folder / name / "report.json").read_text()) for name in "ab"]
+    # So few rows are searched exactly, whatever is asked for: the same table.
+    for found, exact in zip(*(report["rows"] for report in reports), strict=True):
+        assert found["tpr_at_fpr"] == exact["tpr_at_fpr"]
+    search = reports[0]["search"]
+    assert (search["k"], search["threshold"]) == (6, 0.45)
+    calibration = search["calibration"]
+    assert calibration["lower_bound"] <= calibration["recall"] == 1.0
+    assert calibration["target"] == 0.95
+    assert "recall 1.0000 of the edges, at least" in result.stdout
+    assert reports[1]["search"] == {"neighbors": "exact", "k": 6, "calibration": None}
 
 
 def cfp_name(image: int) -> str:

@@ -37,6 +37,10 @@ def check_rows(folder, features, rank):
         assert f"{name} " + " ".join(f"{value:.4f}" for value in values) in lines
         for value, (low, high) in zip(values, entry["interval"], strict=True):
             assert 0 <= low <= value <= high <= 1
+        if setting:
+            shown = [f"{low:+.4f}..{high:+.4f}" for low, high in entry["gain_interval"]]
+            assert f"{name} " + " ".join(shown) in lines
+    assert (folder / "cmc.png").read_bytes().startswith(b"\x89PNG")
     return report
 
 

@@ -8,10 +8,14 @@ from gfa_jax.metrics import (
     all_pairs_roc,
     bootstrap_all_pairs_tpr,
     bootstrap_tpr,
+    gain_intervals,
     pair_scores,
+    resample_all_pairs_tpr,
+    resample_tpr,
     restrict_genuine,
     roc_curve,
     tpr_at_fpr,
+    tpr_intervals,
 )
 
 TARGETS = (0.0, 0.01, 0.1, 0.3, 1.0)
@@ -117,6 +121,62 @@ def test_restricted_genuine_pairs(rng):
     )
     intervals = bootstrap_all_pairs_tpr(result, TARGETS, num_resamples=30)
     assert_bounds(intervals, tprs, 0.95)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_gain_on_the_same_draws(rng, level):
+    scores, same, identities = pair_list(rng)
+    better = np.round(scores + 0.5 * same, 1)
+    options = {"num_resamples": 40, "seed": 3}
+    before, after = (
+        resample_tpr(each, same, identities, TARGETS, **options)
+        for each in (scores, better)
+    )
+    repeated = [
+        repeated_tprs(each, same, identities, TARGETS, **options)
+        for each in (scores, better)
+    ]
+    np.testing.assert_allclose(before.tprs, repeated[0], rtol=1e-14)
+    gains = gain_intervals(before, after, level=level)
+    assert_bounds(gains, repeated[1] - repeated[0], level)
+    # Nothing is gained over oneself, which the bounds of the TPR cannot say.
+    for gain, own in zip(
+        gain_intervals(before, before), tpr_intervals(before), strict=True
+    ):
+        assert gain[1:] == (0.0, 0.0)
+        assert own.fpr_target in (0.0, 1.0) or own.lower < own.upper
+
+
+def test_gain_over_all_pairs_equals_that_of_their_list(rng):
+    features, labels = labelled_features(rng)
+    refined = labelled_features(rng)[0]
+    results = [
+        all_pairs_roc(each, labels, tail_size=400) for each in (features, refined)
+    ]
+    options = {"num_resamples": 30, "seed": 5}
+    gains = gain_intervals(
+        *(resample_all_pairs_tpr(each, TARGETS, **options) for each in results)
+    )
+    lists = [
+        repeated_tprs(*all_in_a_list(each, labels), TARGETS, **options)
+        for each in (features, refined)
+    ]
+    assert_bounds(gains, lists[1] - lists[0], 0.95, known=slice(3))
+    for gain in gains[3:]:
+        assert np.isnan(gain[1:]).all()
+
+
+def test_gains_on_other_draws_or_targets_are_refused(rng):
+    problem = pair_list(rng)
+    one = resample_tpr(*problem, TARGETS, num_resamples=20)
+    with pytest.raises(ValueError, match="other draws"):
+        gain_intervals(one, resample_tpr(*problem, TARGETS, num_resamples=20, seed=1))
+    with pytest.raises(ValueError, match="other draws"):
+        gain_intervals(one, resample_tpr(*problem, TARGETS, num_resamples=21))
+    with pytest.raises(ValueError, match="at the same targets"):
+        gain_intervals(one, resample_tpr(*problem, (0.1,), num_resamples=20))
+    with pytest.raises(ValueError, match="level is 0"):
+        gain_intervals(one, one, level=0)
 
 
 def test_seed_fixes_the_bounds(rng):

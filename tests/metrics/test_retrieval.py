@@ -161,6 +161,24 @@ def test_intervals(rng):
     np.testing.assert_array_equal(found.cmc, again.cmc)
 
 
+def test_gain_on_the_same_draws(rng):
+    before = metrics.Rankings(
+        rng.random(400), rng.integers(1, 30, 400), np.ones(400, int)
+    )
+    raised = before.average_precision + 0.02  # by as much for every query
+    after = before._replace(average_precision=raised, first_rank=np.ones(400, int))
+    identities = np.repeat(np.arange(80), 5)
+    options = {"ranks": (1, 10), "num_resamples": 50, "seed": 3}
+    found = metrics.bootstrap_ranking_gain(before, after, identities, **options)
+    np.testing.assert_allclose(found.mean_average_precision, 0.02, rtol=1e-9)
+    # Every query is a hit afterwards: the gain is what was missing, draw by draw.
+    own = metrics.bootstrap_rankings(before, identities, **options)
+    np.testing.assert_allclose(found.cmc, 1 - own.cmc[:, ::-1], rtol=1e-9)
+    other = after._replace(num_matches=np.full(400, 2))
+    with pytest.raises(ValueError, match="same queries in the same gallery"):
+        metrics.bootstrap_ranking_gain(before, other, identities)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -61,8 +61,15 @@ def read_market(path: str | os.PathLike[str], *, subset: Subset) -> MarketImages
         raise ValueError(
             f"subset is {subset!r}; expected one of {', '.join(get_args(Subset))}"
         )
-    names = _list_folder(path) if pathlib.Path(path).is_dir() else read_names(path)
-    parsed = np.array([_parse(name, str(path)) for name in names.tolist()], np.int64)
+    is_folder = pathlib.Path(path).is_dir()
+    names = _list_folder(path) if is_folder else read_names(path)
+    parsed = np.array(
+        [
+            _parse(name, str(path) if is_folder else f"{path}, line {number}")
+            for number, name in enumerate(names.tolist(), 1)
+        ],
+        np.int64,
+    )
     rows = np.flatnonzero(parsed[:, 0] != _LEFT_OUT)
     identities, cameras = parsed[rows].T
     people = np.unique(identities[identities != _DISTRACTOR])

@@ -61,7 +61,8 @@ def test_another_name(tmp_path, bad):
     path = tmp_path / "names.txt"
     path.write_text("\n".join([*NAMES, bad]))
     with pytest.raises(
-        ValueError, match=rf"got the name '{bad}', expected PERSON_cCAM"
+        ValueError,
+        match=rf"names.txt, line {len(NAMES) + 1}: got the name '{bad}', expected PERS",
     ):
         read_market(path, subset="query")
 
