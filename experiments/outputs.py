@@ -29,6 +29,7 @@ _PACKAGES = (
     "jaxlib",
     "numpy",
     "optax",
+    "optimistix",
     "scikit-learn",
     "scipy",
 )

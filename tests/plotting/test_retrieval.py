@@ -16,7 +16,7 @@ def test_curves_and_their_intervals():
         assert line.get_label() == label
         np.testing.assert_allclose(np.asarray(line.get_ydata()), curve)
     (bars,) = axes.collections
-    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    ends = [np.asarray(path.vertices)[:, 1] for path in bars.get_paths()]
     np.testing.assert_allclose(ends, bounds["raw"])
     low, high = axes.get_ylim()
     assert low < 0.4 and high > 1

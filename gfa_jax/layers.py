@@ -1,0 +1,217 @@
+"""The update as a layer: embeddings of a batch move towards their neighbours.
+
+    F = normalize(embeddings),    KNN_i = K nearest in the pool,    pool = batch ∪ queue
+    F_i ← normalize(F_i + γ (C*_i − F_i)),  T times, on the whole pool       (Eq. 2)
+
+Put on top of an encoder, the layer passes the gradient of any loss on its output to the
+encoder, through cosines, weights and means, and to γ, t, the temperature and the
+exponent. Which rows are neighbours is a constant of the gradient. No label enters: the
+pool is the batch itself and, where batches are small, a queue of the last embeddings.
+
+Sources: the paper, section 3; the queue as in He et al., MoCo, CVPR 2020, and Wang et
+al., Cross-Batch Memory, CVPR 2020. Needs flax: `pip install 'gfa_jax[train]'`; it is
+imported with this module alone.
+"""
+
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gfa_jax import numerics, objective
+from gfa_jax.affinity import WEIGHTINGS, Weighting
+from gfa_jax.aggregation import aggregate
+from gfa_jax.neighbors.exact import exact_neighbors
+from gfa_jax.types import Array, Params, check_params
+
+try:
+    from flax import nnx
+except ImportError as error:
+    raise ImportError(
+        "gfa_jax.layers needs flax: pip install 'gfa_jax[train]'"
+    ) from error
+
+LayerGraph = Literal["fixed", "rescore"]
+_GRAPHS: tuple[LayerGraph, ...] = get_args(LayerGraph)
+_START = Params(0.5, 0.55)
+
+
+class Queue(nnx.Variable):
+    """What a layer remembers of earlier batches; not trained."""
+
+
+class GraphAggregation(nnx.Module):
+    """Refines a batch of embeddings by Eq. 2, with parameters that are learnt.
+
+    Attributes:
+        gamma: [] logit of γ, an `nnx.Param`.
+        threshold: [] t itself, an `nnx.Param`.
+        temperature: [] softplus⁻¹ of the width of the soft mask, an `nnx.Param`.
+        exponent: [] softplus⁻¹ of the power of the weights, an `nnx.Param`.
+        queue: [M, D] unit rows, the oldest first, a `Queue`; None without one.
+        filled: [] int32, how many of the last rows of the queue are there.
+    """
+
+    def __init__(
+        self,
+        params: Params = _START,
+        *,
+        k: int,
+        num_steps: int = 2,
+        queue_size: int = 0,
+        dim: int | None = None,
+        weighting: Weighting = "affinity",
+        graph: LayerGraph = "fixed",
+        include_self: bool = True,
+        renormalize: bool = True,
+        param_dtype: jnp.dtype | type = jnp.float32,
+    ):
+        """Starts at the parameters given.
+
+        Args:
+            params: gamma in (0, 1), threshold in [-1, 1], temperature and exponent
+                above 0. To keep one as it is, leave it out of what the optimizer
+                moves.
+            k: neighbours of a row in the pool, **the row itself counted** where
+                `include_self`.
+            num_steps: T >= 1.
+            queue_size: M, embeddings of earlier batches that are in the pool too; 0
+                for the batch alone.
+            dim: D, needed with a queue only.
+            weighting: see `gfa_jax.aggregate`.
+            graph: "fixed" or "rescore", see `gfa_jax.aggregate`; the neighbours are
+                those of the first step in both.
+            include_self: see `gfa_jax.aggregate`.
+            renormalize: see `gfa_jax.aggregate`.
+            param_dtype: floating dtype of the parameters and of the queue.
+
+        Raises:
+            ValueError: a number out of its range, an unknown option.
+        """
+        for name, value, least in (
+            ("k", k, 1),
+            ("num_steps", num_steps, 1),
+            ("queue_size", queue_size, 0),
+            ("dim", 1 if dim is None else dim, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} is {value}; expected at least {least}")
+        for name, value, known in (
+            ("weighting", weighting, WEIGHTINGS),
+            ("graph", graph, _GRAPHS),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"{name} is {value!r}; expected one of {', '.join(known)}"
+                )
+        if queue_size and dim is None:
+            raise ValueError(
+                f"queue_size is {queue_size} without dim; give the length of an "
+                "embedding"
+            )
+        check_params(params)
+        start = objective.init(params, optimizer=optax.identity(), dtype=param_dtype)
+        self.gamma = nnx.Param(start.variables.gamma)
+        self.threshold = nnx.Param(start.variables.threshold)
+        self.temperature = nnx.Param(start.variables.temperature)
+        self.exponent = nnx.Param(start.variables.exponent)
+        has_queue = queue_size > 0
+        rows = (queue_size, dim or 0)
+        self.queue = Queue(jnp.zeros(rows, param_dtype)) if has_queue else None
+        self.filled = Queue(jnp.zeros((), jnp.int32)) if has_queue else None
+        self.k = k
+        self.num_steps = num_steps
+        self.weighting: Weighting = weighting
+        self.graph: LayerGraph = graph
+        self.include_self = include_self
+        self.renormalize = renormalize
+
+    def __call__(self, embeddings: Array, *, train: bool) -> jax.Array:
+        """Refines the embeddings of a batch.
+
+        Args:
+            embeddings: [B, D] floating rows of any length.
+            train: whether the mask is soft, and the queue is read and then takes up
+                the batch. Otherwise the mask is hard and the batch alone is the
+                pool: give all rows that are to be compared at once.
+
+        Returns:
+            [B, D] refined rows, of unit length with `renormalize`.
+
+        Raises:
+            ValueError: a shape or a dtype that does not fit, or K >= rows of the pool.
+
+        Cost, with P rows in the pool: P² D / 2 + T P K D multiply-adds. Memory of a
+        gradient: T + 3 arrays [P, D], and [P, K] of weights.
+        """
+        batch = numerics.normalize(numerics.to_compute_dtype(embeddings))
+        self._check(batch, train=train)
+        pool, valid = batch, None
+        if train and self.queue is not None and self.filled is not None:
+            remembered = jax.lax.stop_gradient(self.queue[...].astype(batch.dtype))
+            pool = jnp.concatenate([batch, remembered])
+            is_filled = jnp.arange(len(remembered))[::-1] < self.filled[...]
+            valid = jnp.concatenate([jnp.ones(len(batch), bool), is_filled])
+            self._remember(batch)
+        neighbors = exact_neighbors(
+            pool, k=self.k, include_self=self.include_self, valid=valid
+        )
+        refined = aggregate(
+            pool,
+            neighbors,
+            self.params(batch.dtype),
+            num_steps=self.num_steps,
+            mask="soft" if train else "hard",
+            weighting=self.weighting,
+            graph=self.graph,
+            include_self=self.include_self,
+            renormalize=self.renormalize,
+        ).features
+        return refined[: len(batch)]
+
+    def params(self, dtype: jnp.dtype | type = jnp.float32) -> Params:
+        """Evaluates the parameters, as `gfa_jax.aggregate` takes them.
+
+        Args:
+            dtype: floating dtype of the result.
+
+        Returns:
+            Params.
+        """
+        unread = jnp.zeros(())  # of the loss of pairs
+        variables = objective.Variables(
+            self.gamma[...],
+            self.threshold[...],
+            self.temperature[...],
+            self.exponent[...],
+            scale=unread,
+            center=unread,
+        )
+        return Params(*(jnp.asarray(p, dtype) for p in objective.constrain(variables)))
+
+    def _remember(self, batch: jax.Array) -> None:
+        """Pushes the batch into the queue; what was there longest falls out."""
+        assert self.queue is not None and self.filled is not None  # the caller asks
+        size = len(self.queue[...])
+        rows = jax.lax.stop_gradient(batch).astype(self.queue[...].dtype)
+        self.queue[...] = jnp.concatenate([self.queue[...], rows])[-size:]
+        self.filled[...] = jnp.minimum(self.filled[...] + len(batch), size)
+
+    def _check(self, batch: jax.Array, *, train: bool) -> None:
+        if batch.ndim != 2 or 0 in batch.shape:
+            raise ValueError(f"embeddings have shape {batch.shape}; expected [B, D]")
+        queue_size = 0
+        if self.queue is not None:
+            queue_size, dim = self.queue[...].shape
+            if batch.shape[1] != dim:
+                raise ValueError(
+                    f"embeddings have {batch.shape[1]} columns; the queue was made "
+                    f"with dim={dim}"
+                )
+        rows = len(batch) + (queue_size if train else 0)
+        if self.k >= rows:
+            raise ValueError(
+                f"k is {self.k} with {rows} rows in the pool; expected fewer "
+                "neighbours than rows: give a larger batch, a queue or a smaller k"
+            )
