@@ -2,10 +2,12 @@
 
 from gfa_jax.aggregation import PAPER, PRESETS, SAFE, aggregate, update
 from gfa_jax.clustering import Clusters, PseudoLabels, cluster, pseudo_labels
+from gfa_jax.fixed_point import FixedPoint, aggregate_to_fixed_point
 from gfa_jax.neighbors import (
     Calibration,
     SearchChoice,
     approximate_neighbors,
+    approximate_neighbors_streamed,
     check_k,
     choose_search,
     exact_neighbors,
@@ -34,6 +36,7 @@ __all__ = [
     "Aggregation",
     "Calibration",
     "Clusters",
+    "FixedPoint",
     "Neighbors",
     "Params",
     "PseudoLabels",
@@ -42,7 +45,9 @@ __all__ = [
     "aggregate_pmap",
     "aggregate_sharded",
     "aggregate_streamed",
+    "aggregate_to_fixed_point",
     "approximate_neighbors",
+    "approximate_neighbors_streamed",
     "check_k",
     "check_params",
     "choose_search",

@@ -1,8 +1,9 @@
 """Exact or approximate search, chosen by what each would take on this machine.
 
     exact        N² D / 2 multiply-adds, tiles merged as they come, on the device
-    approximate  (10 n + 2 N) C D to train and to assign, N² D p / C to look into p of
-                 C cells, a scan about five times as dear a multiply-add, on the host
+    approximate  (80 C + N) C D to train C cells and to assign the rows, N² D p / C to
+                 look into p of the cells, a product about 1.5 times as dear as that of
+                 one large matrix with another, on the host
 
 Exact search misses nothing, so approximate search has to be worth it: exact is taken
 where it ends soon, or where the other would not be twice as fast. How many cells must
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfa_jax.neighbors import approximate, calibrated, exact, tiles
+from gfa_jax.neighbors import calibrated, cells, exact, tiles
 
 Search = Literal["exact", "approximate"]
 
@@ -26,14 +27,14 @@ Search = Literal["exact", "approximate"]
 _PATIENCE_SECONDS = 30.0
 # Approximate search must be this many times as fast: the guess of the cells is rough.
 _ADVANTAGE = 2.0
-# Cells looked into: edges above a threshold are near and found early, all K are not.
-# 64 were needed for 0.99 of those above 0.55 in a generated pool of 60,000.
-_PROBES_ABOVE_THRESHOLD = 64
-_PROBES_FOR_ALL = 128
-# Scanning cells against multiplying large tiles, a multiply-add, their uneven sizes
-# included (measured on 2 CPU cores at N = 60,000, D = 128).
-_SCAN_COST = 5.0
-_TRAINING_ROUNDS = 10
+# Cells of mean size that a row looks into: edges above a threshold are near and found
+# early, all K are not. 65 were needed for 0.99 of those above 0.55 in a generated pool
+# of 500,000 rows.
+_PROBES_ABOVE_THRESHOLD = 65
+_PROBES_FOR_ALL = 600
+# Many products with single cells against few large ones, a multiply-add, with the
+# choice of what is kept (measured on 2 CPU cores at N = 500,000, D = 256).
+_SCAN_COST = 1.5
 _CALIBRATION_ROWS = 1000
 # Two slow cores, for the pools that are too small to measure anything.
 _NOMINAL = 2e10
@@ -170,10 +171,10 @@ def _exact_products(num_rows: int, dim: int) -> float:
 
 def _approximate_products(num_rows: int, dim: int, threshold: float | None) -> float:
     """Counts multiply-adds of `approximate_neighbors`, the scan at its dearer rate."""
-    cells = calibrated.num_cells(num_rows)
+    num_cells = cells.num_cells(num_rows)
     probes = _PROBES_FOR_ALL if threshold is None else _PROBES_ABOVE_THRESHOLD
-    trained = min(num_rows, approximate.TRAINING_ROWS_PER_CENTROID * cells)
-    rows_to_cells = _TRAINING_ROUNDS * trained + 2 * num_rows
-    scanned = num_rows**2 * min(1.0, probes / cells)
+    trained = cells.ROUNDS * min(num_rows, cells.ROWS_PER_CELL * num_cells)
+    share = min(1.0, probes / num_cells)
     sample = _CALIBRATION_ROWS * num_rows
-    return (rows_to_cells * cells + _SCAN_COST * scanned + sample) * dim
+    searched = num_rows**2 * share * _SCAN_COST
+    return ((trained + num_rows) * num_cells + searched + sample) * dim

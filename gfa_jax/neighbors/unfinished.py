@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -16,6 +16,9 @@ import numpy as np
 from gfa_jax.datasets.arrays import read_array
 from gfa_jax.datasets.atomic import write_arrays
 from gfa_jax.neighbors.tiles import Best
+from gfa_jax.types import Neighbors
+
+Lists = TypeVar("Lists", Best, Neighbors)
 
 _FILE = "neighbors.npz"
 # Of the file and of the order of the pairs; another one makes old files other.
@@ -30,14 +33,20 @@ class Store:
         self._path = path
         self._key = key
 
-    def read(self, empty: Best) -> tuple[int, Best]:
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where else a search may keep what belongs to these lists."""
+        return self._path.parent
+
+    def read(self, empty: Lists) -> tuple[int, Lists]:
         """Reads where the search stands.
 
         Args:
-            empty: the lists of a search that begins, [K, N].
+            empty: the lists of a search that begins, [K, N] or [N, K].
 
         Returns:
-            The number of pairs of chunks that are merged; the lists of these.
+            The number of steps that are merged (pairs of chunks, or blocks of
+            queries); the lists after these.
 
         Raises:
             ValueError: a file of another search, or one that is damaged.
@@ -52,16 +61,16 @@ class Store:
         merged = int(read_array(self._path, key="merged"))
         # The file is replaced while the lists are in use: they must not map it.
         stored: Any = (
-            np.array(read_array(self._path, key=name)) for name in Best._fields
+            np.array(read_array(self._path, key=name)) for name in empty._fields
         )
-        return merged, Best(*stored)
+        return merged, type(empty)(*stored)
 
-    def write(self, merged: int, best: Best) -> None:
+    def write(self, merged: int, best: Lists) -> None:
         """Stores where the search stands, in one step.
 
         Args:
-            merged: number of pairs of chunks.
-            best: their lists.
+            merged: number of steps.
+            best: the lists after them.
         """
         head = {"key": np.array(self._key), "merged": np.array(merged)}
         write_arrays(self._path, head | best._asdict())

@@ -59,7 +59,9 @@ def test_what_is_chosen_is_what_is_run(
     monkeypatch.setattr(automatic.calibrated, "FEWEST_ROWS", 0)
     monkeypatch.setattr(automatic, "measure_rates", lambda dim, k: Rates(rate, 1e12))
     with flagsaver.flagsaver(neighbors="auto"):
-        neighbors, calibration = method.find_neighbors(jnp.asarray(features))
+        neighbors, calibration = method.find_neighbors(
+            jnp.asarray(features), method.read_settings()
+        )
     assert len(neighbors.indices) == 2000
     assert (calibration is not None) == calibrated
     said = capsys.readouterr().err.splitlines()[0]

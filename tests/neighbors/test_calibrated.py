@@ -5,7 +5,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets
-from gfa_jax.neighbors import calibrated
+from gfa_jax.neighbors import calibrated, cells
 
 pytest.importorskip("faiss")
 
@@ -48,14 +48,14 @@ def test_it_is_exact_where_cells_do_not_help(pool, no_lower_limit):
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     found, calibration = gfa.approximate_neighbors(noise, k=10)
     assert (calibration.factory, calibration.recall) == ("Flat", 1.0)
-    exact = gfa.faiss_neighbors(noise, k=10)
+    exact = gfa.exact_neighbors(noise, k=10)
     np.testing.assert_array_equal(found.indices, exact.indices)
 
 
 def test_small_pools_are_searched_exactly(pool):
     found, calibration = gfa.approximate_neighbors(pool, k=5, include_self=False)
     assert calibration.factory == "Flat"
-    exact = gfa.faiss_neighbors(pool, k=5, include_self=False)
+    exact = gfa.exact_neighbors(pool, k=5, include_self=False)
     np.testing.assert_array_equal(found.indices, exact.indices)
 
 
@@ -91,9 +91,19 @@ def test_recall_and_its_bound():
     assert recall == pytest.approx(6 / 7)
     # Hits less r · edges: 2/7, 1/7, 0, −3/7.
     assert bound == pytest.approx(6 / 7 - 1.645 * np.sqrt(14) / 7 / 7)
+    edges = edges_of([2, 1, 0, 4])
+    hits = np.array([1, 1, 1, 1, 1, 1, 0], bool)
+    assert calibrated._recall_of(edges, hits) == (recall, bound)
     recall, bound = calibrated._recall(wanted, wanted)
     assert (recall, bound) == (1.0, 0.0)  # three rows without a miss prove nothing
     assert calibrated._recall([set()], [{1}]) == (1.0, 1.0)
+    assert calibrated._recall_of(edges_of([0]), hits[:0]) == (1.0, 1.0)
+
+
+def edges_of(sizes) -> calibrated._Edges:
+    """Edges of rows 0, 1, ...; to whom does not matter."""
+    place = np.repeat(np.arange(len(sizes)), sizes)
+    return calibrated._Edges(place, place, np.zeros_like(place))
 
 
 def test_the_bound_holds_as_often_as_it_says():
@@ -101,15 +111,52 @@ def test_the_bound_holds_as_often_as_it_says():
     held = 0
     for _ in range(400):
         sizes = random.integers(1, 15, 500)
-        wanted = [set(range(size)) for size in sizes]
         # Rows differ in how findable their edges are, as those of a poor image do.
-        chance = random.beta(30, 1, 500)
-        found = [
-            {j for j in edges if random.random() < p}
-            for edges, p in zip(wanted, chance, strict=True)
-        ]
-        held += calibrated._recall(wanted, found)[1] <= 30 / 31
+        chance = np.repeat(random.beta(30, 1, 500), sizes)
+        hits = random.random(len(chance)) < chance
+        held += calibrated._recall_of(edges_of(sizes), hits)[1] <= 30 / 31
     assert held / 400 >= 0.92
+
+
+def test_the_ratio_chosen_is_the_largest_that_will_do():
+    random = np.random.default_rng(0)
+    wanted = edges_of(random.integers(1, 15, 500))
+    ratios = random.random(len(wanted.rows)).astype(np.float32)
+
+    def bound(ratio):
+        return calibrated._recall_of(wanted, ratios >= ratio)[1]
+
+    chosen = calibrated._choose_ratio(ratios, wanted, 0.9)
+    assert chosen is not None
+    assert bound(chosen) >= 0.9 > bound(chosen + 0.01)
+    # No sample of 500 rows proves that much, and no ratio below 0 saves anything.
+    assert calibrated._choose_ratio(ratios, wanted, 0.999) is None
+    assert calibrated._choose_ratio(ratios - 1, wanted, 0.9) is None
+    assert calibrated._choose_ratio(ratios[:0], edges_of([0]), 0.9) == 1.0
+
+
+def test_an_edge_is_found_up_to_its_ratio(pool):
+    """One side that looks far enough is enough, and no less will do."""
+    faiss = pytest.importorskip("faiss")
+    centroids = cells.train(faiss, pool, 32)
+    rows = np.arange(0, 6000, 60)
+    wanted = calibrated._exact_edges(faiss, pool, rows, 8, 0.5)
+    ratios = calibrated._least_ratios(pool, centroids, wanted)
+    for ratio in (0.3, 0.6, 0.9):
+        visits = cells.visit(pool, centroids, ratio, most=10**9)
+        assert visits is not None
+        best = cells.search(pool, visits, k=8)
+        hits = np.any(best.indices[wanted.rows] == wanted.others[:, None], axis=1)
+        np.testing.assert_array_equal(hits, ratios >= ratio)
+    assert 0 < hits.mean() < 1
+
+
+def test_a_result_below_its_target_is_not_returned(pool, no_lower_limit, monkeypatch):
+    monkeypatch.setattr(calibrated, "_choose_ratio", lambda *_: 1.0)
+    found, calibration = gfa.approximate_neighbors(pool, k=15, threshold=0.6)
+    assert calibration.factory == "Flat"
+    exact = gfa.exact_neighbors(pool, k=15)
+    np.testing.assert_array_equal(found.indices, exact.indices)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +172,39 @@ def test_the_bound_holds_as_often_as_it_says():
 def test_bad_options_are_refused(pool, options, message):
     with pytest.raises(ValueError, match=message):
         gfa.approximate_neighbors(pool, **{"k": 5} | options)
+
+
+def test_values_that_are_not_finite_are_refused(pool):
+    spoilt = pool.copy()
+    spoilt[7, 3] = np.nan
+    with pytest.raises(ValueError, match="features hold NaN or infinity"):
+        gfa.approximate_neighbors(spoilt, k=5)
+
+
+def test_progress_goes_round_cells_and_neighbors(pool, no_lower_limit):
+    said = []
+
+    def progress(iterable, *, total, desc):
+        said.append((desc, total, len(iterable)))
+        return iterable
+
+    options = {"k": 8, "threshold": 0.6}
+    found, _ = gfa.approximate_neighbors(pool, progress=progress, **options)
+    assert [desc for desc, *_ in said] == ["cells", "neighbors"]
+    assert all(total == length for _, total, length in said)
+    silent, _ = gfa.approximate_neighbors(pool, **options)
+    np.testing.assert_array_equal(found.indices, silent.indices)
+
+
+def test_the_row_itself_is_first_or_nowhere(pool, no_lower_limit):
+    itself, calibration = gfa.approximate_neighbors(pool, k=9, threshold=0.6)
+    assert calibration.factory.startswith("IVF")
+    others, _ = gfa.approximate_neighbors(pool, k=8, threshold=0.6, include_self=False)
+    np.testing.assert_array_equal(itself.indices[:, 1:], others.indices)
+    np.testing.assert_array_equal(itself.indices[:, 0], np.arange(6000))
+    assert not np.any(others.indices == np.arange(6000)[:, None])
+    kept = others.indices >= 0
+    cosines = np.einsum("nd,nkd->nk", pool, pool[others.indices])
+    np.testing.assert_allclose(
+        others.similarity[kept], cosines[kept], rtol=0, atol=1e-6
+    )

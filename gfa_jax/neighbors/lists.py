@@ -1,0 +1,130 @@
+"""The K best of every row so far, and candidates merged into them by sorting.
+
+Where candidates come few and scattered, they are collected, and one sort of all by row
+and by descending similarity merges them at once. It is a radix sort, 16 bits a pass.
+"""
+
+import concurrent.futures
+from typing import NamedTuple
+
+import numpy as np
+
+# Rows whose lists are merged together: their numbers are 16-bit integers.
+_RANGE = 2**16
+
+
+class Lists(NamedTuple):
+    """The best of every row.
+
+    Attributes:
+        similarity: [N, K] float32; -inf in an empty slot.
+        indices: [N, K] int32; -1 in an empty slot.
+    """
+
+    similarity: np.ndarray
+    indices: np.ndarray
+
+
+class Found(NamedTuple):
+    """Candidates.
+
+    Attributes:
+        rows: [M] int32 whose candidates they are.
+        others: [M] int32 the candidates.
+        similarity: [M] float32.
+    """
+
+    rows: np.ndarray
+    others: np.ndarray
+    similarity: np.ndarray
+
+
+def empty(num_rows: int, k: int) -> Lists:
+    """Makes empty lists."""
+    return Lists(
+        np.full((num_rows, k), -np.inf, np.float32),
+        np.full((num_rows, k), -1, np.int32),
+    )
+
+
+def bar(best: Lists, least: float) -> np.ndarray:
+    """Returns what others must reach, [N]: the least of each list, or `least`."""
+    return np.maximum(best.similarity.min(axis=1), np.float32(least))
+
+
+def join(parts: list[Found]) -> Found:
+    """Concatenates candidates."""
+    if not parts:
+        return Found(
+            np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
+        )
+    return Found(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def merge(best: Lists, found: list[Found], pool: concurrent.futures.Executor) -> Lists:
+    """Merges candidates into the lists, in place; the same other counts once.
+
+    Args:
+        best: [N, K].
+        found: candidates, in any order, perhaps repeated.
+        pool: threads to use.
+
+    Returns:
+        The lists, each by descending similarity, equal ones by lower index.
+
+    Cost: about 0.2 µs a candidate and a slot of the lists. Memory: the candidates once
+    more, and 80 bytes a candidate and a slot in 65,536 rows, a thread.
+    """
+    candidates = join(found)
+
+    def merge_range(start: int) -> None:
+        rows = slice(start, start + _RANGE)
+        mine = candidates.rows // _RANGE == start // _RANGE
+        part = Found(*(column[mine] for column in candidates))
+        _merge(best.similarity[rows], best.indices[rows], part, start)
+
+    list(pool.map(merge_range, range(0, len(best.indices), _RANGE)))
+    return best
+
+
+def _merge(similarity, indices, found: Found, first: int) -> None:
+    """Merges candidates into one range of lists, in place."""
+    row, column = np.nonzero(indices >= 0)
+    rows = np.concatenate([row, found.rows - first]).astype(np.uint16)
+    others = np.concatenate([indices[row, column], found.others])
+    cosine = np.concatenate([similarity[row, column], found.similarity])
+
+    order = np.arange(len(rows), dtype=np.int32)
+    order = _sort(order, *_halves(others.view(np.uint32)), rows)
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(rows[order]) != 0) | (np.diff(others[order]) != 0)
+    order = _sort(order[new], *_halves(_descending(cosine)), rows)
+    rows = rows[order]
+    counts = np.bincount(rows, minlength=len(indices))
+    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = rank < indices.shape[1]
+    place, order = (rows[kept], rank[kept]), order[kept]
+    similarity.fill(-np.inf)
+    indices.fill(-1)
+    similarity[place] = cosine[order]
+    indices[place] = others[order]
+
+
+def _sort(order: np.ndarray, *keys: np.ndarray) -> np.ndarray:
+    """Sorts stably by 16-bit keys, the least significant first."""
+    for key in keys:
+        # NumPy sorts 16-bit integers by their digits, in linear time.
+        order = order[np.argsort(key[order], kind="stable")]
+    return order
+
+
+def _halves(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Splits 32-bit integers, the less significant half first."""
+    return numbers.astype(np.uint16), (numbers >> np.uint32(16)).astype(np.uint16)
+
+
+def _descending(similarity: np.ndarray) -> np.ndarray:
+    """Maps float32 to 32-bit integers that ascend as the numbers descend."""
+    # -0.0 and 0.0 are equal numbers of different bits.
+    bits = (similarity + np.float32(0)).view(np.uint32)
+    return np.where(bits >> np.uint32(31) == 1, bits, bits ^ np.uint32(0x7FFFFFFF))
