@@ -12,13 +12,21 @@ from typing import Any, Literal, NamedTuple, TypedDict, get_args
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from gfa_jax import numerics
 from gfa_jax.affinity import MASKS, WEIGHTINGS, Edges, Mask, Weighting
 from gfa_jax.neighbors.exact import exact_neighbors
 from gfa_jax.row_update import score, update
-from gfa_jax.types import Aggregation, Array, Neighbors, Params, check_params
+from gfa_jax.types import (
+    Aggregation,
+    Array,
+    Neighbors,
+    Params,
+    at_step,
+    check_params,
+)
 
 Graph = Literal["fixed", "rescore", "refresh"]
 GRAPHS: tuple[Graph, ...] = get_args(Graph)
@@ -101,7 +109,8 @@ def aggregate(
         neighbors: [N, K] candidates; only `indices` is read, cosines are computed
             from `features`. K counts the row itself where it is listed.
         params: gamma in [0, 1], threshold in [-1, 1], temperature > 0, exponent
-            >= 0.
+            >= 0; each a number or [T], one value an update. With graph="fixed" the
+            edges, and so the threshold, are those of the first.
         num_steps: T >= 0, the number of updates.
         mask: "hard" for the bracket [A > t], "soft" for σ((A − t)/τ).
         weighting: "affinity" weighs a survivor by max(A, 0)^exponent, "uniform"
@@ -129,17 +138,28 @@ def aggregate(
 
     Cost: O(T N K D) time. Memory: two [N, D] arrays, [N, K] weights and one
     [block, K, D] block; a reverse-mode gradient adds one [N, D] array a step, since
-    each step is recomputed from its input (`jax.checkpoint`).
+    each step is recomputed from its input (`jax.checkpoint`). With
+    `jax.jit(..., donate_argnums=...)` the result takes the place of the features.
     """
     features = numerics.to_compute_dtype(features)
     choices = Choices(
         mask, weighting, graph, include_self, renormalize, refresh_every, block_size
     )
-    check_arguments(features, neighbors, params, num_steps=num_steps, choices=choices)
+    check_arguments(
+        features,
+        neighbors,
+        params,
+        num_steps=num_steps,
+        choices=choices,
+        per_step=num_steps > 0,
+    )
+    params = Params(
+        *(p if np.ndim(p) == 0 else jnp.asarray(p, features.dtype) for p in params)
+    )
     indices = jnp.asarray(neighbors.indices, jnp.int32)
     edges = None
     if graph == "fixed":
-        edges = _score(features, indices, params, **choices.scoring)
+        edges = _score(features, indices, at_step(params, 0), **choices.scoring)
     advance = functools.partial(
         _advance,
         params=params,
@@ -198,6 +218,7 @@ def scan_steps(
     mean: Callable[[jax.Array], jax.Array],
     search: Callable[[jax.Array], Neighbors],
     refresh_every: int | None,
+    params: Params | None = None,
 ) -> tuple[State, jax.Array]:
     """Scans an update over the step numbers given.
 
@@ -208,6 +229,8 @@ def scan_steps(
         mean: takes ‖change‖² of the rows here; gives its mean over all rows.
         search: takes features; gives Neighbors.
         refresh_every: steps between searches; None never searches.
+        params: each [] or [T]; `update` is then called with `params=` those of the
+            step. By default it has its own.
 
     Returns:
         The state after the last step; residual [t].
@@ -221,7 +244,8 @@ def scan_steps(
                 lambda: search(lax.stop_gradient(state.features)).indices,
                 lambda: indices,
             )
-        features, moved, degree = update(state.features, indices)
+        own = {} if params is None else {"params": at_step(params, t)}
+        features, moved, degree = update(state.features, indices, **own)
         return State(features, indices, degree), numerics.safe_sqrt(mean(moved))
 
     # A scan shares no subexpressions, so the guard against it would only cost time.
@@ -260,10 +284,11 @@ def _advance(
     return scan_steps(
         state,
         steps,
-        update=functools.partial(update, params=params, edges=edges, **options),
+        update=functools.partial(update, edges=edges, **options),
         mean=jnp.mean,
         search=search,
         refresh_every=refresh_every,
+        params=params,
     )
 
 
@@ -279,6 +304,7 @@ def check_arguments(
     *,
     num_steps: int,
     choices: Choices,
+    per_step: bool = False,
 ) -> None:
     """Refuses what no form of `aggregate` takes; its arguments are given there.
 
@@ -288,6 +314,7 @@ def check_arguments(
         params: see `check_params`.
         num_steps: >= 0.
         choices: each one of those known, refresh_every >= 1.
+        per_step: whether a parameter may be [T].
 
     Raises:
         ValueError: what was got, what was expected.
@@ -307,7 +334,7 @@ def check_arguments(
         raise ValueError(
             f"refresh_every is {choices.refresh_every}; expected at least 1"
         )
-    check_params(params)
+    check_params(params, num_steps=num_steps if per_step else None)
 
 
 def _check_shapes(features: Array, neighbors: Neighbors) -> None:

@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -18,6 +19,9 @@ Scalar = jax.Array | float
 
 class Params(NamedTuple):
     """The differentiable knobs of one update.
+
+    `aggregate` on one device also takes [T] values, one an update: `at_step` picks
+    those of a step. Everything else takes numbers.
 
     Attributes:
         gamma: [] step towards the pseudo-center, in [0, 1] (Eq. 1 and 2).
@@ -65,11 +69,26 @@ class Aggregation(NamedTuple):
     degree: jax.Array
 
 
-def check_params(params: Params) -> None:
-    """Refuses parameters outside their ranges; a traced one cannot be checked.
+def at_step(params: Params, step: jax.Array | int) -> Params:
+    """Picks the parameters of one update.
+
+    Args:
+        params: each [], or [T] with one value an update.
+        step: [] integer t in [0, T).
+
+    Returns:
+        Params, each [].
+    """
+    return Params(*(p if np.ndim(p) == 0 else jnp.asarray(p)[step] for p in params))
+
+
+def check_params(params: Params, *, num_steps: int | None = None) -> None:
+    """Refuses parameters outside their ranges; of a traced one only the shape is known.
 
     Args:
         params: gamma in [0, 1], threshold in [-1, 1], temperature > 0, exponent >= 0.
+        num_steps: T, where each may also be [T], one value an update; by default each
+            must be a number.
 
     Raises:
         ValueError: what was got, what was expected.
@@ -80,8 +99,18 @@ def check_params(params: Params) -> None:
         ("temperature", params.temperature, math.ulp(0.0), math.inf),
         ("exponent", params.exponent, 0.0, math.inf),
     ):
+        shape = np.shape(value)
+        if shape and (num_steps is None or shape != (num_steps,)):
+            many = "" if num_steps is None else f", or {num_steps} of them, one a step"
+            raise ValueError(
+                f"{name} has shape {shape}; expected a number{many}: only `aggregate` "
+                "on one device takes a value for each step"
+            )
         if isinstance(value, Tracer):
             continue
-        if not (low <= float(value) <= high):
-            expected = "above 0" if name == "temperature" else f"in [{low:g}, {high:g}]"
-            raise ValueError(f"{name} is {float(value):g}; expected a value {expected}")
+        for number in np.asarray(value, float).reshape(-1).tolist():
+            if not (low <= number <= high):
+                expected = (
+                    "above 0" if name == "temperature" else f"in [{low:g}, {high:g}]"
+                )
+                raise ValueError(f"{name} is {number:g}; expected a value {expected}")

@@ -1,0 +1,158 @@
+"""Parameters of each update: beside updates made one by one, and where they are not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gfa_jax as gfa
+from gfa_jax.types import at_step, check_params
+from tests.conftest import X64
+
+GAMMAS = jnp.array([0.9, 0.2, 0.5], float)
+THRESHOLDS = jnp.array([0.1, 0.4, -0.2], float)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 6))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    features = rows.astype(np.float64 if X64 else np.float32)
+    return features, gfa.exact_neighbors(features, k=6)
+
+
+def one_by_one(features, neighbors, params, *, graph, **options):
+    """Three calls of one update, each with its own numbers."""
+    assert graph == "rescore"
+    for t in range(3):
+        features = gfa.aggregate(
+            features,
+            neighbors,
+            at_step(params, t),
+            num_steps=1,
+            graph=graph,
+            **options,
+        ).features
+    return np.asarray(features)
+
+
+@pytest.mark.parametrize("mask", ["hard", "soft"])
+def test_each_update_takes_its_own(problem, mask):
+    params = gfa.Params(
+        GAMMAS, THRESHOLDS, jnp.array([0.1, 0.2, 0.3]), jnp.array([1.0, 2.0, 3.0])
+    )
+    options = {"graph": "rescore", "mask": mask}
+    got = gfa.aggregate(problem[0], problem[1], params, num_steps=3, **options)
+    want = one_by_one(problem[0], problem[1], params, **options)
+    np.testing.assert_allclose(got.features, want, atol=1e-12 if X64 else 1e-6)
+    # The same a step at a time, where progress is shown.
+    shown = gfa.aggregate(
+        problem[0],
+        problem[1],
+        params,
+        num_steps=3,
+        progress=lambda steps, *, total, desc: steps,
+        **options,
+    )
+    np.testing.assert_allclose(shown.features, want, atol=1e-12 if X64 else 1e-6)
+
+
+def test_a_fixed_graph_is_that_of_the_first_step(problem):
+    features, neighbors = problem
+    got = gfa.aggregate(
+        features, neighbors, gfa.Params(GAMMAS, THRESHOLDS), num_steps=3
+    )
+    # F_T = Π (1 − γ_t) F + γ_t P F, with the weights at the first threshold.
+    indices = np.asarray(neighbors.indices)
+    cosines = np.einsum("nd,nkd->nk", features, features[indices])
+    weights = np.where(cosines > float(THRESHOLDS[0]), np.maximum(cosines, 0) ** 3, 0)
+    want = features.astype(np.float64)
+    for gamma in np.asarray(GAMMAS):
+        center = np.einsum("nk,nkd->nd", weights, want[indices])
+        center /= weights.sum(axis=1, keepdims=True)
+        want = want + gamma * (center - want)
+        want /= np.linalg.norm(want, axis=1, keepdims=True)
+    np.testing.assert_allclose(got.features, want, atol=1e-12 if X64 else 1e-5)
+
+
+def test_equal_numbers_are_one_number(problem):
+    one = gfa.aggregate(
+        problem[0], problem[1], gfa.Params(0.5, 0.2), num_steps=3, graph="rescore"
+    )
+    many = gfa.aggregate(
+        problem[0],
+        problem[1],
+        gfa.Params(jnp.full(3, 0.5), jnp.full(3, 0.2)),
+        num_steps=3,
+        graph="rescore",
+    )
+    np.testing.assert_allclose(one.features, many.features, atol=1e-14 if X64 else 1e-6)
+
+
+@pytest.mark.skipif(not X64, reason="differences need float64")
+def test_gradients_equal_finite_differences(problem):
+    features, neighbors = problem
+    goal = np.random.default_rng(1).normal(size=features.shape)
+
+    @jax.jit
+    def value(gammas, thresholds):
+        params = gfa.Params(gammas, thresholds, 0.2)
+        refined = gfa.aggregate(
+            features, neighbors, params, num_steps=3, graph="rescore", mask="soft"
+        ).features
+        return jnp.sum(goal * refined)
+
+    at = jnp.asarray(GAMMAS), jnp.asarray(THRESHOLDS)
+    slopes = jax.grad(value, argnums=(0, 1))(*at)
+    for which in (0, 1):
+        for t in range(3):
+            high, low = (
+                value(
+                    *(
+                        x.at[t].add(sign * 1e-6) if n == which else x
+                        for n, x in enumerate(at)
+                    )
+                )
+                for sign in (1, -1)
+            )
+            # Central differences err by step² and by rounding / step.
+            assert float(slopes[which][t]) == pytest.approx(
+                float(high - low) / 2e-6, rel=1e-5, abs=1e-8
+            )
+
+
+def test_shapes_and_values_are_checked(problem):
+    for params, message in (
+        (gfa.Params(GAMMAS[:2], 0.2), r"gamma has shape \(2,\).*or 3 of them"),
+        (gfa.Params(0.5, THRESHOLDS[None]), r"threshold has shape \(1, 3\)"),
+        (gfa.Params(jnp.array([0.5, 1.5, 0.5]), 0.2), "gamma is 1.5"),
+        (gfa.Params(0.5, 0.2, jnp.zeros(3)), "temperature is 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            gfa.aggregate(problem[0], problem[1], params, num_steps=3)
+    with pytest.raises(ValueError, match="gamma has shape"):
+        gfa.aggregate(
+            problem[0], problem[1], gfa.Params(jnp.zeros(0), 0.2), num_steps=0
+        )
+    # A traced one has a shape, too.
+    with pytest.raises(ValueError, match="gamma has shape"):
+        jax.jit(
+            lambda g: gfa.aggregate(
+                problem[0], problem[1], gfa.Params(g, 0.2), num_steps=3
+            )
+        )(jnp.zeros(2))
+
+
+def test_elsewhere_they_are_refused(problem, tmp_path):
+    params = gfa.Params(GAMMAS, 0.2)
+    with pytest.raises(ValueError, match="only `aggregate` on one device"):
+        check_params(params)
+    mesh = jax.make_mesh((1,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
+    for run, options in (
+        (gfa.aggregate_sharded, {"mesh": mesh, "axis_name": "i"}),
+        (gfa.aggregate_pmap, {}),
+        (gfa.aggregate_streamed, {"path": tmp_path / "rows.npy"}),
+    ):
+        with pytest.raises(ValueError, match="gamma has shape"):
+            run(problem[0], problem[1], params, num_steps=3, **options)
