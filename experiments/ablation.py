@@ -5,7 +5,8 @@
 Around one reference setting (--k, --threshold, --gamma, --num_steps and the preset)
 every option is changed by itself; then gamma × T; then K × t for each preset, with and
 without the guard against outliers. Everything is shown, so nothing is chosen here.
-Each cell is the gain in TPR over the raw features, over all pairs. It writes table.txt,
+Each cell is the gain in TPR over the raw features, over all pairs, or with
+--same_person over those of which the labels can be trusted. It writes table.txt,
 sweep.png (K × t at two of the FPRs) and report.json.
 """
 
@@ -19,8 +20,9 @@ import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import cli, evaluation, inputs, outputs
+from experiments import cli, evaluation, inputs, label_noise, outputs
 from gfa_jax import datasets, metrics, outliers
+from gfa_jax.aggregation import GRAPHS
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(inputs)
@@ -43,6 +45,14 @@ flags.DEFINE_integer(
     None,
     "Leave out genuine pairs of identities with more rows.",
     lower_bound=2,
+)
+flags.DEFINE_float(
+    "same_person",
+    None,
+    "Leave out of the impostors the identities that hold two raw rows with a larger "
+    "cosine: label noise, one person under two names.",
+    -1.0,
+    1.0,
 )
 
 _GRID = "K and t"
@@ -122,9 +132,12 @@ def main() -> None:
             )
         )
     with stages("settings"):
-        raw = _measure(None, pool.features, pool, fprs)
+        left_out = _find_left_out(pool)
+        raw = _measure(None, pool.features, pool, fprs, left_out)
         cells = {
-            setting: _measure(setting, _refine(pool, neighbors, setting), pool, fprs)
+            setting: _measure(
+                setting, _refine(pool, neighbors, setting), pool, fprs, left_out
+            )
             for setting in cli.progress(settings, total=len(settings), desc="settings")
         }
     tables = _render(raw, sections, cells, reference, fprs)
@@ -137,6 +150,10 @@ def main() -> None:
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "fprs": list(fprs),
+            "left_out": {
+                "identity_pairs": len(left_out.identities),
+                "impostor_pairs": len(left_out.rows),
+            },
             "raw": _as_report(raw),
             "cells": [_as_report(cell) for cell in cells.values()],
             "seconds": stages.seconds,
@@ -166,7 +183,7 @@ def _one_at_a_time(reference: Setting) -> list[Setting]:
         {"include_self": False},
         {"renormalize": False},
         *({"weighting": weighting} for weighting in ("affinity", "uniform")),
-        *({"graph": graph} for graph in ("fixed", "rescore", "refresh")),
+        *({"graph": graph} for graph in GRAPHS),
     ]
     return list(dict.fromkeys(reference._replace(**change) for change in changes))
 
@@ -206,20 +223,29 @@ def _refine(
     return np.asarray(result.features)
 
 
+def _find_left_out(pool: inputs.Pool) -> label_noise.LeftOut:
+    if FLAGS.same_person is None:
+        return label_noise.NOTHING
+    assert pool.labels is not None  # main refuses a pool without
+    raw = metrics.all_pairs_roc(pool.features, pool.labels, progress=cli.progress)
+    return label_noise.find_same_person(raw, above=FLAGS.same_person)
+
+
 def _measure(
     setting: Setting | None,
     features: np.ndarray,
     pool: inputs.Pool,
     fprs: Sequence[float],
+    left_out: label_noise.LeftOut,
 ) -> Cell:
     assert pool.labels is not None  # main refuses a pool without
     # Rows that were not brought back to unit length are compared by their cosine.
     length = np.linalg.norm(features, axis=1, keepdims=True)
+    features = features / np.maximum(length, np.finfo(features.dtype).tiny)
     result = evaluation.measure_all_pairs(
-        features / np.maximum(length, np.finfo(features.dtype).tiny),
-        pool.labels,
-        max_images=FLAGS.max_images,
+        features, pool.labels, max_images=FLAGS.max_images
     )
+    result = label_noise.without(result, features, left_out)
     points = metrics.tpr_at_fpr(result.roc, fprs)
     return Cell(
         setting,

@@ -29,12 +29,15 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_string(
     "threshold",
-    "0.55",
+    AUTO,
     "Cosine t an edge must exceed; auto: suggested by the pool without labels, and "
     "with it those of --k, --gamma and --num_steps that are not given.",
 )
 flags.DEFINE_integer(
-    "k", 15, "Neighbours a row, the row itself counted: 15 is itself and 14 others."
+    "k",
+    15,
+    "Neighbours a row, the row itself counted: 15 is itself and 14 others; not given, "
+    "and with --threshold=auto, as suggested.",
 )
 flags.DEFINE_float("gamma", 0.5, "Step towards the pseudo-center.", 0.0, 1.0)
 flags.DEFINE_integer("num_steps", 4, "Number T of updates.", lower_bound=0)
@@ -67,8 +70,8 @@ _OPTIONS = (
 )
 NAMES = (*_PARAMS, "k", *_OPTIONS, "isolate_outliers")
 _SUGGESTED = ("threshold", "k", "gamma", "num_steps")
-# Candidates from which K is suggested: twice as many as K is expected to be.
-_SUGGESTING_WIDTH = 30
+# Candidates from which K is suggested; more of them gain where people have many rows.
+_SUGGESTING_WIDTH = 50
 
 
 class Settings(NamedTuple):

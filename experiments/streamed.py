@@ -20,9 +20,8 @@ from absl import flags
 
 import gfa_jax as gfa
 from experiments import cli, inputs, outputs, settings
-from gfa_jax import datasets
+from gfa_jax import datasets, outliers
 from gfa_jax.neighbors import choose_search
-from gfa_jax.neighbors.streamed_approximate import approximate_neighbors_streamed
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(settings)
@@ -81,6 +80,9 @@ def main() -> None:
         _check_space(folder, stored.shape, chosen)
     with stages("neighbors"):
         neighbors, calibration = _search(rows, chosen, folder / _SEARCH)
+        if chosen.isolates:
+            is_outlier = gfa.find_outliers(neighbors, threshold=chosen.params.threshold)
+            neighbors = gfa.isolate(neighbors, is_outlier)
     with outputs.staged(folder, _OUTPUTS) as hidden:
         with stages("updates"):
             result = gfa.aggregate_streamed(
@@ -94,7 +96,8 @@ def main() -> None:
             )
         degree = np.asarray(result.degree)
         report = {
-            "options": outputs.flag_values() | chosen.as_report(),
+            "options": outputs.flag_values(),
+            "settings": chosen.as_report(),
             "environment": outputs.environment(),
             "pool": {
                 "name": pathlib.Path(FLAGS.features).name,
@@ -128,7 +131,13 @@ def _settings() -> settings.Settings:
         raise ValueError(
             "--graph=refresh searches in every step; run this program once a step"
         )
-    return request.settle()
+    chosen = request.settle()
+    if chosen.isolates and chosen.k <= outliers.DEFAULT_RANK:
+        raise ValueError(
+            f"--isolate_outliers looks at {outliers.DEFAULT_RANK} neighbours; use it "
+            f"with --k={outliers.DEFAULT_RANK + 1} or more"
+        )
+    return chosen
 
 
 def _map_features() -> np.ndarray:
@@ -188,8 +197,9 @@ def _search(
     if search == "exact":
         return gfa.exact_neighbors_streamed(rows, **options), None
     options |= {"edge_recall": FLAGS.edge_recall, "seed": FLAGS.seed}
-    return approximate_neighbors_streamed(rows, threshold=threshold, **options)
+    return gfa.approximate_neighbors_streamed(rows, threshold=threshold, **options)
 
 
 if __name__ == "__main__":
+    FLAGS.set_default("threshold", "0.55")  # to suggest one takes the pool in memory
     cli.run(main)

@@ -25,11 +25,12 @@ class Edges(NamedTuple):
     """The surviving candidates.
 
     Attributes:
-        mask: [..., K] floating, how far each candidate survives, in [0, 1].
+        mask: [..., K] floating, how far each candidate survives, in [0, 1]; None to
+            be computed anew in each step, while the weights stay.
         weight: [..., K] floating, what it counts in the mean of Eq. 6, >= 0.
     """
 
-    mask: jax.Array
+    mask: jax.Array | None
     weight: jax.Array
 
 

@@ -28,7 +28,7 @@ from gfa_jax.types import (
     check_params,
 )
 
-Graph = Literal["fixed", "rescore", "refresh"]
+Graph = Literal["fixed", "remask", "rescore", "refresh"]
 GRAPHS: tuple[Graph, ...] = get_args(Graph)
 
 # The two readings of the paper's open points (protocols, in the README): the
@@ -115,7 +115,8 @@ def aggregate(
         mask: "hard" for the bracket [A > t], "soft" for σ((A − t)/τ).
         weighting: "affinity" weighs a survivor by max(A, 0)^exponent, "uniform"
             by 1.
-        graph: "fixed" keeps the mask and the weights of the first step,
+        graph: "fixed" keeps the mask and the weights of the first step, "remask"
+            its weights only, of all candidates, and masks them anew each step,
             "rescore" computes both anew each step on the same candidates,
             "refresh" also searches the candidates anew.
         include_self: whether a row that lists itself is its own neighbour.
@@ -157,9 +158,11 @@ def aggregate(
         *(p if np.ndim(p) == 0 else jnp.asarray(p, features.dtype) for p in params)
     )
     indices = jnp.asarray(neighbors.indices, jnp.int32)
-    edges = None
-    if graph == "fixed":
-        edges = _score(features, indices, at_step(params, 0), **choices.scoring)
+    edges = first_edges(
+        lambda params, **scoring: _score(features, indices, params, **scoring),
+        at_step(params, 0),
+        choices,
+    )
     advance = functools.partial(
         _advance,
         params=params,
@@ -172,6 +175,29 @@ def aggregate(
     start = State(features, indices, jnp.zeros(len(features), features.dtype))
     state, residual = run_steps(advance, start, num_steps, progress=progress)
     return Aggregation(state.features, residual, state.degree)
+
+
+def first_edges(
+    score: Callable[..., Edges], params: Params, choices: Choices
+) -> Edges | None:
+    """Scores before the first step what all steps keep.
+
+    Args:
+        score: takes parameters and the keywords of `Choices.scoring`.
+        params: of the first step.
+        choices: graph is read.
+
+    Returns:
+        The edges of a fixed graph; the weights of all candidates where they are masked
+        anew; None where nothing is kept.
+    """
+    if choices.graph == "fixed":
+        return score(params, **choices.scoring)
+    if choices.graph != "remask":
+        return None
+    # Above -1 lies every candidate with a weight.
+    scoring = choices.scoring | {"mask": "hard"}
+    return score(params._replace(threshold=-1.0), **scoring)._replace(mask=None)
 
 
 class State(NamedTuple):

@@ -73,8 +73,8 @@ def update(
         pool: [N, D] all rows, where `features` are only some of them; `features`
             by default.
         first_row: [] integer number of the first of `features` in the pool.
-        edges: [n, K] mask and weights to use as they are; scored from the pool by
-            default.
+        edges: [n, K] mask and weights to use as they are, or weights alone, which are
+            masked by the pool; scored from the pool by default.
         mask: see `aggregate`.
         weighting: see `aggregate`.
         include_self: see `aggregate`.
@@ -211,8 +211,11 @@ def _row_attraction(pool, first_row, params, **options) -> Callable:
     def attract_row(row, feature, candidates, edges):
         places = places_in(candidates, pool)
         neighborhood = gather_rows(pool.features, places)
-        if edges is None:
-            edges = _row_edges(
+        if edges is not None and edges.mask is not None:
+            mask = jnp.where(places >= 0, edges.mask, 0)
+            weight = jnp.where(places >= 0, edges.weight, 0)
+        else:
+            mask, weight = _row_edges(
                 row + first_row,
                 feature,
                 candidates,
@@ -221,10 +224,11 @@ def _row_attraction(pool, first_row, params, **options) -> Callable:
                 params,
                 **options,
             )
-        else:
-            edges = Edges(*(jnp.where(places >= 0, edge, 0) for edge in edges))
-        sums = weighted_sums(neighborhood, edges.weight)
-        return Attraction(*sums, jnp.sum(edges.mask))
+            assert mask is not None  # scored just now
+            if edges is not None:
+                weight = mask * edges.weight
+        sums = weighted_sums(neighborhood, weight)
+        return Attraction(*sums, jnp.sum(mask))
 
     return attract_row
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from gfa_jax import numerics, row_update
 from gfa_jax.affinity import Edges, Mask, Weighting
-from gfa_jax.aggregation import Choices, check_arguments
+from gfa_jax.aggregation import Choices, check_arguments, first_edges
 from gfa_jax.datasets.atomic import atomic_path, stream_array
 from gfa_jax.datasets.features import read_features
 from gfa_jax.neighbors import memory, tiles
@@ -45,7 +45,7 @@ def aggregate_streamed(
     path: str | os.PathLike[str],
     mask: Mask = "hard",
     weighting: Weighting = "affinity",
-    graph: Literal["fixed", "rescore"] = "fixed",
+    graph: Literal["fixed", "remask", "rescore"] = "fixed",
     include_self: bool = True,
     renormalize: bool = True,
     storage: Storage | None = None,
@@ -66,7 +66,7 @@ def aggregate_streamed(
             features of the steps before are kept in the same folder until then.
         mask: see `aggregate`.
         weighting: see `aggregate`.
-        graph: "fixed" or "rescore", see `aggregate`. For "refresh", call
+        graph: "fixed", "remask" or "rescore", see `aggregate`. For "refresh", call
             `exact_neighbors_streamed` between calls of some steps each.
         include_self: see `aggregate`.
         renormalize: see `aggregate`.
@@ -86,9 +86,9 @@ def aggregate_streamed(
             chunk without rows, or a file that cannot be written.
 
     Cost: O(T N K D) time, each row read up to K + 1 times a step. Memory: one
-    [chunk (K + 1), D] pool and, with graph="fixed" and T > 1, two [N, K] arrays; pages
-    of a memory map count as resident while the system has room for them. Disk: N D
-    values a file, up to three files.
+    [chunk (K + 1), D] pool and, with T > 1, two [N, K] arrays for graph="fixed" (one
+    stays for "remask"); pages of a memory map count as resident while the system has
+    room for them. Disk: N D values a file, up to three files.
     """
     path = pathlib.Path(path)
     indices = np.asarray(neighbors.indices)
@@ -102,8 +102,12 @@ def aggregate_streamed(
     degree = np.zeros(len(indices), compute)
     residual = np.zeros(num_steps, compute)
     edges = None
-    if graph == "fixed" and num_steps > 1:
-        edges = _score(features, indices, params, choices, chunk_size)
+    if num_steps > 1:
+
+        def score(params: Params, **scoring: Any) -> Edges:
+            return _score(features, indices, params, scoring, chunk_size)
+
+        edges = first_edges(score, params, choices)
     advance = functools.partial(_update, params=params, edges=edges, choices=choices)
     if not num_steps:
         advance = _keep
@@ -172,7 +176,7 @@ def _score(
     features: Any,
     indices: np.ndarray,
     params: Params,
-    choices: Choices,
+    scoring: dict[str, Any],
     chunk_size: int,
 ) -> Edges:
     """Scores all candidates before the first step: mask and weight, [N, K]."""
@@ -181,11 +185,11 @@ def _score(
     edges = Edges(*arrays)
 
     def score(chunk: _Chunk) -> Edges:
-        return _score_pool(chunk.pool, chunk.indices, params, **choices.scoring)
+        return _score_pool(chunk.pool, chunk.indices, params, **scoring)
 
     starts = range(0, len(indices), chunk_size)
     for chunk, found in _map_chunks(score, features, indices, chunk_size, starts):
-        for whole, part in zip(edges, found, strict=True):
+        for whole, part in zip(jax.tree.leaves(edges), found, strict=True):
             whole[chunk.rows] = part[: chunk.count]
     return edges
 
@@ -216,8 +220,7 @@ def _update(chunk: _Chunk, params: Params, edges: Edges | None, choices: Choices
     """Makes one update of a chunk; gives what `row_update.update` gives."""
     if edges is not None:
         padding = ((0, len(chunk.indices) - chunk.count), (0, 0))
-        padded: Any = (np.pad(edge[chunk.rows], padding) for edge in edges)
-        edges = Edges(*padded)
+        edges = jax.tree.map(lambda edge: np.pad(edge[chunk.rows], padding), edges)
     return _update_pool(
         chunk.pool,
         chunk.indices,

@@ -85,7 +85,7 @@ def aggregate(
     num_steps: int,
     mask: Literal["hard", "soft"] = "hard",
     weighting: Literal["uniform", "affinity"] = "uniform",
-    graph: Literal["fixed", "rescore"] = "fixed",
+    graph: Literal["fixed", "remask", "rescore"] = "fixed",
     include_self: bool = True,
     renormalize: bool = True,
 ) -> Aggregation:
@@ -97,7 +97,7 @@ def aggregate(
     for name, value, allowed in (
         ("mask", mask, ("hard", "soft")),
         ("weighting", weighting, ("uniform", "affinity")),
-        ("graph", graph, ("fixed", "rescore")),
+        ("graph", graph, ("fixed", "remask", "rescore")),
     ):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}: expected one of {allowed}")
@@ -117,10 +117,16 @@ def aggregate(
 
     F = np.array(features, np.float64)
     E = edges(F)
+    # The weight of a candidate before any mask.
+    A = np.einsum("nd,nkd->nk", F, F[indices])
+    first = 1.0 if weighting == "uniform" else np.maximum(A, 0.0) ** exponent
     residual = np.zeros(num_steps)
     for step in range(num_steps):
         if graph == "rescore":
             E = edges(F)
+        elif graph == "remask":
+            m = edges(F).mask
+            E = Edges(m, m * first)
         C = pseudo_center(F, indices, E.weight)
         F_next = F + gamma * (C - F)
         if renormalize:

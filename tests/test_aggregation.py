@@ -20,7 +20,7 @@ OPTIONS = st.fixed_dictionaries(
     {
         "mask": st.sampled_from(MASKS),
         "weighting": st.sampled_from(WEIGHTINGS),
-        "graph": st.sampled_from(["fixed", "rescore"]),
+        "graph": st.sampled_from(["fixed", "remask", "rescore"]),
         "include_self": st.booleans(),
         "renormalize": st.booleans(),
         "num_steps": st.integers(0, 4),
@@ -195,7 +195,7 @@ def test_progress_runs_the_same_steps(rng):
         calls.append((total, desc))
         return iterable
 
-    for graph in ("fixed", "rescore", "refresh"):
+    for graph in ("fixed", "remask", "rescore", "refresh"):
         run = functools.partial(
             gfa.aggregate,
             features,
@@ -207,7 +207,7 @@ def test_progress_runs_the_same_steps(rng):
         chex.assert_trees_all_close(
             run(), run(progress=progress), rtol=0, atol=TOLERANCE
         )
-    assert calls == [(3, "updates")] * 3
+    assert calls == [(3, "updates")] * 4
 
 
 def test_same_bits_again(rng):
@@ -381,7 +381,7 @@ def test_half_precision_is_computed_in_float32(rng, dtype):
     chex.assert_trees_all_equal(result, expected)
 
 
-@pytest.mark.parametrize("graph", ["fixed", "rescore"])
+@pytest.mark.parametrize("graph", ["fixed", "remask", "rescore"])
 def test_memory_holds_no_neighbourhood_of_all_rows(graph):
     num_rows, k, dim = 4000, 16, 64
     features = jnp.zeros((num_rows, dim), jnp.float32)

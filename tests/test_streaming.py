@@ -58,6 +58,7 @@ def assert_close(got, want, atol=TOLERANCE) -> None:
         ((0, 1, 3), {}),
         ([2], {"graph": "rescore", "weighting": "uniform", "include_self": False}),
         ([2], {"renormalize": False, "mask": "soft"}),
+        ([3], {"graph": "remask"}),
     ],
 )
 def test_equals_aggregate(features, neighbors, streamed, steps, options):

@@ -11,6 +11,7 @@ from gfa_jax.impostor_pairs import draw_rows
 from gfa_jax.impostor_tail import TAILS, fit_tail, match_bulk
 from gfa_jax.metrics.histogram import bin_edges
 from gfa_jax.thresholds import (
+    MOST_STEPS,
     _why_threshold,
     bound_impostors,
     suggest,
@@ -311,7 +312,9 @@ def test_updates_may_be_made_elsewhere(sample):
     def updates(k, params):
         asked.append((k, params))
         nearest = gfa.Neighbors(*(column[:, :k] for column in neighbors))
-        return gfa.aggregate(sample.features, nearest, params, num_steps=10).residual
+        return gfa.aggregate(
+            sample.features, nearest, params, num_steps=MOST_STEPS
+        ).residual
 
     here = suggest(sample.features, neighbors)
     elsewhere = suggest(sample.features, neighbors, updates=updates)
@@ -382,7 +385,9 @@ def test_suggest_follows_its_rules(sample):
 
     nearest = gfa.Neighbors(*(column[:, : result.k] for column in neighbors))
     residual = np.asarray(
-        gfa.aggregate(sample.features, nearest, result.params, num_steps=10).residual
+        gfa.aggregate(
+            sample.features, nearest, result.params, num_steps=MOST_STEPS
+        ).residual
     )
     np.testing.assert_array_equal(result.residual, residual)
     assert np.all(np.diff(residual) < 0)

@@ -6,14 +6,22 @@ them, and hand back what `aggregate` gives on one device.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from gfa_jax import numerics
-from gfa_jax.aggregation import Choices, Options, State, check_arguments, run_steps
+from gfa_jax.affinity import Edges
+from gfa_jax.aggregation import (
+    Choices,
+    Options,
+    State,
+    check_arguments,
+    first_edges,
+    run_steps,
+)
 from gfa_jax.sharding import layout
 from gfa_jax.sharding.exchange import Exchange, resolve_exchange
 from gfa_jax.sharding.shard_update import Setting, advance_shard, score_shard
@@ -181,8 +189,13 @@ def _aggregate(
         ),
         choices=choices,
     )
-    score, advance = stages(map_over, shards.mesh, setting)
-    edges = score(rows, indices, params) if choices.graph == "fixed" else None
+    _, advance = stages(map_over, shards.mesh, setting)
+
+    def score(params: Params, **scoring: Any) -> Edges:
+        scored = setting._replace(choices=choices._replace(**scoring))
+        return stages(map_over, shards.mesh, scored)[0](rows, indices, params)
+
+    edges = first_edges(score, params, choices)
     start = State(rows, indices, jnp.zeros_like(rows[:, 0]))
     state, residual = run_steps(
         lambda state, steps: advance(state, steps, params, edges),

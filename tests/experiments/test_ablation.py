@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gfa_jax as gfa
+from experiments import label_noise
 from gfa_jax import datasets, metrics
 from tests.experiments.programs import run
 
@@ -90,6 +91,27 @@ def test_every_cell_is_there_and_is_what_the_library_gives(files, sample):
     )
     assert "least gain of all cells" in result.stdout
     assert "kept of the gains" in result.stdout
+
+
+def test_a_person_of_two_names_is_left_out_where_asked(files, sample):
+    labels = sample.labels.copy()
+    rows = np.flatnonzero(labels == 0)
+    labels[rows[::2]] = labels.max() + 1
+    np.save(files / "labels.npy", labels)
+    one_cell = ("--ks=4", "--thresholds=0.4", "--gammas=0.5", "--steps=1")
+    result = ablate(files, *one_cell, "--same_person=0.6")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((files / "out" / "report.json").read_text())
+    raw = metrics.all_pairs_roc(sample.features, labels)
+    left_out = label_noise.find_same_person(raw, above=0.6)
+    assert report["left_out"] == {
+        "identity_pairs": len(left_out.identities),
+        "impostor_pairs": len(left_out.rows),
+    }
+    assert len(left_out.rows) >= len(rows[::2]) * len(rows[1::2])
+    roc = label_noise.without(raw, sample.features, left_out).roc
+    expected = [point.tpr for point in metrics.tpr_at_fpr(roc, (1e-3, 1e-2))]
+    assert report["raw"]["tpr"] == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize(

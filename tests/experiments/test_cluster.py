@@ -149,7 +149,9 @@ def test_an_empty_graph_is_refused_and_one_of_loops_joins_nothing(tmp_path, samp
     np.save(tmp_path / "candidates.npy", np.full((800, 3), -1))
     refuse(tmp_path, "no candidate at all", features, candidates, module="cluster")
     np.save(tmp_path / "candidates.npy", np.arange(800)[:, None])
-    labels, _ = cluster_of(tmp_path, sample, candidates, "--k=1", "--linkage=average")
+    labels, _ = cluster_of(
+        tmp_path, sample, candidates, "--k=1", "--threshold=0.5", "--linkage=average"
+    )
     np.testing.assert_array_equal(labels, np.arange(800))
 
 

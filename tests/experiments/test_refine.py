@@ -33,7 +33,8 @@ def files(tmp_path, sample):
 def test_without_flags_it_refines_a_generated_sample(tmp_path):
     result = succeed("refine", f"--output_dir={tmp_path}", "--resamples=5")
     assert "TPR at FPR" in result.stdout
-    figures = {"residual.png", "degree.png", "roc.png", "similarity.png"}
+    names = ("residual", "degree", "settings", "roc", "similarity")
+    figures = {f"{name}.png" for name in names}
     names = {"refined.npy", "report.json"} | figures
     assert {path.name for path in tmp_path.iterdir()} == names
     for figure in figures:
@@ -56,8 +57,8 @@ def test_without_flags_it_refines_a_generated_sample(tmp_path):
         for name in ("before", "after")
     )
     assert 0.6 <= before[1e-4]["tpr"] <= 0.8
-    assert after[1e-3]["tpr"] > before[1e-3]["tpr"]
-    assert report["isolated_outliers"] == 0
+    assert all(after[fpr]["tpr"] > before[fpr]["tpr"] for fpr in (1e-6, 1e-4, 1e-3))
+    assert report["isolated_outliers"] > 0  # the sample has junk
     low, high = after[1e-3]["interval"]
     assert 0 < low < high < 1
 

@@ -37,7 +37,8 @@ class Suggestion:
 
 
 def test_defaults_are_those_of_the_flags(parse):
-    chosen = parse().settle()
+    assert set(parse().asked) == {"threshold", "k", "gamma", "num_steps"}
+    chosen = parse("--threshold=0.55").settle()
     assert chosen.params == gfa.Params(0.5, 0.55)
     assert chosen.k == 15
     assert chosen.options["num_steps"] == 4
@@ -63,7 +64,7 @@ def test_auto_asks_the_pool_for_what_is_not_told(parse):
     request = parse("--threshold=auto", "--gamma=0.9")
     assert set(request.asked) == {"threshold", "k", "num_steps"}
     assert request.threshold is None
-    assert request.width(1000) == 30
+    assert request.width(1000) == 50
     assert request.width(20) == 19
     options = {}
 
@@ -125,7 +126,7 @@ def test_refine_takes_suggested_and_stored_settings(tmp_path):
     succeed("refine", *common, "--threshold=auto", f"--output_dir={tmp_path}/asked")
     assert (tmp_path / "asked" / "settings.png").exists()
     asked = json.loads((tmp_path / "asked" / "report.json").read_text())["settings"]
-    neighbors = gfa.exact_neighbors(features, k=30)
+    neighbors = gfa.exact_neighbors(features, k=50)
     found = thresholds.suggest(features, neighbors, seed=0)
     assert asked["threshold"] == pytest.approx(found.params.threshold, abs=1e-6)
     assert (asked["k"], asked["num_steps"]) == (found.k, found.num_steps)

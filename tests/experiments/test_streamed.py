@@ -43,8 +43,20 @@ def test_the_result_is_that_of_refine(files, sample, rng):
     np.testing.assert_allclose(report["residual"], other["residual"], rtol=1e-4)
     assert report["degree"] == pytest.approx(other["degree"])
     assert report["rows_without_neighbour"] == other["rows_without_neighbour"]
-    assert report["options"]["graph"] == "rescore"
+    assert report["settings"]["graph"] == "rescore"
     assert report["peak_memory"]["mapped_bytes"] == sample.nbytes
+
+    isolating = ["--k=16", "--isolate_outliers"]
+    for program in ("refine", "streamed"):
+        folder = f"--output_dir={files}/{program}_isolating"
+        quiet = ["--noplots"] if program == "refine" else []
+        succeed(program, given, *flags, *isolating, *quiet, folder)
+    alone, whole = (
+        np.load(files / f"{program}_isolating" / "refined.npy")
+        for program in ("streamed", "refine")
+    )
+    np.testing.assert_allclose(alone, whole, rtol=0, atol=1e-6)
+    assert np.any(np.all(alone == sample, axis=1))
 
     # Rows of other lengths are scaled as they are read; half the bytes are written.
     scaled = sample * rng.uniform(0.1, 9, (600, 1)).astype(np.float32)
@@ -130,6 +142,10 @@ def test_an_interrupted_search_goes_on_and_that_of_other_features_is_refused(
         (["--features={}/nan.npy"], "1 of 600 rows hold NaN"),
         (["--features={}/features.npy", "--k=600"], "k is 600 with 600 rows"),
         (["--features={}/features.npy", "--threshold=auto"], "--threshold=auto"),
+        (
+            ["--features={}/features.npy", "--k=14", "--isolate_outliers"],
+            "use it with --k=15 or more",
+        ),
         (["--features={}/features.npy", "--graph=refresh"], "--graph=refresh"),
         (["--features={}/features.npy", "--storage=float16"], "--storage=float16"),
     ],

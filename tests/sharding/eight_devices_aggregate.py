@@ -50,6 +50,7 @@ def test_the_options_are_those_of_one_device():
         dict(gfa.PAPER),
         {"mask": "soft", "include_self": False, "renormalize": False},
         {"mask": "soft", "graph": "rescore", "include_self": False, "block_size": 3},
+        {"mask": "soft", "graph": "remask"},
     ],
 )
 def test_equals_one_device(problem, door, exchange, options):
