@@ -163,7 +163,7 @@ def run(
         )
         num_outliers = 0
         if chosen.isolates:
-            found, num_outliers = _isolate(found, own.start, chosen.params.threshold)
+            found, num_outliers = _isolate(found, own.start, chosen.first_threshold)
         neighbors = _place_columns(found, chosen.k, place)
         layout = _layout(mesh, num_rows, dim, chosen.k)
     with stages("updates"):

@@ -100,7 +100,7 @@ def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
         )
         num_outliers = 0
         if chosen.isolates:
-            is_outlier = gfa.find_outliers(neighbors, threshold=chosen.params.threshold)
+            is_outlier = gfa.find_outliers(neighbors, threshold=chosen.first_threshold)
             neighbors = gfa.isolate(neighbors, is_outlier)
             num_outliers = int(is_outlier.sum())
         neighbors = gfa.Neighbors(*(column[:, : chosen.k] for column in neighbors))

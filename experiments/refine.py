@@ -187,7 +187,7 @@ def _draw(
     drawn = {
         "residual": plotting.plot_residual({"updates": result.residual}),
         "degree": plotting.plot_degree(
-            result.degree, neighbors=neighbors, threshold=float(chosen.params.threshold)
+            result.degree, neighbors=neighbors, threshold=chosen.first_threshold
         ),
     }
     if chosen.suggestion is not None:

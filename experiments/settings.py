@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
@@ -91,10 +92,16 @@ class Settings(NamedTuple):
     isolates: bool
     suggestion: Suggestion | None
 
+    @property
+    def first_threshold(self) -> float:
+        """The threshold of the first update, which tells outliers and hubs."""
+        return float(np.ravel(self.params.threshold)[0])
+
     def as_report(self) -> dict[str, Any]:
         """Lays the settings out by name, for report.json."""
+        params = {k: np.asarray(v).tolist() for k, v in self.params._asdict().items()}
         return (
-            self.params._asdict()
+            params
             | {"k": self.k}
             | self.options
             | {
@@ -179,21 +186,23 @@ def read() -> Request:
     defaults = {name: getattr(FLAGS, name) for name in NAMES} | preset
     values, known = defaults | filed | told, filed | told
     asked = ()
-    if values["threshold"] == AUTO:
+    if isinstance(values["threshold"], str) and values["threshold"] == AUTO:
         asked = tuple(n for n in _SUGGESTED if n == "threshold" or n not in known)
         values["threshold"] = 0.0  # until it is suggested
-    values["threshold"] = _threshold("--threshold", values["threshold"])
-    gfa.check_params(gfa.Params(*(values[name] for name in _PARAMS)))
+    if isinstance(values["threshold"], str):
+        values["threshold"] = _threshold("--threshold", values["threshold"])
+    params = gfa.Params(*(values[name] for name in _PARAMS))
+    gfa.check_params(params, num_steps=values["num_steps"])
     if values["isolate_outliers"] is None:
         # A search in every step would find the outliers again.
         values["isolate_outliers"] = bool(asked) and values["graph"] != "refresh"
     return Request(values, asked)
 
 
-def _threshold(name: str, text: str | float) -> float:
+def _threshold(name: str, text: Any) -> float:
     try:
         return float(text)
-    except ValueError:
+    except (TypeError, ValueError):
         raise ValueError(
             f"{name} is {text}; expected a cosine in [-1, 1], or {AUTO}"
         ) from None
@@ -226,7 +235,12 @@ def _read_file(path: str) -> dict[str, Any]:
 
 
 def _check(path: str, name: str, value: Any) -> Any:
-    """Refuses a value that the flag of its name would refuse."""
+    """Refuses a value that the flag of its name would refuse.
+
+    gamma and the threshold may be lists, a value for each update.
+    """
+    if isinstance(value, list) and value and name in ("gamma", "threshold"):
+        return np.array([_check(path, name, each) for each in value])
     if name == "threshold":
         return _threshold(f"{path}: {name}", value)
     try:

@@ -81,7 +81,7 @@ def main() -> None:
     with stages("neighbors"):
         neighbors, calibration = _search(rows, chosen, folder / _SEARCH)
         if chosen.isolates:
-            is_outlier = gfa.find_outliers(neighbors, threshold=chosen.params.threshold)
+            is_outlier = gfa.find_outliers(neighbors, threshold=chosen.first_threshold)
             neighbors = gfa.isolate(neighbors, is_outlier)
     with outputs.staged(folder, _OUTPUTS) as hidden:
         with stages("updates"):
@@ -181,7 +181,7 @@ def _search(
     rows: Any, chosen: settings.Settings, checkpoint: pathlib.Path
 ) -> tuple[gfa.Neighbors, gfa.Calibration | None]:
     """Finds the candidates, or what is missing of them after an interrupt."""
-    threshold = float(chosen.params.threshold)
+    threshold = chosen.first_threshold
     search = FLAGS.neighbors
     if search == "auto":
         choice = choose_search(*rows.shape, k=chosen.k, threshold=threshold)

@@ -1,290 +1,325 @@
 """Learns gamma, threshold and exponent on half of the identities, reports on the other.
 
     python -m experiments.tune --features=embeddings.npy --labels=labels.npy
+    python -m experiments.tune --features=… --labels=… --grid --seeds=0,1,2
 
-Identities are split as in holdout, and each half is a pool by itself. A third of the
-identities of the first half choose when to stop, the others teach: their genuine pairs
-(at most 50 an identity), the impostor pairs that score highest before and after a first
-aggregation, and as many others at random. The threshold starts where
-`suggest_threshold` puts it without labels. Written to --output_dir: params.json,
+Identities are split as in holdout, and each half is a pool by itself. A small search,
+then gradients: every start (each --threshold with each --gamma and --exponent) is
+looked at once, by the TPR over all pairs at --fpr, and from the best the gradient
+descends a smooth form of just that figure. Every few steps another look chooses the
+step to keep and lists the impostor pairs that are hardest now. All identities of the
+first half teach and choose, as they do for a grid; with --held_out a share of them
+only chooses. Written to --output_dir: params.json, which `refine --params` takes,
 report.json and curves.png.
+
+With --grid the same is done beside a grid search (every --grid_thresholds,
+--grid_gammas and --grid_exponents, 200 cells by default, at the same K and T) and
+beside `thresholds.suggest`, on every split of --seeds; and to take the learning apart,
+the starts alone and the gradient alone. Seconds are those of the choice, in one run; a
+first call, which compiles, is stated by itself. Written: table.txt, race.png,
+report.json.
 """
 
+import itertools
 import pathlib
-from typing import Any, NamedTuple
+import sys
+from typing import Any
 
-import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import cli, evaluation, halves, inputs, outputs
+from experiments import (
+    cli,
+    evaluation,
+    halves,
+    inputs,
+    outputs,
+    tuning_comparison,
+    tuning_methods,
+    tuning_problem,
+)
 from gfa_jax import datasets, metrics
+from gfa_jax.affinity import WEIGHTINGS
+from gfa_jax.aggregation import GRAPHS
 from gfa_jax.objective import DIFFERENTIATIONS, LOSSES, Objective
-from gfa_jax.thresholds import suggest_threshold
-from gfa_jax.tuning import TuneResult, tune
+from gfa_jax.tuning import TuneResult, scaled_adam
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(inputs)
 
 flags.DEFINE_string("output_dir", "outputs/tune", "Folder of the results.")
 flags.DEFINE_enum("preset", "safe", sorted(gfa.PRESETS), "As in refine.")
+flags.DEFINE_enum("weighting", None, WEIGHTINGS, "Weights; the preset's by default.")
+flags.DEFINE_enum("graph", None, GRAPHS, "Graph; the preset's by default.")
 flags.DEFINE_integer("k", 15, "Neighbours a row, the row itself counted.")
 flags.DEFINE_integer("num_steps", 4, "Number T of updates.", lower_bound=1)
+flags.DEFINE_list("threshold", ["0.3", "0.55"], "Where to start.")
+flags.DEFINE_list("gamma", ["0.4", "0.8"], "Where to start.")
+flags.DEFINE_list("exponent", ["2"], "Where to start.")
+flags.DEFINE_float("temperature", 0.02, "Of the soft mask, at the start.")
 flags.DEFINE_float(
-    "threshold", None, "Where to start; suggested without labels by default.", -1.0, 1.0
+    "final_sharpness", 4.0, "By what the temperature is divided at the end."
 )
-flags.DEFINE_float("gamma", 0.5, "Where to start.", 0.0, 1.0)
-flags.DEFINE_enum("loss", "logistic", LOSSES, "Of pairs, or left of a low FPR.")
-flags.DEFINE_float("hardest", 0.1, "Share of impostor pairs that count as hard.")
+flags.DEFINE_enum("loss", "partial_auc", LOSSES, "The TPR around --fpr, or of pairs.")
+flags.DEFINE_float("margin", 1.0, "Of the contrastive loss, a distance.")
+flags.DEFINE_bool("per_step", False, "Whether each update learns its own gamma and t.")
+flags.DEFINE_list(
+    "frozen", ["temperature"], "What stays as it starts: gamma, threshold, …"
+)
 flags.DEFINE_enum(
     "differentiation", "reverse", DIFFERENTIATIONS, "forward: less memory, more time."
 )
-flags.DEFINE_integer("tuning_steps", 200, "Most optimizer steps.", lower_bound=1)
-flags.DEFINE_float("learning_rate", 0.03, "Of Adam.", lower_bound=0.0)
-flags.DEFINE_integer("batch_size", 2048, "Pairs of a step.", lower_bound=2)
-flags.DEFINE_integer(
-    "impostor_pairs", 10_000, "Impostor pairs to learn from.", lower_bound=2
+flags.DEFINE_integer("tuning_steps", 20, "Most optimizer steps.", lower_bound=0)
+flags.DEFINE_float("learning_rate", 0.2, "Of Adam, at the first step.", 0.0)
+flags.DEFINE_integer("batch_size", 32_768, "Most pairs of a step.", lower_bound=2)
+flags.DEFINE_integer("validate_every", 10, "Steps between looks.", lower_bound=1)
+flags.DEFINE_float(
+    "held_out", 0.0, "Share of the identities that choose and do not teach.", 0.0, 0.9
 )
+flags.DEFINE_string(
+    "checkpoint", None, "Folder to keep the run in and to go on from; needs orbax."
+)
+flags.DEFINE_float("fpr", 1e-4, "FPR to learn for.", 0.0, 1.0)
 flags.DEFINE_list("fprs", ["1e-6", "1e-5", "1e-4", "1e-3"], "FPRs to report.")
+flags.DEFINE_integer(
+    "max_images",
+    None,
+    "Leave out genuine pairs of identities with more rows.",
+    lower_bound=2,
+)
 flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
 
+flags.DEFINE_bool("grid", False, "Compare with a grid search and with suggestions.")
+flags.DEFINE_list("seeds", ["0", "1", "2"], "With --grid: of the splits.")
+flags.DEFINE_list(
+    "grid_thresholds",
+    ["0.2", "0.25", "0.3", "0.35", "0.4", "0.45", "0.5", "0.55", "0.6", "0.65"],
+    "Of the grid.",
+)
+flags.DEFINE_list("grid_gammas", ["0.25", "0.5", "0.75", "1"], "Of the grid.")
+flags.DEFINE_list("grid_exponents", ["0.5", "1", "2", "3", "6"], "Of the grid.")
+
 _OUTPUTS = ("params.json", "curves.png", "report.json")
-_PAIRS_AN_IDENTITY = 50
-
-
-class Split(NamedTuple):
-    """The pool cut by identity.
-
-    Attributes:
-        learning: the pool to learn in.
-        teaches: [rows of it] bool, True for the identities whose pairs teach; the pairs
-            of the others choose the step.
-        reported: the pool to report on.
-    """
-
-    learning: inputs.Pool
-    teaches: np.ndarray
-    reported: inputs.Pool
+_COMPARED_OUTPUTS = ("table.txt", "race.png", "report.json")
 
 
 def main() -> None:
-    """Splits, learns, reports."""
+    """Learns and reports, or compares."""
     cli.keep_compiled_programs()
     stages = cli.Stages()
+    names = _COMPARED_OUTPUTS if FLAGS.grid else _OUTPUTS
     fprs = metrics.check_targets(cli.numbers("fprs", float))
+    (fpr,) = metrics.check_targets([FLAGS.fpr])
+    how = _learning()
     with stages("load"):
         inputs.refuse_overwriting(
             (FLAGS.features, FLAGS.labels),
-            (pathlib.Path(FLAGS.output_dir, name) for name in _OUTPUTS),
+            (pathlib.Path(FLAGS.output_dir, name) for name in names),
         )
         pool = inputs.load_pool()
-        split = _split(pool, seed=FLAGS.seed)
-        for half in (split.learning, split.reported):
-            gfa.check_k(FLAGS.k, len(half.features))
+    if FLAGS.grid:
+        _compare(pool, fpr, how, stages)
+    else:
+        _learn(pool, fpr, fprs, how, stages)
+
+
+def _learn(
+    pool: inputs.Pool,
+    fpr: float,
+    fprs: tuple[float, ...],
+    how: tuning_methods.Learning,
+    stages: cli.Stages,
+) -> None:
+    """Learns on one half, reports on the other."""
+    with stages("split"):
+        split = _split(pool, fpr, seed=FLAGS.seed)
         folder = outputs.prepare_folder(FLAGS.output_dir)
-    with stages("neighbors"):
-        near, near_reported = map(_find_neighbors, (split.learning, split.reported))
-        start = _start(split.learning, near)
     with stages("tuning"):
-        result, counts = _learn(split, start, near)
+        result = tuning_methods.learn(split.learning, how, progress=cli.progress)
     with stages("report"):
-        before, at_start, after = (
+        refined = tuning_methods.refine(
+            split.reported.features,
+            split.near_reported,
+            result.params,
+            num_steps=FLAGS.num_steps,
+            **_options(),
+        )
+        before, after = (
             halves.verify(
                 features,
                 split.reported,
                 fprs,
                 num_resamples=FLAGS.resamples,
                 seed=FLAGS.seed,
+                max_images=FLAGS.max_images,
                 progress=cli.progress,
             )
-            for features in (
-                split.reported.features,
-                _refine(split.reported, start, near_reported),
-                _refine(split.reported, result.params, near_reported),
-            )
+            for features in (split.reported.features, refined)
         )
     params = result.params._asdict() | {
         "k": FLAGS.k,
         "num_steps": FLAGS.num_steps,
         "mask": "hard",
-        **gfa.PRESETS[FLAGS.preset],
+        **_options(),
     }
+    report = {
+        "options": outputs.flag_values(),
+        "environment": outputs.environment(),
+        "pool": inputs.describe(pool),
+        "params": params,
+        "starts": [start._asdict() for start in how.starts],
+        "learning": _describe(result, fpr),
+        "verification": {
+            "before": evaluation.as_report(before),
+            "after": evaluation.as_report(after),
+        },
+        "seconds": stages.seconds,
+        "peak_memory": outputs.peak_memory(),
+    }
+    from gfa_jax.plotting.tuning import plot_tuning
+
     with outputs.staged(folder, _OUTPUTS) as hidden:
-        _plot(result).savefig(hidden / "curves.png", dpi=150)
+        plot_tuning(result, score=f"TPR at {fpr:g}").savefig(
+            hidden / "curves.png", dpi=150
+        )
         datasets.write_json(hidden / "params.json", params)
-        report = {
-            "options": outputs.flag_values(),
-            "environment": outputs.environment(),
-            "pool": inputs.describe(pool),
-            "params": params,
-            "step": result.step,
-            "stopped": result.stopped,
-            "partial_auc": {
-                "soft": result.soft_score,
-                "hard": result.hard_score,
-                "gap": result.gap,
-            },
-            "history": result.history._asdict(),
-            "pairs": counts,
-            "start": start._asdict(),
-            "verification": {
-                "before": evaluation.as_report(before),
-                "start": evaluation.as_report(at_start),
-                "after": evaluation.as_report(after),
-            },
-            "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
-        }
         datasets.write_json(hidden / "report.json", report)
     print(
-        f"learnt on {len(split.learning.features):,} rows ({result.stopped}): "
-        + ", ".join(f"{k}={v:.4g}" for k, v in result.params._asdict().items())
+        f"learnt on {len(split.learning.pool.features):,} rows ({result.stopped}): "
+        + ", ".join(
+            f"{name}={tuning_comparison.numbers(value)}"
+            for name, value in result.params._asdict().items()
+        )
     )
     print(f"on the other {len(split.reported.features):,} rows:")
     print(evaluation.table(before, after))
 
 
-def _split(pool: inputs.Pool, *, seed: int) -> Split:
-    """Cuts a pool by identity, the halves as holdout has them."""
-    learning, reported = halves.split(pool, seed=seed)
-    _, order = halves.shuffle_identities(pool, seed=seed)
-    half = len(order) // 2
-    assert learning.labels is not None  # a half has them
-    teaches = np.isin(learning.labels, order[: half - half // 3])
-    for part in (teaches, ~teaches):
-        inputs.check_both_kinds(learning.labels[part])
-    return Split(learning, teaches, reported)
-
-
-def _draw_pairs(
-    pool: inputs.Pool,
-    part: np.ndarray,
-    refined: np.ndarray,
-    random: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draws pairs among some rows of a pool: [M, 2] rows and [M] same."""
-    assert pool.labels is not None  # _split refuses a pool without
-    members = np.flatnonzero(part)
-    labels = pool.labels[members]
-    count = FLAGS.impostor_pairs // 3
-    # Raw features show which pairs are hard at first, refined ones which become so.
-    raw, after = (
-        metrics.all_pairs_roc(
-            features[members], labels, tail_size=count, progress=cli.progress
-        )
-        for features in (pool.features, refined)
+def _compare(
+    pool: inputs.Pool, fpr: float, how: tuning_methods.Learning, stages: cli.Stages
+) -> None:
+    """Learns, searches a grid and asks for suggestions, on every split."""
+    if how.checkpoint is not None:
+        raise ValueError("--checkpoint is of one run; leave it out with --grid")
+    cells = _cells(
+        cli.numbers("grid_gammas", float),
+        cli.numbers("grid_thresholds", float),
+        cli.numbers("grid_exponents", float),
     )
-    if raw.genuine is None:
-        raise ValueError(
-            f"{raw.roc.num_genuine:,} genuine pairs are more than can be listed; leave "
-            "out rows of the largest identities"
+    seeds = cli.numbers("seeds", int)
+    rows, results, courses = [], [], {}
+    folder = outputs.prepare_folder(FLAGS.output_dir)
+    for seed in seeds:
+        with stages("split"):
+            split = _split(pool, fpr, seed=seed)
+        with stages("comparison"):
+            found, result = tuning_comparison.compare(
+                split,
+                seed=seed,
+                cells=cells,
+                how=how._replace(seed=seed),
+                options=_options(),
+                num_resamples=FLAGS.resamples,
+            )
+        # Splits of a large pool are minutes apart.
+        print(tuning_comparison.table(found), file=sys.stderr, flush=True)
+        rows += found
+        results.append(result)
+        courses = courses or tuning_comparison.courses(found)
+    table = tuning_comparison.table(rows)
+    report = {
+        "options": outputs.flag_values(),
+        "environment": outputs.environment(),
+        "pool": inputs.describe(pool),
+        "rows": tuning_comparison.as_report(rows),
+        "learning": [_describe(result, fpr) for result in results],
+        "seconds": stages.seconds,
+        "peak_memory": outputs.peak_memory(),
+    }
+    from gfa_jax.plotting.tuning import plot_race
+
+    with outputs.staged(folder, _COMPARED_OUTPUTS) as hidden:
+        (hidden / "table.txt").write_text(table + "\n")
+        plot_race(courses, score=f"TPR at {fpr:g}").savefig(
+            hidden / "race.png", dpi=150
         )
-    genuine = random.permutation(raw.genuine.rows)
-    genuine = genuine[_rank_within(labels[genuine[:, 0]]) < _PAIRS_AN_IDENTITY]
-    others = random.integers(len(members), size=(count, 2))
-    others = others[labels[others[:, 0]] != labels[others[:, 1]]]
-    impostor = np.concatenate(
-        [raw.impostor_tail.rows, after.impostor_tail.rows, others]
-    )
-    impostor = np.unique(np.sort(impostor, axis=1), axis=0)
-    pairs = members[np.concatenate([genuine, impostor])]
-    return pairs, np.arange(len(pairs)) < len(genuine)
+        datasets.write_json(hidden / "report.json", report)
+    print(f"TPR at an FPR of {fpr:g}, chosen on half of the identities:")
+    print(table)
 
 
-def _rank_within(groups: np.ndarray) -> np.ndarray:
-    """Numbers the members of each group from 0 in the order in which they come."""
-    order = np.argsort(groups, kind="stable")
-    ordered = groups[order]
-    rank = np.empty(len(groups), int)
-    rank[order] = np.arange(len(groups)) - np.searchsorted(ordered, ordered)
-    return rank
-
-
-def _learn(
-    split: Split, start: gfa.Params, neighbors: gfa.Neighbors
-) -> tuple[TuneResult, dict[str, Any]]:
-    """Learns on the first half; returns also how many pairs there were."""
-    import optax
-
-    pool, random = split.learning, np.random.default_rng(FLAGS.seed)
-    refined = _refine(pool, start, neighbors)
-    training = _draw_pairs(pool, split.teaches, refined, random)
-    validation = _draw_pairs(pool, ~split.teaches, refined, random)
-    result = tune(
-        pool.features,
-        neighbors,
-        *training,
-        init_params=start,
-        objective=Objective(
+def _learning() -> tuning_methods.Learning:
+    """Reads how to learn from the flags."""
+    frozen = tuple(FLAGS.frozen)
+    return tuning_methods.Learning(
+        _cells(
+            cli.numbers("gamma", float),
+            cli.numbers("threshold", float),
+            cli.numbers("exponent", float),
+        ),
+        Objective(
             num_updates=FLAGS.num_steps,
             loss=FLAGS.loss,
-            hardest=FLAGS.hardest,
+            margin=FLAGS.margin,
+            per_step=FLAGS.per_step,
+            frozen=frozen,
             differentiation=FLAGS.differentiation,
-            **gfa.PRESETS[FLAGS.preset],
+            **_options(),
         ),
-        optimizer=optax.adam(FLAGS.learning_rate),
-        num_steps=FLAGS.tuning_steps,
-        batch_size=FLAGS.batch_size,
-        seed=FLAGS.seed,
-        validation=validation,
-        identities=pool.labels,
-        progress=cli.progress,
+        scaled_adam(FLAGS.learning_rate, max(FLAGS.tuning_steps, 1)),
+        FLAGS.tuning_steps,
+        FLAGS.batch_size,
+        FLAGS.final_sharpness,
+        FLAGS.validate_every,
+        FLAGS.seed,
+        FLAGS.checkpoint,
     )
-    counts = {
-        name: {"genuine": int(same.sum()), "impostor": int((~same).sum())}
-        for name, (_, same) in (("training", training), ("validation", validation))
+
+
+def _cells(gammas: list, thresholds: list, exponents: list) -> list[gfa.Params]:
+    """Lists every combination, each checked."""
+    cells = [
+        gfa.Params(gamma, threshold, FLAGS.temperature, exponent)
+        for threshold, gamma, exponent in itertools.product(
+            thresholds, gammas, exponents
+        )
+    ]
+    for cell in cells:
+        gfa.check_params(cell)
+    return cells
+
+
+def _options() -> dict[str, Any]:
+    """Joins the preset with the flags that overrule it."""
+    told = {"weighting": FLAGS.weighting, "graph": FLAGS.graph}
+    told = {name: value for name, value in told.items() if value is not None}
+    return dict(gfa.PRESETS[FLAGS.preset]) | told
+
+
+def _split(pool: inputs.Pool, fpr: float, *, seed: int) -> tuning_problem.Split:
+    return tuning_problem.split(
+        pool,
+        seed=seed,
+        k=FLAGS.k,
+        held_out=FLAGS.held_out,
+        fpr=fpr,
+        max_images=FLAGS.max_images,
+    )
+
+
+def _describe(result: TuneResult, fpr: float) -> dict[str, Any]:
+    """Says of a learning what the report stores."""
+    return {
+        "fpr": fpr,
+        "step": result.step,
+        "stopped": result.stopped,
+        "tpr": {
+            "soft": result.soft_score,
+            "hard": result.hard_score,
+            "gap": result.gap,
+        },
+        "history": result.history._asdict(),
     }
-    return result, counts
-
-
-def _find_neighbors(pool: inputs.Pool) -> gfa.Neighbors:
-    return gfa.exact_neighbors(pool.features, k=FLAGS.k, progress=cli.progress)
-
-
-def _start(pool: inputs.Pool, neighbors: gfa.Neighbors) -> gfa.Params:
-    threshold = FLAGS.threshold
-    if threshold is None:
-        threshold = suggest_threshold(
-            pool.features, neighbors, num_resamples=0, seed=FLAGS.seed
-        ).threshold
-    return gfa.Params(FLAGS.gamma, threshold)
-
-
-def _refine(
-    pool: inputs.Pool, params: gfa.Params, neighbors: gfa.Neighbors
-) -> np.ndarray:
-    result = gfa.aggregate(
-        pool.features,
-        neighbors,
-        params,
-        num_steps=FLAGS.num_steps,
-        **gfa.PRESETS[FLAGS.preset],
-    )
-    return np.asarray(result.features)
-
-
-def _plot(result: TuneResult) -> Any:
-    """Draws the loss, the validations and the parameters against the step."""
-    import matplotlib.figure
-
-    history = result.history
-    figure = matplotlib.figure.Figure(figsize=(6.0, 6.5), layout="constrained")
-    top, middle, bottom = figure.subplots(3, 1, sharex=True)
-    top.plot(history.loss, color="#000000", linewidth=1.0)
-    top.set_ylabel("loss of a batch")
-    middle.plot(history.validated, history.score, "o-", color="#0072B2", markersize=3)
-    middle.axvline(result.step, color="#D55E00", linestyle="--", label="kept")
-    middle.set_ylabel("partial AUC, hard mask")
-    middle.legend(frameon=False)
-    for name, values, style in zip(
-        gfa.Params._fields, history.params.T, ("-", "--", "-.", ":"), strict=True
-    ):
-        bottom.plot(values, style, label=name)
-    bottom.set_yscale("log")
-    bottom.set_ylabel("parameter")
-    bottom.set_xlabel("optimizer step")
-    bottom.legend(frameon=False, ncols=2)
-    return figure
 
 
 if __name__ == "__main__":

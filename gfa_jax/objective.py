@@ -3,41 +3,55 @@
     minimise over θ:  E_batch L(s, same),   s_m = F_i(θ) · F_j(θ),  F(θ) = aggregate(…)
 
 θ is unconstrained: gamma = σ(θ_γ), temperature and exponent = softplus(θ), threshold as
-it is. Two losses. "logistic" is that of pairs, with a learnt scale a > 0 and center b:
-
-    L = mean log(1 + exp(−y_m a (s_m − b))),  y = 1 genuine, −1 impostor
-
-"partial_auc" compares every genuine pair with the hardest impostor pairs of the batch,
-the share h of them, as the curve left of FPR = h does (Narasimhan and Agarwal 2013):
-
-    L = mean_{genuine g, hard impostor n} log(1 + exp(a (s_n − s_g))),  a fixed
+it is. L is one of pair_losses.py. With `per_step` every update has a gamma of its own
+and, where the graph is scored anew, a threshold.
 
 The soft mask has a slope in t and is what is differentiated. Reverse mode goes through
-the checkpointed scan; forward mode carries one tangent a variable, at a memory that
-does not depend on T.
+the checkpointed scan; forward mode carries one tangent a learnt number, at a memory
+that does not depend on T.
 """
 
 import functools
-import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from gfa_jax import numerics
-from gfa_jax.affinity import Mask, Weighting
-from gfa_jax.aggregation import Graph, aggregate
+from gfa_jax import numerics, pair_losses
+from gfa_jax.affinity import Mask
+from gfa_jax.aggregation import aggregate
+from gfa_jax.learning_options import (
+    DIFFERENTIATIONS,
+    Differentiation,
+    Objective,
+    check_objective,
+)
+from gfa_jax.pair_losses import LOSSES, Loss
 from gfa_jax.types import Neighbors, Params, Scalar
 
-Loss = Literal["logistic", "partial_auc"]
-Differentiation = Literal["reverse", "forward"]
-LOSSES: tuple[Loss, ...] = get_args(Loss)
-DIFFERENTIATIONS: tuple[Differentiation, ...] = get_args(Differentiation)
+__all__ = [
+    "DIFFERENTIATIONS",
+    "LOSSES",
+    "Differentiation",
+    "Loss",
+    "Objective",
+    "TuneState",
+    "Variables",
+    "check_objective",
+    "constrain",
+    "init",
+    "loss_and_gradient",
+    "over_steps",
+    "pair_loss",
+    "pair_scores",
+    "refine",
+    "update",
+]
 
 # Where the logistic loss starts: cosines .05 from the center are a factor e in odds.
-# It is also the fixed scale of the partial AUC, whose own would grow for ever.
 _SCALE, _CENTER = 20.0, 0.4
 
 
@@ -45,8 +59,8 @@ class Variables(NamedTuple):
     """θ: what the optimizer moves, each any real number.
 
     Attributes:
-        gamma: [] logit of gamma.
-        threshold: [] t itself.
+        gamma: [] or [T] logit of gamma.
+        threshold: [] or [T] t itself.
         temperature: [] softplus⁻¹ of the temperature before annealing.
         exponent: [] softplus⁻¹ of the exponent.
         scale: [] softplus⁻¹ of the scale a of the logistic loss.
@@ -73,62 +87,20 @@ class TuneState(NamedTuple):
     optimizer: Any
 
 
-class Objective(NamedTuple):
-    """The static choices of the loss; hashable.
-
-    Attributes:
-        num_updates: T >= 1.
-        loss: one of `LOSSES`.
-        hardest: share h in (0, 1] of the impostor pairs that count as hard.
-        differentiation: "reverse" keeps one [N, D] array an update; "forward" needs
-            memory that does not depend on T, and time for each of the six variables.
-        weighting: see `aggregate`.
-        graph: see `aggregate`.
-        include_self: see `aggregate`.
-        renormalize: see `aggregate`.
-    """
-
-    num_updates: int = 4
-    loss: Loss = "logistic"
-    hardest: float = 0.1
-    differentiation: Differentiation = "reverse"
-    weighting: Weighting = "affinity"
-    graph: Graph = "fixed"
-    include_self: bool = True
-    renormalize: bool = True
-
-
-def check_objective(objective: Objective) -> None:
-    """Refuses choices that no loss has.
-
-    Args:
-        objective: see its class; the options of `aggregate` are checked there.
-
-    Raises:
-        ValueError: what was got, what was expected.
-    """
-    if objective.num_updates < 1:
-        raise ValueError(f"num_updates is {objective.num_updates}; expected 1 or more")
-    if objective.loss not in LOSSES:
-        raise ValueError(
-            f"loss is {objective.loss!r}; expected one of {', '.join(LOSSES)}"
-        )
-    if not 0 < objective.hardest <= 1:
-        raise ValueError(f"hardest is {objective.hardest}; expected a share in (0, 1]")
-    if objective.differentiation not in DIFFERENTIATIONS:
-        raise ValueError(
-            f"differentiation is {objective.differentiation!r}; expected one of "
-            f"{', '.join(DIFFERENTIATIONS)}"
-        )
-
-
-def init(params: Params, *, optimizer: Any, dtype: Any = jnp.float32) -> TuneState:
+def init(
+    params: Params,
+    *,
+    optimizer: Any,
+    dtype: Any = jnp.float32,
+    objective: Objective | None = None,
+) -> TuneState:
     """Starts the learning at the parameters given.
 
     Args:
         params: gamma in (0, 1), temperature and exponent > 0.
         optimizer: an optax GradientTransformation.
         dtype: floating dtype of the variables, that of the features.
+        objective: with `per_step`, what must be [T] is repeated T times.
 
     Returns:
         TuneState.
@@ -136,26 +108,49 @@ def init(params: Params, *, optimizer: Any, dtype: Any = jnp.float32) -> TuneSta
     Raises:
         ValueError: a parameter at which σ⁻¹ or softplus⁻¹ has no value.
     """
-    gamma, threshold, temperature, exponent = map(float, params)
-    if not (0 < gamma < 1 and temperature > 0 and exponent > 0):
+    if objective is not None:
+        params = over_steps(params, objective)
+    gamma, threshold, temperature, exponent = (np.asarray(p, float) for p in params)
+    if not (
+        np.all((gamma > 0) & (gamma < 1)) and np.all(temperature > 0)
+    ) or not np.all(exponent > 0):
         raise ValueError(
-            f"gamma is {gamma:g}, temperature {temperature:g}, exponent {exponent:g}; "
+            f"gamma is {gamma}, temperature {temperature}, exponent {exponent}; "
             "expected a start with gamma inside (0, 1) and the others above 0"
         )
     variables = Variables(
         *(
             jnp.asarray(value, dtype)
             for value in (
-                math.log(gamma / (1 - gamma)),
+                np.log(gamma / (1 - gamma)),
                 threshold,
                 _inverse_softplus(temperature),
                 _inverse_softplus(exponent),
-                _inverse_softplus(_SCALE),
+                _inverse_softplus(np.asarray(_SCALE)),
                 _CENTER,
             )
         )
     )
     return TuneState(variables, optimizer.init(variables))
+
+
+def over_steps(params: Params, objective: Objective) -> Params:
+    """Repeats T times what each update learns for itself.
+
+    Args:
+        params: each [] or [T].
+        objective: `per_step` and, since a fixed graph has one threshold, `graph`.
+
+    Returns:
+        Params: gamma, and threshold, [T] where they are learnt so.
+    """
+    if not objective.per_step:
+        return params
+    repeat = functools.partial(np.broadcast_to, shape=(objective.num_updates,))
+    params = params._replace(gamma=repeat(np.asarray(params.gamma, float)))
+    if objective.graph == "fixed":
+        return params
+    return params._replace(threshold=repeat(np.asarray(params.threshold, float)))
 
 
 def constrain(variables: Variables, *, sharpness: Scalar = 1.0) -> Params:
@@ -215,8 +210,12 @@ def update(
     changes, optimizer_state = optimizer.update(
         gradient, state.optimizer, state.variables
     )
-    moved = jax.tree.map(jnp.add, state.variables, changes)
-    return TuneState(moved, optimizer_state), loss
+    # An optimizer with a decay would move also what has no gradient.
+    moved = {
+        name: getattr(state.variables, name) + getattr(changes, name)
+        for name in objective.learnt
+    }
+    return TuneState(state.variables._replace(**moved), optimizer_state), loss
 
 
 def loss_and_gradient(
@@ -250,9 +249,51 @@ def loss_and_gradient(
             objective=objective,
         )
 
+    # What is frozen, or what the loss does not read, costs no tangent.
+    moving = {name: getattr(variables, name) for name in objective.learnt}
+
+    def partial_loss(moving: dict[str, jax.Array]) -> jax.Array:
+        return loss(variables._replace(**moving))
+
     if objective.differentiation == "reverse":
-        return jax.value_and_grad(loss)(variables)
-    return _value_and_forward_gradient(loss, variables)
+        value, gradient = jax.value_and_grad(partial_loss)(moving)
+    else:
+        value, gradient = _value_and_forward_gradient(partial_loss, moving)
+    zeros = jax.tree.map(jnp.zeros_like, variables)
+    return value, zeros._replace(**gradient)
+
+
+def refine(
+    features: jax.Array,
+    indices: jax.Array,
+    params: Params,
+    *,
+    mask: Mask,
+    objective: Objective,
+) -> jax.Array:
+    """Evaluates F(θ), the refined features.
+
+    Args:
+        features: [N, D] floating unit rows.
+        indices: [N, K] int32 candidates.
+        params: of the aggregation.
+        mask: "soft" or "hard".
+        objective: T and the options of `aggregate`.
+
+    Returns:
+        [N, D] floating rows.
+    """
+    return aggregate(
+        features,
+        Neighbors(indices, jnp.zeros(indices.shape, features.dtype)),
+        params,
+        num_steps=objective.num_updates,
+        mask=mask,
+        weighting=objective.weighting,
+        graph=objective.graph,
+        include_self=objective.include_self,
+        renormalize=objective.renormalize,
+    ).features
 
 
 def pair_scores(
@@ -277,17 +318,7 @@ def pair_scores(
     Returns:
         [M] floating scores.
     """
-    refined = aggregate(
-        features,
-        Neighbors(indices, jnp.zeros(indices.shape, features.dtype)),
-        params,
-        num_steps=objective.num_updates,
-        mask=mask,
-        weighting=objective.weighting,
-        graph=objective.graph,
-        include_self=objective.include_self,
-        renormalize=objective.renormalize,
-    ).features
+    refined = refine(features, indices, params, mask=mask, objective=objective)
     return numerics.dot("md,md->m", refined[pairs[:, 0]], refined[pairs[:, 1]])
 
 
@@ -304,35 +335,38 @@ def pair_loss(
         genuine: [G] floating scores of genuine pairs.
         impostor: [M] floating scores of impostor pairs.
         variables: scale and center are read by the logistic loss.
-        objective: loss and hardest are read.
+        objective: loss, hardest, spared and margin are read.
 
     Returns:
-        [] loss; genuine and impostor pairs weigh the same in all.
+        [] loss.
     """
     if objective.loss == "logistic":
         scale = jax.nn.softplus(variables.scale)
-        rejects = jax.nn.softplus(-scale * (genuine - variables.center))
-        accepts = jax.nn.softplus(scale * (impostor - variables.center))
-        return (jnp.mean(rejects) + jnp.mean(accepts)) / 2
-    count = max(1, round(objective.hardest * len(impostor)))
-    hard, _ = jax.lax.top_k(impostor, count)
-    return jnp.mean(jax.nn.softplus(_SCALE * (hard[:, None] - genuine[None, :])))
+        return pair_losses.logistic(
+            genuine, impostor, scale=scale, center=variables.center
+        )
+    if objective.loss == "contrastive":
+        return pair_losses.contrastive(genuine, impostor, margin=objective.margin)
+    band = objective.spared, objective.hardest
+    return pair_losses.partial_auc(genuine, impostor, band=band)
 
 
 def _value_and_forward_gradient(
-    function: Callable[[Variables], jax.Array], variables: Variables
-) -> tuple[jax.Array, Variables]:
-    """Evaluates a function and its gradient by one tangent a variable."""
+    function: Callable[[dict[str, jax.Array]], jax.Array],
+    variables: dict[str, jax.Array],
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Evaluates a function and its gradient by one tangent a number."""
     flat, restore = ravel_pytree(variables)
 
     def along(tangent: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jax.jvp(lambda x: function(restore(x)), (flat,), (tangent,))
 
-    value, gradient = jax.vmap(along, out_axes=(None, 0))(
-        jnp.eye(len(flat), dtype=flat.dtype)
-    )
+    # One after another: a batch of tangents would gather in a layout several times
+    # slower on CPU.
+    values, gradient = jax.lax.map(along, jnp.eye(len(flat), dtype=flat.dtype))
+    value = values[0]
     return value, restore(gradient)
 
 
-def _inverse_softplus(value: float) -> float:
-    return value + math.log(-math.expm1(-value))
+def _inverse_softplus(value: np.ndarray) -> np.ndarray:
+    return value + np.log(-np.expm1(-value))

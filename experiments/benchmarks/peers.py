@@ -1,25 +1,53 @@
 """What a person would write instead, as fast as its library makes it."""
 
+import functools
+
 import numpy as np
 
 
-def faiss_flat(features: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def faiss_flat(
+    features: np.ndarray, k: int, *, num_queries: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Searches a set in itself by FAISS's exact inner-product search.
 
     Args:
         features: [N, D] float32 unit rows.
         k: neighbours, the row itself counted.
+        num_queries: rows to search for, the first ones; all by default.
 
     Returns:
         similarity [N, k] float32 and indices [N, k] int64.
     """
     import faiss
 
-    return faiss.knn(features, features, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return faiss.knn(
+        features[:num_queries], features, k, metric=faiss.METRIC_INNER_PRODUCT
+    )
+
+
+def mean_shift(features: np.ndarray, *, threshold: float) -> np.ndarray:
+    """Shifts every row to its mode by scikit-learn's mean shift, without bins.
+
+    Args:
+        features: [N, D] float32 unit rows.
+        threshold: cosine t; the radius of the flat kernel is √(2 − 2t).
+
+    Returns:
+        [modes, D].
+    """
+    import sklearn.cluster  # pyright: ignore[reportMissingImports]
+
+    radius = float(np.sqrt(2 - 2 * threshold))
+    return sklearn.cluster.MeanShift(bandwidth=radius).fit(features).cluster_centers_
 
 
 def scipy_update(
-    features: np.ndarray, indices: np.ndarray, *, gamma: float, threshold: float
+    features: np.ndarray,
+    indices: np.ndarray,
+    *,
+    gamma: float,
+    threshold: float,
+    temperature: float = 0.0,
 ) -> np.ndarray:
     """Makes one rescored update of the paper by einsum and a scipy CSR product.
 
@@ -28,11 +56,13 @@ def scipy_update(
         indices: [N, K] int32 candidates.
         gamma: step.
         threshold: cosine t.
+        temperature: width of a soft mask; 0 for a hard one.
 
     Returns:
         [N, D] unit rows. Holds [N, K, D] for a block of rows only, as it must.
     """
     import scipy.sparse
+    import scipy.special
 
     num_rows, k = indices.shape
     similarity = np.concatenate(
@@ -41,8 +71,12 @@ def scipy_update(
             for s, i in ((s, indices[s : s + 4096]) for s in range(0, num_rows, 4096))
         ]
     )
-    weight = (similarity > threshold).astype(np.float32)
-    weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1)
+    if temperature:
+        weight = scipy.special.expit((similarity - threshold) / temperature)
+        weight /= weight.sum(axis=1, keepdims=True)
+    else:
+        weight = (similarity > threshold).astype(np.float32)
+        weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1)
     graph = scipy.sparse.csr_matrix(
         (weight.ravel(), indices.ravel(), np.arange(0, num_rows * k + 1, k)),
         shape=(num_rows, num_rows),
@@ -52,9 +86,14 @@ def scipy_update(
 
 
 def torch_update(
-    features: np.ndarray, indices: np.ndarray, *, gamma: float, threshold: float
+    features: np.ndarray,
+    indices: np.ndarray,
+    *,
+    gamma: float,
+    threshold: float,
+    temperature: float = 0.0,
 ) -> np.ndarray:
-    """Makes the same update by torch, gathering in blocks of 1024 rows.
+    """Makes the same update by torch on the processor, gathering in blocks of 1024.
 
     Args and returns as `scipy_update`.
     """
@@ -66,33 +105,71 @@ def torch_update(
         neighborhood = rows[neighbors[block]]
         own = rows[block]
         similarity = torch.einsum("nd,nkd->nk", own, neighborhood)
-        weight = (similarity > threshold).float()
-        weight /= weight.sum(dim=1, keepdim=True).clamp(min=1)
+        if temperature:
+            weight = torch.sigmoid((similarity - threshold) / temperature)
+            weight /= weight.sum(dim=1, keepdim=True)
+        else:
+            weight = (similarity > threshold).float()
+            weight /= weight.sum(dim=1, keepdim=True).clamp(min=1)
         center = torch.einsum("nk,nkd->nd", weight, neighborhood)
         moved[block] = torch.nn.functional.normalize(own + gamma * (center - own))
     return moved.numpy()
 
 
+@functools.cache
 def numba_update():
     """Compiles the same update as one fused, parallel loop.
 
     Returns:
-        A function of features, indices, gamma and threshold, as `scipy_update`.
+        A function of features, indices, gamma, threshold and temperature, the last
+        three float32, as `scipy_update`.
     """
     import numba  # pyright: ignore[reportMissingImports]
 
     @numba.njit(parallel=True, fastmath=True)
-    def update(features, indices, gamma, threshold):
+    def update(features, indices, gamma, threshold, temperature):
         moved = np.empty_like(features)
         for i in numba.prange(features.shape[0]):
             center = np.zeros(features.shape[1], np.float32)
             total = np.float32(0)
             for j in indices[i]:
-                if np.dot(features[i], features[j]) > threshold:
+                margin = np.dot(features[i], features[j]) - threshold
+                if temperature > 0:
+                    weight = np.float32(1) / (1 + np.exp(-margin / temperature))
+                    center += weight * features[j]
+                    total += weight
+                elif margin > 0:
                     center += features[j]
                     total += np.float32(1)
-            row = features[i] + gamma * (center / max(total, 1) - features[i])
+            if total > 0:
+                center /= total
+            row = features[i] + gamma * (center - features[i])
             moved[i] = row / np.sqrt(np.dot(row, row))
         return moved
 
     return update
+
+
+def bare_products(features: np.ndarray, *, tile_size: int = 1024) -> float:
+    """Multiplies all tiles of F Fᵀ on and above the diagonal, and keeps nothing.
+
+    Args:
+        features: [N, D] float32 rows.
+        tile_size: rows of a tile.
+
+    Returns:
+        The sum of one element a tile, so that nothing is left out.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from gfa_jax import numerics
+
+    rows = jnp.asarray(features)
+    tile = jax.jit(lambda x, y: numerics.dot("id,jd->ij", x, y))
+    blocks = [rows[s : s + tile_size] for s in range(0, len(rows), tile_size)]
+    total = 0.0
+    for i, left in enumerate(blocks):
+        for right in blocks[i:]:
+            total += float(tile(left, right)[0, 0])
+    return total

@@ -33,24 +33,35 @@ def seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def paired(ours: Callable[[], Any], peer: Callable[[], Any], *, repeats: int) -> Paired:
+def paired(
+    ours: Callable[[], Any],
+    peer: Callable[[], Any],
+    *,
+    repeats: int,
+    share: float = 1.0,
+    patience: float = float("inf"),
+) -> tuple[Paired, Any, Any]:
     """Runs both once to warm up, then in turn.
 
     Args:
         ours: the call to time.
         peer: what to compare it with.
         repeats: timed runs of each.
+        share: of its work that the peer's call does; its seconds are divided by it.
+        patience: seconds after which no further pair is started.
 
     Returns:
-        Paired.
+        Paired; what ours and what the peer returned.
     """
-    for warm_up in (ours, peer):
-        seconds(warm_up)
+    results = [jax.block_until_ready(warm_up()) for warm_up in (ours, peer)]
     times = Paired([], [])
-    for _ in range(repeats):
+    start = time.perf_counter()
+    while len(times.ours) < repeats:
         times.ours.append(seconds(ours))
-        times.peer.append(seconds(peer))
-    return times
+        times.peer.append(seconds(peer) / share)
+        if time.perf_counter() - start > patience:
+            break
+    return times, *results
 
 
 def median(values: list[float]) -> float:

@@ -14,12 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 import gfa_jax as gfa
-from experiments import outputs
 from experiments.benchmarks import timing
+from experiments.benchmarks.memory import peak_bytes
 from experiments.comparison.methods import METHODS, Setting
 
 _REPEATS = 5
-_STATUS = pathlib.Path("/proc/self/status")
 
 
 class Cost(NamedTuple):
@@ -57,7 +56,7 @@ def measure(features: pathlib.Path, name: str, setting: Setting | None) -> Cost:
 def _measure(path: pathlib.Path, name: str, setting: Setting | None) -> Cost:
     features = np.load(path, allow_pickle=False)
     if setting is None:
-        return Cost(0.0, 0.0, 0.0, _peak_bytes())
+        return Cost(0.0, 0.0, 0.0, peak_bytes())
     method = METHODS[name]
     k = max(setting[key] for key in ("k", "k1", "k2") if key in setting)
     found: list[gfa.Neighbors] = []
@@ -70,7 +69,7 @@ def _measure(path: pathlib.Path, name: str, setting: Setting | None) -> Cost:
         method.run(features, found[0], **setting)
 
     first = timing.seconds(search) + timing.seconds(run)
-    peak = _peak_bytes()
+    peak = peak_bytes()
     return Cost(
         # What else the machine does only adds: the least is nearest to the truth.
         min(timing.seconds(search) for _ in range(_REPEATS)),
@@ -78,16 +77,3 @@ def _measure(path: pathlib.Path, name: str, setting: Setting | None) -> Cost:
         first,
         peak,
     )
-
-
-def _peak_bytes() -> int:
-    """Reads the peak of this program alone.
-
-    What the system reports of a process's resources includes, on Linux, the pages of
-    the parent that it was forked from.
-    """
-    if _STATUS.exists():
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return outputs.peak_memory()["resident_bytes"]

@@ -123,7 +123,7 @@ def approximate_neighbors(
     """
     faiss = import_faiss()
     features = as_searchable(features, k)
-    _check(edge_recall, threshold, sample_size)
+    check_options(edge_recall, threshold, sample_size)
     if not np.isfinite(features).all():
         raise ValueError("features hold NaN or infinity; remove or repair those rows")
     num_rows = len(features)
@@ -268,7 +268,9 @@ def _recall_of(edges: _Edges, hits: np.ndarray) -> tuple[float, float]:
     return _bounded(np.bincount(edges.place), np.bincount(edges.place, weights=hits))
 
 
-def _recall(wanted: list[set[int]], found: list[set[int]]) -> tuple[float, float]:
+def measure_recall(
+    wanted: list[set[int]], found: list[set[int]]
+) -> tuple[float, float]:
     """Estimates the share of the edges found, row by row, and its lower bound."""
     hits = [len(w & f) for w, f in zip(wanted, found, strict=True)]
     return _bounded(np.array([len(w) for w in wanted]), np.array(hits))
@@ -305,7 +307,9 @@ def _with_itself(
     )
 
 
-def _check(edge_recall: float, threshold: float | None, sample_size: int) -> None:
+def check_options(
+    edge_recall: float, threshold: float | None, sample_size: int
+) -> None:
     if not 0 < edge_recall <= 1:
         raise ValueError(f"edge_recall is {edge_recall}; expected a share in (0, 1]")
     if threshold is not None and not -1 <= threshold <= 1:

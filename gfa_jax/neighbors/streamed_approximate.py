@@ -98,7 +98,7 @@ def approximate_neighbors_streamed(
         raise ValueError(f"rows have shape {shape}; expected [N, D]")
     num_rows = shape[0]
     check_k(k, num_rows)
-    calibrated._check(edge_recall, threshold, sample_size)
+    calibrated.check_options(edge_recall, threshold, sample_size)
     dtype = numerics.to_compute_dtype(rows[:1]).dtype
     options: dict[str, Any] = {"k": k, "include_self": include_self}
     exact = Calibration("Flat", "", 1.0, 1.0, edge_recall, 0, 0)
@@ -216,7 +216,7 @@ def _calibrate(
             block = sample[start : start + _QUERY_ROWS]
             part = _search(index, rows, block, k=others, include_self=False)
             found += [set(row[row >= 0].tolist()) for row in part.indices]
-        recall, bound = calibrated._recall(wanted, found)
+        recall, bound = calibrated.measure_recall(wanted, found)
         if bound >= exact.target:
             num_edges = sum(map(len, wanted))
             return Calibration(

@@ -93,9 +93,22 @@ def test_a_told_k_is_searched_no_wider(parse):
     assert request.settle(lambda **_: Suggestion).k == 5
 
 
+def test_each_update_may_have_its_own(parse, tmp_path):
+    path = tmp_path / "params.json"
+    path.write_text('{"threshold": [0.4, 0.5], "gamma": [0.3, 0.2], "num_steps": 2}')
+    chosen = parse(f"--params={path}").settle()
+    np.testing.assert_array_equal(chosen.params.threshold, [0.4, 0.5])
+    assert chosen.first_threshold == 0.4
+    assert chosen.as_report()["gamma"] == [0.3, 0.2]
+
+
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
+        ('{"threshold": null}', "threshold is None; expected a cosine"),
+        ('{"threshold": [0.5, 2], "num_steps": 2}', "threshold is 2"),
+        ('{"threshold": [0.5, 0.6]}', "expected a number, or 4 of them"),
+        ('{"threshold": 0.5, "k": [3]}', "k is"),
         ("{", "params.json:1: no JSON"),
         ("[1]", "expected an object of settings"),
         ('{"gamma": 0.5}', "a threshold among them"),

@@ -1,0 +1,203 @@
+"""What `tune` learns from: a half of the identities, its pairs, and its score.
+
+The score is the figure that is reported, the TPR over all pairs at one FPR, not a proxy
+of it: on the sizes at hand a look at all pairs costs as much as a few steps. The same
+look lists the impostor pairs that score highest in the features as they are refined
+now, twice as many as the FPR lets pass, and the loss compares the genuine pairs with
+those around that rank.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import gfa_jax as gfa
+from experiments import cli, evaluation, halves, inputs
+from gfa_jax import metrics
+from gfa_jax.tuning import Validation
+
+# Of the impostor pairs that the FPR lets pass: what is listed, and the band of ranks
+# that the loss compares with.
+_LISTED = 2.0
+_BAND = (0.7, 1.4)
+_LEAST_LISTED = 64
+# Genuine pairs that are kept; a batch draws from them.
+_GENUINE_PAIRS = 200_000
+
+
+class Problem(NamedTuple):
+    """The half to learn on.
+
+    Attributes:
+        pool: the half.
+        neighbors: [N, K] candidates in it.
+        teaches: [N] bool, rows of the identities whose pairs teach.
+        chooses: [N] bool, rows of those whose pairs choose the step.
+        fpr: the FPR to learn for.
+        max_images: identities with more rows have no genuine pairs; None for no limit.
+    """
+
+    pool: inputs.Pool
+    neighbors: gfa.Neighbors
+    teaches: np.ndarray
+    chooses: np.ndarray
+    fpr: float
+    max_images: int | None
+
+
+class Split(NamedTuple):
+    """A pool cut by identity.
+
+    Attributes:
+        learning: the half to learn on.
+        reported: the half to report on.
+        near_reported: [N, K] candidates in it.
+    """
+
+    learning: Problem
+    reported: inputs.Pool
+    near_reported: gfa.Neighbors
+
+
+def split(
+    pool: inputs.Pool,
+    *,
+    seed: int,
+    k: int,
+    held_out: float,
+    fpr: float,
+    max_images: int | None,
+) -> Split:
+    """Cuts a pool by identity, the halves as holdout has them, and searches each.
+
+    Args:
+        pool: with labels, without listed pairs.
+        seed: of the split.
+        k: K, the row itself counted.
+        held_out: share in [0, 1) of the identities of the first half that choose the
+            step and do not teach; with 0 all do both.
+        fpr: the FPR to learn for.
+        max_images: see `Problem`.
+
+    Returns:
+        Split.
+
+    Raises:
+        ValueError: a pool without identities, a part without both kinds of pairs, K
+            that a half is too small for.
+    """
+    learning, reported = halves.split(pool, seed=seed)
+    for half in (learning, reported):
+        gfa.check_k(k, len(half.features))
+    _, order = halves.shuffle_identities(pool, seed=seed)
+    half = len(order) // 2
+    assert learning.labels is not None  # a half has them
+    teaches = np.isin(learning.labels, order[: half - round(half * held_out)])
+    chooses = ~teaches if held_out else teaches
+    for part in (teaches, chooses):
+        inputs.check_both_kinds(learning.labels[part])
+    near, near_reported = (
+        gfa.exact_neighbors(half.features, k=k, progress=cli.progress)
+        for half in (learning, reported)
+    )
+    problem = Problem(learning, near, teaches, chooses, fpr, max_images)
+    return Split(problem, reported, near_reported)
+
+
+def band(problem: Problem) -> tuple[float, float]:
+    """Returns the band of shares of the listed pairs that the loss compares with."""
+    passing = problem.fpr * _count_impostors(problem, problem.teaches)
+    low, high = (share * passing / _num_listed(problem) for share in _BAND)
+    return low, min(high, 1.0)
+
+
+def genuine_pairs(problem: Problem, *, seed: int) -> np.ndarray:
+    """Lists the genuine pairs that teach, some of them where they are very many.
+
+    Args:
+        problem: whose.
+        seed: of the choice.
+
+    Returns:
+        [G, 2] int32 rows of the half.
+
+    Raises:
+        ValueError: none, since every identity is too large.
+    """
+    assert problem.pool.labels is not None  # a half has them
+    rows = np.flatnonzero(problem.teaches)
+    rows = rows[np.argsort(problem.pool.labels[rows], kind="stable")]
+    _, sizes = np.unique(problem.pool.labels[rows], return_counts=True)
+    lists = []
+    for members in np.split(rows, np.cumsum(sizes)[:-1]):
+        if problem.max_images is None or len(members) <= problem.max_images:
+            first, second = np.triu_indices(len(members), 1)
+            lists.append(np.stack([members[first], members[second]], axis=1))
+    pairs = np.concatenate([np.empty((0, 2), int), *lists]).astype(np.int32)
+    if not len(pairs):
+        raise ValueError("no genuine pair teaches; give --max_images a larger number")
+    return np.random.default_rng(seed).permutation(pairs)[:_GENUINE_PAIRS]
+
+
+def any_impostor(problem: Problem) -> np.ndarray:
+    """Finds one impostor pair of the identities that teach: [1, 2] rows."""
+    assert problem.pool.labels is not None  # a half has them
+    rows = np.flatnonzero(problem.teaches)
+    labels = problem.pool.labels[rows]
+    return np.array([[rows[0], rows[np.argmax(labels != labels[0])]]], np.int32)
+
+
+def measure(problem: Problem, refined: np.ndarray) -> float:
+    """Returns the TPR over all pairs of the half, by which a grid is searched."""
+    everyone = np.ones(len(problem.teaches), bool)
+    return _look(problem, refined, everyone)[0]
+
+
+def validate(problem: Problem, refined: np.ndarray) -> Validation:
+    """Scores refined features, and lists the impostor pairs that are hardest in them.
+
+    Args:
+        problem: the half.
+        refined: [N, D] unit rows of it.
+
+    Returns:
+        Validation: TPR of the identities that choose; pairs of those that teach.
+    """
+    score, tail = _look(problem, refined, problem.teaches)
+    if not np.array_equal(problem.teaches, problem.chooses):
+        score, _ = _look(problem, refined, problem.chooses)
+    return Validation(score, tail)
+
+
+def _look(
+    problem: Problem, refined: np.ndarray, part: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Measures all pairs of some rows: the TPR, and the hardest impostor pairs."""
+    assert problem.pool.labels is not None  # a half has them
+    members = np.flatnonzero(part)
+    result = evaluation.measure_all_pairs(
+        refined[members],
+        problem.pool.labels[members],
+        max_images=problem.max_images,
+        tail_size=_num_listed(problem, part),
+    )
+    tail = members[result.impostor_tail.rows].astype(np.int32)
+    # Of equal scores at its end the tail has none; as many pairs compile nothing new.
+    missing = _num_listed(problem, part) - len(tail)
+    last = tail[-1:] if len(tail) else any_impostor(problem)
+    tail = np.concatenate([tail, np.repeat(last, max(missing, 0), axis=0)])
+    (point,) = metrics.tpr_at_fpr(result.roc, (problem.fpr,))
+    return point.tpr, tail
+
+
+def _num_listed(problem: Problem, part: np.ndarray | None = None) -> int:
+    part = problem.teaches if part is None else part
+    passing = problem.fpr * _count_impostors(problem, part)
+    return max(_LEAST_LISTED, round(_LISTED * passing))
+
+
+def _count_impostors(problem: Problem, part: np.ndarray) -> int:
+    assert problem.pool.labels is not None  # a half has them
+    _, sizes = np.unique(problem.pool.labels[part], return_counts=True)
+    rows = int(sizes.sum())
+    return (rows * (rows - 1) - int(np.sum(sizes * (sizes - 1)))) // 2
