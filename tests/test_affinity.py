@@ -150,6 +150,7 @@ def test_score_edges_by_its_equations(
     if weighting == "affinity":
         weight = survives * np.where(similarity > 0, np.abs(similarity) ** exponent, 0)
     # Float32 carries exponents of up to 100 into a relative error of 1e-5.
+    assert edges.mask is not None
     np.testing.assert_allclose(edges.mask, survives, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(edges.weight, weight, rtol=0, atol=TOLERANCE)
 
