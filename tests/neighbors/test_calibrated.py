@@ -93,11 +93,11 @@ def test_recall_and_its_bound():
     assert bound == pytest.approx(6 / 7 - 1.645 * np.sqrt(14) / 7 / 7)
     edges = edges_of([2, 1, 0, 4])
     hits = np.array([1, 1, 1, 1, 1, 1, 0], bool)
-    assert calibrated.measure_recall_of(edges, hits) == (recall, bound)
+    assert calibrated._recall_of(edges, hits) == (recall, bound)
     recall, bound = calibrated.measure_recall(wanted, wanted)
     assert (recall, bound) == (1.0, 0.0)  # three rows without a miss prove nothing
     assert calibrated.measure_recall([set()], [{1}]) == (1.0, 1.0)
-    assert calibrated.measure_recall_of(edges_of([0]), hits[:0]) == (1.0, 1.0)
+    assert calibrated._recall_of(edges_of([0]), hits[:0]) == (1.0, 1.0)
 
 
 def edges_of(sizes) -> calibrated._Edges:
@@ -114,7 +114,7 @@ def test_the_bound_holds_as_often_as_it_says():
         # Rows differ in how findable their edges are, as those of a poor image do.
         chance = np.repeat(random.beta(30, 1, 500), sizes)
         hits = random.random(len(chance)) < chance
-        held += calibrated.measure_recall_of(edges_of(sizes), hits)[1] <= 30 / 31
+        held += calibrated._recall_of(edges_of(sizes), hits)[1] <= 30 / 31
     assert held / 400 >= 0.92
 
 
@@ -124,7 +124,7 @@ def test_the_ratio_chosen_is_the_largest_that_will_do():
     ratios = random.random(len(wanted.rows)).astype(np.float32)
 
     def bound(ratio):
-        return calibrated.measure_recall_of(wanted, ratios >= ratio)[1]
+        return calibrated._recall_of(wanted, ratios >= ratio)[1]
 
     chosen = calibrated._choose_ratio(ratios, wanted, 0.9)
     assert chosen is not None
