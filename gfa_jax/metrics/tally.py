@@ -1,14 +1,18 @@
 """What the tiles of all pairs amount to: histograms, impostor tail, genuine pairs.
 
-Counting is the host's part (see `counting`): a scatter-add of XLA's CPU backend takes
-8 ns a score. The candidates of the tail are looked for among the bin numbers, which
-are half the traffic of the scores.
+On a CPU counting is the host's part (see `counting`): a scatter-add of XLA's CPU
+backend takes 8 ns a score. On an accelerator the counts are added where the scores are
+(see `device_counting`), but for the few tiles that hold genuine pairs. The candidates
+of the tail are looked for among the bin numbers, which are half the traffic of the
+scores.
 """
 
+import jax
 import numpy as np
 import numpy.typing as npt
 
 from gfa_jax.metrics.counting import choose_counter
+from gfa_jax.metrics.device_counting import DeviceCounter
 from gfa_jax.metrics.histogram import (
     ScoreHistogram,
     bin_edges,
@@ -59,12 +63,19 @@ class Tally:
         self._genuine: list[ScoredPairs] | None = [] if keep_genuine else None
         self._known_floor: tuple[np.ndarray, int] | None = None
         self._count = choose_counter(len(order) * (len(order) - 1) // 2)
+        self._on_device = DeviceCounter(num_bins) if _counts_on_device() else None
 
     def add(self, tile: Tile) -> None:
         """Counts one tile."""
-        scores, bins = np.asarray(tile.scores), np.asarray(tile.bins)
         last_of_rows = self._identities[tile.first + tile.height - 1]
-        if not tile.is_diagonal and last_of_rows < self._identities[tile.second]:
+        holds_genuine = (
+            tile.is_diagonal or last_of_rows >= self._identities[tile.second]
+        )
+        if self._on_device is not None and not holds_genuine:
+            self._add_on_device(tile, self._on_device)
+            return
+        scores, bins = np.asarray(tile.scores), np.asarray(tile.bins)
+        if not holds_genuine:
             self._add_impostors(tile, scores, bins, places=None)
             return
         impostor, genuine = self._split(tile)
@@ -76,9 +87,10 @@ class Tally:
 
     def histogram(self) -> ScoreHistogram:
         """Returns the counts of all pairs so far."""
-        return ScoreHistogram(
-            bin_edges(self._num_bins), self._impostor_counts, self._genuine_counts
-        )
+        impostor = self._impostor_counts
+        if self._on_device is not None:
+            impostor = impostor + self._on_device.total()
+        return ScoreHistogram(bin_edges(self._num_bins), impostor, self._genuine_counts)
 
     def genuine_pairs(self) -> ScoredPairs | None:
         """Returns the genuine pairs by descending score; None where not kept."""
@@ -109,10 +121,21 @@ class Tally:
         candidates = self._count(bins, self._impostor_counts, floor_bin)
         if places is not None:
             candidates = places[candidates]
-        above = np.flatnonzero(np.take(scores, candidates) > floor)
-        candidates = np.take(candidates, above)
+        self._add_to_tail(tile, candidates, np.take(scores, candidates), floor)
+
+    def _add_on_device(self, tile: Tile, counter: DeviceCounter) -> None:
+        """Counts a tile of impostor pairs on its device."""
+        floor, floor_bin = self._floor()
+        candidates, scores = counter.count_and_find(tile.bins, tile.scores, floor_bin)
+        self._add_to_tail(tile, candidates, scores, floor)
+
+    def _add_to_tail(
+        self, tile: Tile, places: np.ndarray, scores: np.ndarray, floor: np.ndarray
+    ) -> None:
+        """Keeps the pairs at some places of a tile that score above the floor."""
+        above = np.flatnonzero(scores > floor)
         self.impostor_tail.add(
-            np.take(scores, candidates), self._rows(tile, candidates)
+            np.take(scores, above), self._rows(tile, np.take(places, above))
         )
 
     def _floor(self) -> tuple[np.ndarray, int]:
@@ -140,3 +163,7 @@ class Tally:
             self._order[tile.second + second],
         )
         return np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)
+
+
+def _counts_on_device() -> bool:
+    return jax.default_backend() != "cpu"
