@@ -66,7 +66,7 @@ class Refined(NamedTuple):
 
     Attributes:
         folder: where the results go.
-        settings: as told.
+        settings: as told, or as suggested.
         pool: what the report says of the pool.
         shards: the refined rows, on the disk, not yet named by a manifest.
         num_outliers: rows that were isolated.
@@ -116,13 +116,7 @@ def run(
             request = method.read_settings()
             _check_flags()
             inputs.refuse_overwriting(
-                (
-                    FLAGS.features,
-                    FLAGS.labels,
-                    FLAGS.pairs,
-                    FLAGS.candidates,
-                    FLAGS.params,
-                ),
+                method.input_files(),
                 (pathlib.Path(output_dir, name) for name in (*names, SHARDS)),
             )
             source, labels, pairs = _open()

@@ -77,7 +77,7 @@ def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
     with stages("load"):
         request = read_settings()
         inputs.refuse_overwriting(
-            (FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates, FLAGS.params),
+            input_files(),
             (pathlib.Path(output_dir, name) for name in names),
         )
         pool = inputs.load_pool()
@@ -115,6 +115,11 @@ def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
             )
         )
     return Run(pool, chosen, neighbors, calibration, num_outliers, result, folder)
+
+
+def input_files() -> tuple[str | None, ...]:
+    """Returns the files that the flags name, which no output may replace."""
+    return FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates, FLAGS.params
 
 
 def read_settings() -> settings.Request:

@@ -34,7 +34,7 @@ from gfa_jax.metrics.scored_pairs import (
     by_descending_score,
     check_features,
 )
-from gfa_jax.metrics.tally import Tally
+from gfa_jax.metrics.tally import Tally, counts_on_device
 from gfa_jax.metrics.tiles import score_tiles
 
 
@@ -128,9 +128,9 @@ def all_pairs_roc(
 
     Cost: N² D / 2 multiply-adds on the device, and one histogram increment a pair: on
     a CPU by one core, faster where numba is installed (see `counting`), otherwise on
-    the device (see `device_counting`). Memory
-    beyond the features: four tiles at 6 bytes a score (10 in float64), ten blocks of
-    rows, about 40 bytes a pair kept, 60 bytes a point of the curve.
+    the device (see `device_counting`). Memory beyond the features: four tiles at 6
+    bytes a score (10 in float64), ten blocks of rows, about 40 bytes a pair kept, 60
+    bytes a point of the curve.
     """
     plan = plan_pairs(
         features,
@@ -180,7 +180,7 @@ def plan_pairs(
 ) -> Plan:
     """Checks the arguments of `all_pairs_roc`, which explains them."""
     if block_size is None:
-        block_size = 1024 if jax.default_backend() == "cpu" else 8192
+        block_size = 8192 if counts_on_device() else 1024
     features, labels = check_features(features), np.asarray(labels)
     _check_sizes(block_size=block_size, tail_size=tail_size, genuine_size=genuine_size)
     check_num_bins(num_bins)

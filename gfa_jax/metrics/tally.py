@@ -63,7 +63,7 @@ class Tally:
         self._genuine: list[ScoredPairs] | None = [] if keep_genuine else None
         self._known_floor: tuple[np.ndarray, int] | None = None
         self._count = choose_counter(len(order) * (len(order) - 1) // 2)
-        self._on_device = DeviceCounter(num_bins) if _counts_on_device() else None
+        self._on_device = DeviceCounter(num_bins) if counts_on_device() else None
 
     def add(self, tile: Tile) -> None:
         """Counts one tile."""
@@ -165,5 +165,6 @@ class Tally:
         return np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)
 
 
-def _counts_on_device() -> bool:
+def counts_on_device() -> bool:
+    """Tells whether tiles are counted where they are made: on an accelerator."""
     return jax.default_backend() != "cpu"

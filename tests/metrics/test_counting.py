@@ -88,7 +88,7 @@ def test_all_pairs_counted_on_the_device(rng, monkeypatch, tail_size):
     labels = rng.integers(9, size=70)
     measure = functools.partial(all_pairs_roc, block_size=8, tail_size=tail_size)
     on_host = measure(features, labels)
-    monkeypatch.setattr(tally, "_counts_on_device", lambda: True)
+    monkeypatch.setattr(tally, "counts_on_device", lambda: True)
     fetched = []
     inner = tally.DeviceCounter.count_and_find
 
