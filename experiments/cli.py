@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 from absl import app, flags, logging
@@ -52,27 +52,28 @@ def progress(iterable: Iterable[T], *, total: int | None, desc: str) -> Iterable
     )
 
 
-def numbers(flag: str, kind: type) -> list[Any]:
+def numbers(flag: str, kind: type, *, words: Collection[str] = ()) -> list[Any]:
     """Reads the numbers of a list flag.
 
     Args:
         flag: its name.
         kind: int or float.
+        words: what may stand among the numbers and is passed over.
 
     Returns:
-        At least one number.
+        At least one number, or none beside a word.
 
     Raises:
         ValueError: none, or a text that is no number.
     """
     texts: list[str] = getattr(flags.FLAGS, flag)
     try:
-        values = [kind(text) for text in texts]
+        values = [kind(text) for text in texts if text not in words]
     except ValueError as error:
         raise ValueError(
             f"--{flag}={','.join(texts)}: expected numbers with commas between them"
         ) from error
-    if not values:
+    if not texts:
         raise ValueError(f"--{flag} is empty; expected at least one number")
     return values
 

@@ -16,7 +16,7 @@ from absl import flags
 import gfa_jax as gfa
 from gfa_jax.affinity import MASKS, WEIGHTINGS
 from gfa_jax.aggregation import GRAPHS
-from gfa_jax.thresholds import Suggestion
+from gfa_jax.thresholds import SUGGESTING_WIDTH, Suggestion
 
 FLAGS = flags.FLAGS
 
@@ -71,8 +71,6 @@ _OPTIONS = (
 )
 NAMES = (*_PARAMS, "k", *_OPTIONS, "isolate_outliers")
 _SUGGESTED = ("threshold", "k", "gamma", "num_steps")
-# Candidates from which K is suggested; more of them gain where people have many rows.
-_SUGGESTING_WIDTH = 50
 
 
 class Settings(NamedTuple):
@@ -132,7 +130,7 @@ class Request(NamedTuple):
         k = self.values["k"]
         if "k" not in self.asked:
             return k
-        return max(k, min(_SUGGESTING_WIDTH, num_rows - 1))
+        return max(k, min(SUGGESTING_WIDTH, num_rows - 1))
 
     def settle(self, suggest: Callable[..., Suggestion] | None = None) -> Settings:
         """Asks the pool for what was not told.

@@ -4,11 +4,12 @@
     python -m experiments.tune --features=… --labels=… --grid --seeds=0,1,2
 
 Identities are split as in holdout, and each half is a pool by itself. A small search,
-then gradients: every start (each --threshold with each --gamma and --exponent) is
-looked at once, by the TPR over all pairs at --fpr, and from the best the gradient
-descends a smooth form of just that figure. Every few steps another look chooses the
-step to keep and lists the impostor pairs that are hardest now. All identities of the
-first half teach and choose, as they do for a grid; with --held_out a share of them
+then gradients: every start (each --threshold with each --gamma and --exponent, and what
+the pool suggests without labels) is looked at once, by the TPR over all pairs in the
+mean around --fpr, and from the best the gradient descends a smooth form of it. Every
+few steps another look chooses the step to keep, one that adds --min_gain, about the
+noise of the half, and lists the impostor pairs that are hardest now. All identities of
+the first half teach and choose, as they do for a grid; with --held_out a share of them
 only chooses. Written to --output_dir: params.json, which `refine --params` takes,
 report.json and curves.png.
 
@@ -51,11 +52,20 @@ flags.DEFINE_string("output_dir", "outputs/tune", "Folder of the results.")
 flags.DEFINE_enum("preset", "safe", sorted(gfa.PRESETS), "As in refine.")
 flags.DEFINE_enum("weighting", None, WEIGHTINGS, "Weights; the preset's by default.")
 flags.DEFINE_enum("graph", None, GRAPHS, "Graph; the preset's by default.")
-flags.DEFINE_integer("k", 15, "Neighbours a row, the row itself counted.")
+flags.DEFINE_integer(
+    "k",
+    None,
+    "Neighbours a row, the row itself counted; as suggested, at least 15, by default.",
+)
+flags.DEFINE_bool("isolate_outliers", True, "As in refine.")
 flags.DEFINE_integer("num_steps", 4, "Number T of updates.", lower_bound=1)
-flags.DEFINE_list("threshold", ["0.3", "0.55"], "Where to start.")
-flags.DEFINE_list("gamma", ["0.4", "0.8"], "Where to start.")
-flags.DEFINE_list("exponent", ["2"], "Where to start.")
+flags.DEFINE_list(
+    "threshold",
+    ["auto", "0.25", "0.35", "0.45", "0.55"],
+    "Where to start; auto: as suggested, with the gamma suggested.",
+)
+flags.DEFINE_list("gamma", ["0.75"], "Where to start.")
+flags.DEFINE_list("exponent", ["1", "3"], "Where to start.")
 flags.DEFINE_float("temperature", 0.02, "Of the soft mask, at the start.")
 flags.DEFINE_float(
     "final_sharpness", 4.0, "By what the temperature is divided at the end."
@@ -69,10 +79,13 @@ flags.DEFINE_list(
 flags.DEFINE_enum(
     "differentiation", "reverse", DIFFERENTIATIONS, "forward: less memory, more time."
 )
-flags.DEFINE_integer("tuning_steps", 20, "Most optimizer steps.", lower_bound=0)
-flags.DEFINE_float("learning_rate", 0.2, "Of Adam, at the first step.", 0.0)
+flags.DEFINE_integer("tuning_steps", 15, "Most optimizer steps.", lower_bound=0)
+flags.DEFINE_float("learning_rate", 0.1, "Of Adam, at the first step.", 0.0)
 flags.DEFINE_integer("batch_size", 32_768, "Most pairs of a step.", lower_bound=2)
-flags.DEFINE_integer("validate_every", 10, "Steps between looks.", lower_bound=1)
+flags.DEFINE_integer("validate_every", 5, "Steps between looks.", lower_bound=1)
+flags.DEFINE_float(
+    "min_gain", 0.005, "What a step must add to the score of the start.", 0.0
+)
 flags.DEFINE_float(
     "held_out", 0.0, "Share of the identities that choose and do not teach.", 0.0, 0.9
 )
@@ -99,6 +112,7 @@ flags.DEFINE_list(
 flags.DEFINE_list("grid_gammas", ["0.25", "0.5", "0.75", "1"], "Of the grid.")
 flags.DEFINE_list("grid_exponents", ["0.5", "1", "2", "3", "6"], "Of the grid.")
 
+_AUTO = "auto"
 _OUTPUTS = ("params.json", "curves.png", "report.json")
 _COMPARED_OUTPUTS = ("table.txt", "race.png", "report.json")
 
@@ -135,14 +149,12 @@ def _learn(
         split = _split(pool, fpr, seed=FLAGS.seed)
         folder = outputs.prepare_folder(FLAGS.output_dir)
     with stages("tuning"):
+        how = _with_starts(how, split.learning)
         result = tuning_methods.learn(split.learning, how, progress=cli.progress)
     with stages("report"):
-        refined = tuning_methods.refine(
-            split.reported.features,
-            split.near_reported,
-            result.params,
-            num_steps=FLAGS.num_steps,
-            **_options(),
+        k = split.learning.neighbors.indices.shape[1]
+        refined = tuning_methods.refine_reported(
+            split, result.params, k=k, num_steps=FLAGS.num_steps, **_options()
         )
         before, after = (
             halves.verify(
@@ -157,7 +169,8 @@ def _learn(
             for features in (split.reported.features, refined)
         )
     params = result.params._asdict() | {
-        "k": FLAGS.k,
+        "k": k,
+        "isolate_outliers": split.isolates,
         "num_steps": FLAGS.num_steps,
         "mask": "hard",
         **_options(),
@@ -179,7 +192,7 @@ def _learn(
     from gfa_jax.plotting.tuning import plot_tuning
 
     with outputs.staged(folder, _OUTPUTS) as hidden:
-        plot_tuning(result, score=f"TPR at {fpr:g}").savefig(
+        plot_tuning(result, score=f"mean TPR around {fpr:g}").savefig(
             hidden / "curves.png", dpi=150
         )
         datasets.write_json(hidden / "params.json", params)
@@ -217,7 +230,7 @@ def _compare(
                 split,
                 seed=seed,
                 cells=cells,
-                how=how._replace(seed=seed),
+                how=_with_starts(how, split.learning)._replace(seed=seed),
                 options=_options(),
                 num_resamples=FLAGS.resamples,
             )
@@ -240,7 +253,7 @@ def _compare(
 
     with outputs.staged(folder, _COMPARED_OUTPUTS) as hidden:
         (hidden / "table.txt").write_text(table + "\n")
-        plot_race(courses, score=f"TPR at {fpr:g}").savefig(
+        plot_race(courses, score=f"mean TPR around {fpr:g}").savefig(
             hidden / "race.png", dpi=150
         )
         datasets.write_json(hidden / "report.json", report)
@@ -254,7 +267,7 @@ def _learning() -> tuning_methods.Learning:
     return tuning_methods.Learning(
         _cells(
             cli.numbers("gamma", float),
-            cli.numbers("threshold", float),
+            cli.numbers("threshold", float, words=(_AUTO,)),
             cli.numbers("exponent", float),
         ),
         Objective(
@@ -271,9 +284,24 @@ def _learning() -> tuning_methods.Learning:
         FLAGS.batch_size,
         FLAGS.final_sharpness,
         FLAGS.validate_every,
+        FLAGS.min_gain,
         FLAGS.seed,
         FLAGS.checkpoint,
     )
+
+
+def _with_starts(
+    how: tuning_methods.Learning, problem: tuning_problem.Problem
+) -> tuning_methods.Learning:
+    """Adds the starts that the half suggests, where they are asked."""
+    if _AUTO not in FLAGS.threshold:
+        return how
+    starts = tuning_methods.suggested_starts(
+        problem,
+        exponents=cli.numbers("exponent", float),
+        temperature=FLAGS.temperature,
+    )
+    return how._replace(starts=(*how.starts, *starts))
 
 
 def _cells(gammas: list, thresholds: list, exponents: list) -> list[gfa.Params]:
@@ -301,6 +329,8 @@ def _split(pool: inputs.Pool, fpr: float, *, seed: int) -> tuning_problem.Split:
         pool,
         seed=seed,
         k=FLAGS.k,
+        isolates=FLAGS.isolate_outliers,
+        options=_options(),
         held_out=FLAGS.held_out,
         fpr=fpr,
         max_images=FLAGS.max_images,
@@ -313,7 +343,7 @@ def _describe(result: TuneResult, fpr: float) -> dict[str, Any]:
         "fpr": fpr,
         "step": result.step,
         "stopped": result.stopped,
-        "tpr": {
+        "score": {
             "soft": result.soft_score,
             "hard": result.hard_score,
             "gap": result.gap,

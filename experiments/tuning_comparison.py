@@ -2,8 +2,9 @@
 
 Each way chooses on one half of the identities and is reported on the other: the TPR
 over all its pairs, with the bootstrap interval by identity, and the seconds that the
-choice took. Two more rows take the learning apart: the starts alone, and gradients from
-the defaults alone.
+choice took. The grid chooses by the TPR itself and, in a second row, by the mean around
+its FPR as the learning does; "chosen" is that mean for all. Two more rows take the
+learning apart: the starts alone, and gradients from the defaults alone.
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,9 @@ from experiments.tuning_methods import Chosen, Learning
 from gfa_jax import metrics
 from gfa_jax.tuning import TuneResult
 
-RAW, SUGGESTED, GRID = "raw", "suggested", "grid"
+RAW, SUGGESTED, GRID, STEADY = "raw", "suggested", "grid", "grid by mean"
 STARTS, GRADIENT, LEARNT = "starts only", "gradient only", "learnt"
-WAYS = (RAW, SUGGESTED, GRID, STARTS, GRADIENT, LEARNT)
+WAYS = (RAW, SUGGESTED, GRID, STEADY, STARTS, GRADIENT, LEARNT)
 
 
 class Row(NamedTuple):
@@ -66,12 +67,14 @@ def compare(
     # From where `refine` starts where nothing is said.
     default = gfa.Params(0.5, 0.55, how.starts[0].temperature)
     learnt, result = tuning_methods.by_learning(problem, how)
+    grid, steady = tuning_methods.by_grid(
+        problem, cells, num_steps=num_steps, options=options
+    )
     chosen: dict[str, Chosen | None] = {
         RAW: None,
         SUGGESTED: tuning_methods.by_suggestion(problem, seed=seed, options=options),
-        GRID: tuning_methods.by_grid(
-            problem, cells, num_steps=num_steps, options=options
-        ),
+        GRID: grid,
+        STEADY: steady,
         STARTS: tuning_methods.by_learning(problem, how._replace(num_steps=0))[0],
         GRADIENT: tuning_methods.by_learning(problem, how._replace(starts=(default,)))[
             0
@@ -153,12 +156,8 @@ def _report(
     """Measures a choice on the other half."""
     features = split.reported.features
     if chosen is not None:
-        near = split.near_reported
-        if chosen.k > near.indices.shape[1]:
-            near = gfa.exact_neighbors(features, k=chosen.k)
-        near = gfa.Neighbors(*(column[:, : chosen.k] for column in near))
-        features = tuning_methods.refine(
-            features, near, chosen.params, num_steps=chosen.num_steps, **options
+        features = tuning_methods.refine_reported(
+            split, chosen.params, k=chosen.k, num_steps=chosen.num_steps, **options
         )
     verification = halves.verify(
         features,

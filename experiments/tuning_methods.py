@@ -19,8 +19,8 @@ from gfa_jax import thresholds
 from gfa_jax.objective import Objective
 from gfa_jax.tuning import TuneResult, Validation, tune
 
-# Candidates from which K is suggested, twice as many as it is expected to be.
-_SUGGESTING_WIDTH = 30
+# gamma of a start: σ has no value at 1, nor a slope near it.
+_LARGEST_GAMMA = 0.98
 
 
 class Learning(NamedTuple):
@@ -34,6 +34,7 @@ class Learning(NamedTuple):
         batch_size: pairs of a step.
         final_sharpness: of the annealing.
         validate_every: steps between looks.
+        min_gain: see `tune`.
         seed: of the batches.
         checkpoint: folder, or None.
     """
@@ -45,6 +46,7 @@ class Learning(NamedTuple):
     batch_size: int
     final_sharpness: float
     validate_every: int
+    min_gain: float
     seed: int
     checkpoint: str | None = None
 
@@ -56,7 +58,7 @@ class Chosen(NamedTuple):
         params: of `gfa_jax.aggregate`.
         k: K, the row itself counted.
         num_steps: T.
-        score: TPR on the half that it was chosen on; None where none was looked at.
+        score: mean TPR on the half it was chosen on; None where none was looked at.
         seconds: of the choice, without compiling.
         compile_seconds: of a first call that compiles, or 0.
         looks: when each look at a setting ended, in seconds, and its score.
@@ -112,6 +114,7 @@ def learn(
         seed=how.seed,
         validate=validate,
         validate_every=how.validate_every,
+        min_gain=how.min_gain,
         final_sharpness=how.final_sharpness,
         checkpoint=how.checkpoint,
         progress=progress,
@@ -157,7 +160,7 @@ def by_grid(
     *,
     num_steps: int,
     options: dict[str, Any],
-) -> Chosen:
+) -> tuple[Chosen, Chosen]:
     """Looks at every cell and takes the best, the first of equal ones.
 
     Args:
@@ -167,10 +170,11 @@ def by_grid(
         options: of `gfa_jax.aggregate`.
 
     Returns:
-        Chosen.
+        What is best by the TPR at the FPR to learn for; what is best by the mean around
+        it, as the learning chooses.
     """
 
-    def look(params: gfa.Params) -> float:
+    def look(params: gfa.Params) -> tuning_problem.Score:
         refined = refine(
             problem.pool.features,
             problem.neighbors,
@@ -182,20 +186,25 @@ def by_grid(
 
     before = time.perf_counter()
     look(cells[0])
-    start, looks = time.perf_counter(), []
+    start, scores, ends = time.perf_counter(), [], []
     for params in cli.progress(cells, total=len(cells), desc="grid"):
-        score = look(params)
-        looks.append((time.perf_counter() - start, score))
-    best = int(np.argmax([score for _, score in looks]))
-    return Chosen(
-        cells[best],
-        problem.neighbors.indices.shape[1],
-        num_steps,
-        looks[best][1],
-        looks[-1][0],
-        start - before,
-        tuple(looks),
-    )
+        scores.append(look(params))
+        ends.append(time.perf_counter() - start)
+    around = [score.around for score in scores]
+
+    def choose(by: list[float]) -> Chosen:
+        best = int(np.argmax(by))
+        return Chosen(
+            cells[best],
+            problem.neighbors.indices.shape[1],
+            num_steps,
+            around[best],
+            ends[-1],
+            start - before,
+            tuple(zip(ends, around, strict=True)),
+        )
+
+    return choose([score.tpr for score in scores]), choose(around)
 
 
 def by_suggestion(problem: Problem, *, seed: int, options: dict[str, Any]) -> Chosen:
@@ -209,16 +218,34 @@ def by_suggestion(problem: Problem, *, seed: int, options: dict[str, Any]) -> Ch
     Returns:
         Chosen.
     """
-    features = problem.pool.features
-    near = gfa.exact_neighbors(features, k=min(_SUGGESTING_WIDTH, len(features) - 1))
-    before = time.perf_counter()
-    thresholds.suggest(features, near, seed=seed, **options)
     start = time.perf_counter()
-    found = thresholds.suggest(features, near, seed=seed, **options)
-    end = time.perf_counter()
-    return Chosen(
-        found.params, found.k, found.num_steps, None, end - start, start - before
+    found = thresholds.suggest(
+        problem.pool.features, problem.candidates, seed=seed, **options
     )
+    seconds = time.perf_counter() - start
+    # The half was asked before, which compiled what there is to compile.
+    return Chosen(found.params, found.k, found.num_steps, None, seconds, 0.0)
+
+
+def suggested_starts(
+    problem: Problem, *, exponents: Sequence[float], temperature: float
+) -> list[gfa.Params]:
+    """Returns the suggestion as starts of `tune`.
+
+    Args:
+        problem: the half.
+        exponents: of the affinity weights, of which nothing is suggested.
+        temperature: of the soft mask.
+
+    Returns:
+        Params for each exponent, gamma inside (0, 1).
+    """
+    params = problem.suggestion.params
+    gamma = min(float(params.gamma), _LARGEST_GAMMA)
+    return [
+        gfa.Params(gamma, params.threshold, temperature, exponent)
+        for exponent in exponents
+    ]
 
 
 def refine(
@@ -232,3 +259,22 @@ def refine(
     """Refines a pool; waits for it."""
     result = gfa.aggregate(features, neighbors, params, num_steps=num_steps, **options)
     return np.asarray(jax.block_until_ready(result.features))
+
+
+def refine_reported(
+    split: tuning_problem.Split,
+    params: gfa.Params,
+    *,
+    k: int,
+    num_steps: int,
+    **options: Any,
+) -> np.ndarray:
+    """Refines the half to report on with what was chosen on the other."""
+    neighbors = tuning_problem.nearest(
+        split.candidates,
+        k=k,
+        isolate_at=params.threshold if split.isolates else None,
+    )
+    return refine(
+        split.reported.features, neighbors, params, num_steps=num_steps, **options
+    )

@@ -1,26 +1,31 @@
 """What `tune` learns from: a half of the identities, its pairs, and its score.
 
-The score is the figure that is reported, the TPR over all pairs at one FPR, not a proxy
-of it: on the sizes at hand a look at all pairs costs as much as a few steps. The same
-look lists the impostor pairs that score highest in the features as they are refined
-now, twice as many as the FPR lets pass, and the loss compares the genuine pairs with
-those around that rank.
+The score is the TPR over all pairs, not a proxy of it: on the sizes at hand a look at
+all pairs costs as much as a few steps. It is the mean over five FPRs around the one to
+learn for, since at one FPR the TPR hangs on few pairs, those of two or three people,
+and what is chosen by it does worse on others. The same look lists the impostor pairs
+that score highest in the features as they are refined now, and the loss compares the
+genuine pairs with those around the rank that the FPR lets pass.
+
+Junk is isolated as `refine` does it, and K is at least what the half suggests.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import gfa_jax as gfa
 from experiments import cli, evaluation, halves, inputs
-from gfa_jax import metrics
+from gfa_jax import metrics, thresholds
 from gfa_jax.tuning import Validation
 
-# Of the impostor pairs that the FPR lets pass: what is listed, and the band of ranks
-# that the loss compares with.
-_LISTED = 2.0
-_BAND = (0.7, 1.4)
+# Multiples of the FPR to learn for: where the score takes the TPR, and the ranks of
+# impostor pairs that the loss compares with, which are listed.
+_AROUND = (0.25, 0.5, 1.0, 2.0, 4.0)
+_BAND = (0.25, 4.0)
 _LEAST_LISTED = 64
+# As `refine` has it where nothing is suggested.
+_LEAST_K = 15
 # Genuine pairs that are kept; a batch draws from them.
 _GENUINE_PAIRS = 200_000
 
@@ -30,7 +35,9 @@ class Problem(NamedTuple):
 
     Attributes:
         pool: the half.
-        neighbors: [N, K] candidates in it.
+        candidates: [N, W] candidates in it, W >= K.
+        neighbors: [N, K] the nearest of them, outliers isolated.
+        suggestion: what the half suggests without labels.
         teaches: [N] bool, rows of the identities whose pairs teach.
         chooses: [N] bool, rows of those whose pairs choose the step.
         fpr: the FPR to learn for.
@@ -38,7 +45,9 @@ class Problem(NamedTuple):
     """
 
     pool: inputs.Pool
+    candidates: gfa.Neighbors
     neighbors: gfa.Neighbors
+    suggestion: thresholds.Suggestion
     teaches: np.ndarray
     chooses: np.ndarray
     fpr: float
@@ -51,44 +60,62 @@ class Split(NamedTuple):
     Attributes:
         learning: the half to learn on.
         reported: the half to report on.
-        near_reported: [N, K] candidates in it.
+        candidates: [N, W] candidates in it.
+        isolates: whether outliers are isolated.
     """
 
     learning: Problem
     reported: inputs.Pool
-    near_reported: gfa.Neighbors
+    candidates: gfa.Neighbors
+    isolates: bool
+
+
+class Score(NamedTuple):
+    """What a look at refined features measures.
+
+    Attributes:
+        tpr: TPR at the FPR to learn for.
+        around: its mean over the FPRs around it, by which settings are chosen.
+    """
+
+    tpr: float
+    around: float
 
 
 def split(
     pool: inputs.Pool,
     *,
     seed: int,
-    k: int,
+    k: int | None,
+    isolates: bool,
     held_out: float,
     fpr: float,
     max_images: int | None,
+    options: dict[str, Any],
 ) -> Split:
     """Cuts a pool by identity, the halves as holdout has them, and searches each.
 
     Args:
         pool: with labels, without listed pairs.
         seed: of the split.
-        k: K, the row itself counted.
+        k: K, the row itself counted; None for what the half suggests, at least 15.
+        isolates: whether outliers of the half are isolated, at the suggested threshold.
         held_out: share in [0, 1) of the identities of the first half that choose the
             step and do not teach; with 0 all do both.
         fpr: the FPR to learn for.
         max_images: see `Problem`.
+        options: of `gfa_jax.aggregate`, with which settings are suggested.
 
     Returns:
         Split.
 
     Raises:
         ValueError: a pool without identities, a part without both kinds of pairs, K
-            that a half is too small for.
+            that a half is too small for; as `gfa_jax.thresholds.suggest`.
     """
     learning, reported = halves.split(pool, seed=seed)
     for half in (learning, reported):
-        gfa.check_k(k, len(half.features))
+        gfa.check_k(_LEAST_K if k is None else k, len(half.features))
     _, order = halves.shuffle_identities(pool, seed=seed)
     half = len(order) // 2
     assert learning.labels is not None  # a half has them
@@ -96,12 +123,44 @@ def split(
     chooses = ~teaches if held_out else teaches
     for part in (teaches, chooses):
         inputs.check_both_kinds(learning.labels[part])
-    near, near_reported = (
-        gfa.exact_neighbors(half.features, k=k, progress=cli.progress)
+    candidates, others = (
+        gfa.exact_neighbors(
+            half.features,
+            k=max(k or 0, min(thresholds.SUGGESTING_WIDTH, len(half.features) - 1)),
+            progress=cli.progress,
+        )
         for half in (learning, reported)
     )
-    problem = Problem(learning, near, teaches, chooses, fpr, max_images)
-    return Split(problem, reported, near_reported)
+    suggestion = thresholds.suggest(learning.features, candidates, seed=seed, **options)
+    neighbors = nearest(
+        candidates,
+        k=max(suggestion.k, _LEAST_K) if k is None else k,
+        isolate_at=suggestion.params.threshold if isolates else None,
+    )
+    problem = Problem(
+        learning, candidates, neighbors, suggestion, teaches, chooses, fpr, max_images
+    )
+    return Split(problem, reported, others, isolates)
+
+
+def nearest(
+    candidates: gfa.Neighbors, *, k: int, isolate_at: Any = None
+) -> gfa.Neighbors:
+    """Takes the nearest candidates, outliers isolated where a threshold is told.
+
+    Args:
+        candidates: [N, W], W >= K.
+        k: K.
+        isolate_at: t, or [T] of which the first counts; None isolates nothing.
+
+    Returns:
+        [N, K] candidates.
+    """
+    if isolate_at is not None:
+        first = float(np.ravel(isolate_at)[0])
+        is_outlier = gfa.find_outliers(candidates, threshold=first)
+        candidates = gfa.isolate(candidates, is_outlier)
+    return gfa.Neighbors(*(column[:, :k] for column in candidates))
 
 
 def band(problem: Problem) -> tuple[float, float]:
@@ -147,8 +206,8 @@ def any_impostor(problem: Problem) -> np.ndarray:
     return np.array([[rows[0], rows[np.argmax(labels != labels[0])]]], np.int32)
 
 
-def measure(problem: Problem, refined: np.ndarray) -> float:
-    """Returns the TPR over all pairs of the half, by which a grid is searched."""
+def measure(problem: Problem, refined: np.ndarray) -> Score:
+    """Scores refined features by all pairs of the half, as a grid is searched."""
     everyone = np.ones(len(problem.teaches), bool)
     return _look(problem, refined, everyone)[0]
 
@@ -161,18 +220,19 @@ def validate(problem: Problem, refined: np.ndarray) -> Validation:
         refined: [N, D] unit rows of it.
 
     Returns:
-        Validation: TPR of the identities that choose; pairs of those that teach.
+        Validation: the mean TPR of the identities that choose; pairs of those that
+        teach.
     """
     score, tail = _look(problem, refined, problem.teaches)
     if not np.array_equal(problem.teaches, problem.chooses):
         score, _ = _look(problem, refined, problem.chooses)
-    return Validation(score, tail)
+    return Validation(score.around, tail)
 
 
 def _look(
     problem: Problem, refined: np.ndarray, part: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """Measures all pairs of some rows: the TPR, and the hardest impostor pairs."""
+) -> tuple[Score, np.ndarray]:
+    """Measures all pairs of some rows: the score, and the hardest impostor pairs."""
     assert problem.pool.labels is not None  # a half has them
     members = np.flatnonzero(part)
     result = evaluation.measure_all_pairs(
@@ -186,14 +246,15 @@ def _look(
     missing = _num_listed(problem, part) - len(tail)
     last = tail[-1:] if len(tail) else any_impostor(problem)
     tail = np.concatenate([tail, np.repeat(last, max(missing, 0), axis=0)])
-    (point,) = metrics.tpr_at_fpr(result.roc, (problem.fpr,))
-    return point.tpr, tail
+    fprs = [min(problem.fpr * multiple, 1.0) for multiple in _AROUND]
+    tprs = [point.tpr for point in metrics.tpr_at_fpr(result.roc, fprs)]
+    return Score(tprs[_AROUND.index(1.0)], float(np.mean(tprs))), tail
 
 
 def _num_listed(problem: Problem, part: np.ndarray | None = None) -> int:
     part = problem.teaches if part is None else part
     passing = problem.fpr * _count_impostors(problem, part)
-    return max(_LEAST_LISTED, round(_LISTED * passing))
+    return max(_LEAST_LISTED, round(_BAND[1] * passing))
 
 
 def _count_impostors(problem: Problem, part: np.ndarray) -> int:

@@ -8,17 +8,19 @@ With s the cosine of a pair, g over genuine and n over impostor pairs:
 
 "logistic" learns the scale a > 0 and the center b. "contrastive" is that of Hadsell et
 al. 2006, with margin m. "partial_auc" is 1 − TPR, smoothed, in the mean over the FPRs
-of a band: the impostor pairs are ranked by score and those in a band of ranks are
-compared with every genuine pair (after Narasimhan and Agarwal 2013). An aggregation
-pulls all that it touches together, so that the hard cosines, of either kind, gather
-near 1, where a fixed difference of cosines means less and less. u keeps their order and
-spreads them by the logarithm of half the squared distance.
+of a band, evenly spaced from 0 on, or by their logarithm where the lowest are spared:
+the impostor pairs are ranked by score and those in a band of ranks are compared with
+every genuine pair (after Narasimhan and Agarwal 2013). An aggregation pulls all that it
+touches together, so that the hard cosines, of either kind, gather near 1, where a fixed
+difference of cosines means less and less. u keeps their order and spreads them by the
+logarithm of half the squared distance.
 """
 
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gfa_jax import numerics
 
@@ -73,6 +75,10 @@ def partial_auc(
 ) -> jax.Array:
     """Evaluates 1 − the smoothed mean TPR over a band of FPRs.
 
+    From 0 on it is the partial AUC; over a band that begins later the mean is taken by
+    the logarithm of the FPR, as ROC curves are drawn, so that no end of it outweighs
+    the other.
+
     Args:
         genuine: [G] floating cosines.
         impostor: [M] floating cosines.
@@ -87,7 +93,8 @@ def partial_auc(
     high = min(max(low + 1, round(band[1] * len(impostor))), len(impostor))
     count = min(_NUM_RANKS, high - low)
     ordered, _ = jax.lax.top_k(_spread(impostor), high)
-    hard = ordered[jnp.linspace(low, high - 1, count).round().astype(int)]
+    spaced = np.geomspace if low else np.linspace
+    hard = ordered[spaced(low, high - 1, count).round().astype(int)]
     return jnp.mean(
         jax.nn.sigmoid(_STEEPNESS * (hard[:, None] - _spread(genuine)[None, :]))
     )

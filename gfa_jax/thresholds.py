@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_LIKENESS",
     "MOST_STEPS",
     "SAMPLE_SIZE",
+    "SUGGESTING_WIDTH",
     "Suggestion",
     "ThresholdSuggestion",
     "bound_impostors",
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 MOST_STEPS = 6
+# Candidates to suggest K from; more of them gain where people have many rows.
+SUGGESTING_WIDTH = 50
 
 _TRUSTED_MISFIT = 3.0
 _EDGES_KEPT = 0.99
@@ -93,7 +96,8 @@ def suggest(
 
     Args:
         features: [N, D] floating unit rows, N >= 64.
-        neighbors: [N, K] candidates, as many as the search can afford: 30 to 60.
+        neighbors: [N, K] candidates, as many as the search can afford:
+            `SUGGESTING_WIDTH`, for one.
         false_edges_per_row: see `suggest_threshold`.
         likeness: see `suggest_threshold`.
         max_steps: the largest T.

@@ -20,7 +20,7 @@ from gfa_jax.objective import (
     pair_scores,
     update,
 )
-from gfa_jax.tuning import tune
+from gfa_jax.tuning import Validation, tune
 from tests.conftest import X64
 
 FAST = optax.adam(0.1)  # one for all, since each is compiled anew
@@ -200,7 +200,8 @@ def test_losses_equal_their_formulas(rng):
     u_genuine, u_impostor = (
         -np.log(1e-3 + np.maximum(1 - x, 0)) for x in (genuine, impostor)
     )
-    hard = np.sort(u_impostor)[::-1][5:10]  # shares .1 to .2 of 50
+    # Shares .1 to .2 of 50, by the logarithm of the rank.
+    hard = np.sort(u_impostor)[::-1][[5, 6, 7, 8, 9]]
     want = np.mean(1 / (1 + np.exp(-5 * (hard[:, None] - u_genuine[None, :]))))
     objective = Objective(loss="partial_auc", spared=0.1, hardest=0.2)
     got = pair_loss(
@@ -233,6 +234,18 @@ def test_the_partial_auc_is_one_minus_the_mean_tpr_of_its_band(rng):
             jnp.asarray(genuine), jnp.asarray(impostor), band=band
         )
         assert float(loss) == pytest.approx(1 - np.mean(genuine > at), abs=0.12)
+
+
+def test_a_band_that_spares_some_is_read_by_the_logarithm_of_the_rank():
+    # Genuine pairs pass all impostor pairs but the first two hundred.
+    impostor = jnp.asarray(np.repeat([0.9, 0.0], [200, 1800]))
+    genuine = jnp.asarray(np.full(10, 0.5))
+    by_rank, by_logarithm = (
+        float(pair_losses.partial_auc(genuine, impostor, band=band))
+        for band in ((0.0, 1.0), (0.01, 1.0))
+    )
+    assert by_rank == pytest.approx(0.1, abs=0.05)  # 200 of 2000
+    assert by_logarithm == pytest.approx(0.5, abs=0.05)  # 20 to 200 of 20 to 2000
 
 
 def test_scores_that_gather_near_one_still_have_a_slope():
@@ -330,6 +343,21 @@ def test_it_stops_early_and_keeps_the_best(problem):
     assert "nothing better from step 0 to step 6" in result.stopped
     assert result.params == pytest.approx(START)
     np.testing.assert_array_equal(result.history.validated, [0, 2, 4, 6])
+
+
+def test_a_gain_below_the_noise_is_none(problem):
+    scores = [0.5, 0.503, 0.506, 0.52, 0.524, 0.0]
+
+    def tuned(min_gain):
+        left = iter(scores)
+        return problem.tune(
+            validate=lambda refined: Validation(next(left)),
+            num_steps=4,
+            validate_every=1,
+            min_gain=min_gain,
+        )
+
+    assert [tuned(gain).step for gain in (0.0, 0.005, 0.02, 0.1)] == [4, 3, 4, 0]
 
 
 def test_a_loss_that_is_not_finite_stops_it_with_the_last_good_parameters(problem):

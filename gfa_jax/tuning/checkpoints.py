@@ -49,10 +49,20 @@ class Course:
         """Steps made."""
         return len(self.losses)
 
-    @property
-    def best(self) -> tuple[int, float]:
-        """The step and the score of the best validation, the earliest of equal ones."""
-        return max(self.validations, key=lambda entry: entry[1])
+    def best(self, min_gain: float = 0.0) -> tuple[int, float]:
+        """Finds the best validation: its step and its score.
+
+        Args:
+            min_gain: what a later one must add to be better.
+
+        Returns:
+            The step and the score; of equal ones the earliest.
+        """
+        best = self.validations[0]
+        for entry in self.validations:
+            if entry[1] > best[1] + min_gain:
+                best = entry
+        return best
 
 
 class Checkpoints:

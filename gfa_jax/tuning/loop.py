@@ -68,6 +68,7 @@ def tune(
     identities: npt.ArrayLike | None = None,
     validate_every: int = 10,
     patience: int = 10,
+    min_gain: float = 0.0,
     final_sharpness: float = 10.0,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable | None = None,
@@ -101,6 +102,8 @@ def tune(
             identity is in both sets of pairs. No row may be in any case.
         validate_every: steps between validations.
         patience: validations in a row that find nothing better, after which it stops.
+        min_gain: >= 0, what a validation must add to the best so far to be better: a
+            gain below the noise of the score is none elsewhere.
         final_sharpness: >= 1; the temperature is divided by a number that grows
             geometrically from 1 to this one over the steps.
         checkpoint: folder in which the run is kept at every validation, and from which
@@ -125,7 +128,9 @@ def tune(
     features = numerics.to_compute_dtype(features)
     check_objective(objective)
     starts = _read_starts(init_params, objective)
-    _check_options(num_steps, batch_size, validate_every, patience, final_sharpness)
+    _check_options(
+        num_steps, batch_size, validate_every, patience, min_gain, final_sharpness
+    )
     _check_edges(neighbors, starts, len(features))
     training = read_pairs(pairs, same, len(features), "training")
     chooses = validation is not None or validate is not None
@@ -164,6 +169,7 @@ def tune(
                         seed,
                         validate_every,
                         patience,
+                        min_gain,
                         final_sharpness,
                         _fingerprint(optimizer, begin(starts[0])),
                     ),
@@ -187,12 +193,13 @@ def tune(
             seed=seed,
             validate_every=validate_every,
             patience=patience,
+            min_gain=min_gain,
             final_sharpness=final_sharpness,
             save=None if store is None else store.save,
             progress=progress,
         )
 
-    kept, best = course.best if chooses else (course.step, None)
+    kept, best = course.best(min_gain) if chooses else (course.step, None)
     params = from_row(course.path[kept], starts[0])
     if best is None:
         best = score(params, mask="hard").score
@@ -251,6 +258,7 @@ def _descend(
     seed: int,
     validate_every: int,
     patience: int,
+    min_gain: float,
     final_sharpness: float,
     save: Callable[[Course], None] | None,
     progress: Callable | None,
@@ -276,8 +284,9 @@ def _descend(
             validate(step)
             if save is not None and step > resumed:
                 save(course)
-            if score is not None and step - course.best[0] >= patience * validate_every:
-                return f"nothing better from step {course.best[0]} to step {step}"
+            best = course.best(min_gain)[0] if score is not None else step
+            if step - best >= patience * validate_every:
+                return f"nothing better from step {best} to step {step}"
         # A stream for each step: a run that goes on draws what it would have drawn.
         genuine, impostor = draw_batch(
             training.genuine,
@@ -377,6 +386,7 @@ def _check_options(
     batch_size: int,
     validate_every: int,
     patience: int,
+    min_gain: float,
     final_sharpness: float,
 ) -> None:
     for name, value, least in (
@@ -384,6 +394,7 @@ def _check_options(
         ("batch_size", batch_size, 2),
         ("validate_every", validate_every, 1),
         ("patience", patience, 1),
+        ("min_gain", min_gain, 0),
         ("final_sharpness", final_sharpness, 1),
     ):
         if not value >= least:
