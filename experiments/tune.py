@@ -42,6 +42,7 @@ from experiments import (
 from gfa_jax import datasets, metrics
 from gfa_jax.affinity import WEIGHTINGS
 from gfa_jax.aggregation import GRAPHS
+from gfa_jax.frames import of_update
 from gfa_jax.objective import DIFFERENTIATIONS, LOSSES, Objective
 from gfa_jax.tuning import TuneResult, scaled_adam
 
@@ -154,7 +155,11 @@ def _learn(
     with stages("report"):
         k = split.learning.neighbors.indices.shape[1]
         refined = tuning_methods.refine_reported(
-            split, result.params, k=k, num_steps=FLAGS.num_steps, **_options()
+            split,
+            of_update(result.params),
+            k=k,
+            num_steps=FLAGS.num_steps,
+            **_options(),
         )
         before, after = (
             halves.verify(

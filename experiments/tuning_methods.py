@@ -16,6 +16,7 @@ import gfa_jax as gfa
 from experiments import cli, tuning_problem
 from experiments.tuning_problem import Problem
 from gfa_jax import thresholds
+from gfa_jax.frames import of_update
 from gfa_jax.objective import Objective
 from gfa_jax.tuning import TuneResult, Validation, tune
 
@@ -143,7 +144,7 @@ def by_learning(problem: Problem, how: Learning) -> tuple[Chosen, TuneResult]:
     )
     end = time.perf_counter()
     chosen = Chosen(
-        result.params,
+        of_update(result.params),
         problem.neighbors.indices.shape[1],
         how.objective.num_updates,
         result.hard_score,

@@ -8,7 +8,15 @@ from gfa_jax.pair_losses import LOSSES, Loss
 
 Differentiation = Literal["reverse", "forward"]
 DIFFERENTIATIONS: tuple[Differentiation, ...] = get_args(Differentiation)
-VARIABLES = ("gamma", "threshold", "temperature", "exponent", "scale", "center")
+VARIABLES = (
+    "gamma",
+    "threshold",
+    "temperature",
+    "exponent",
+    "power",
+    "scale",
+    "center",
+)
 
 
 class Objective(NamedTuple):
@@ -46,22 +54,31 @@ class Objective(NamedTuple):
     include_self: bool = True
     renormalize: bool = True
 
-    @property
-    def learnt(self) -> tuple[str, ...]:
-        """Names of the variables that the loss depends on and that are not frozen."""
+    def learnt(self, *, pools: bool = False) -> tuple[str, ...]:
+        """Names the variables that the loss depends on and that are not frozen.
+
+        Args:
+            pools: whether the rows are pooled from frames.
+
+        Returns:
+            Some of `VARIABLES`.
+        """
         names = ["gamma", "threshold", "temperature"]
         if self.weighting == "affinity":
             names.append("exponent")
         if self.loss == "logistic":
             names += ["scale", "center"]
+        if pools:
+            names.append("power")
         return tuple(name for name in names if name not in self.frozen)
 
 
-def check_objective(objective: Objective) -> None:
+def check_objective(objective: Objective, *, pools: bool = False) -> None:
     """Refuses choices that no loss has.
 
     Args:
         objective: see its class; the options of `aggregate` are checked there.
+        pools: whether the rows are pooled from frames.
 
     Raises:
         ValueError: what was got, what was expected.
@@ -89,5 +106,5 @@ def check_objective(objective: Objective) -> None:
         raise ValueError(
             f"frozen names {unknown[0]!r}; expected some of {', '.join(VARIABLES)}"
         )
-    if not objective.learnt:
+    if not objective.learnt(pools=pools):
         raise ValueError("everything is frozen; expected something to learn")

@@ -3,8 +3,9 @@
     minimise over θ:  E_batch L(s, same),   s_m = F_i(θ) · F_j(θ),  F(θ) = aggregate(…)
 
 θ is unconstrained: gamma = σ(θ_γ), temperature and exponent = softplus(θ), threshold as
-it is. L is one of pair_losses.py. With `per_step` every update has a gamma of its own
-and, where the graph is scored anew, a threshold.
+it is; of rows that are pooled from frames (frames.py) the power too, by softplus. L is
+one of pair_losses.py. With `per_step` every update has a gamma of its own and, where
+the graph is scored anew, a threshold.
 
 The soft mask has a slope in t and is what is differentiated. Reverse mode goes through
 the checkpointed scan; forward mode carries one tangent a learnt number, at a memory
@@ -23,6 +24,7 @@ from jax.flatten_util import ravel_pytree
 from gfa_jax import numerics, pair_losses
 from gfa_jax.affinity import Mask
 from gfa_jax.aggregation import aggregate
+from gfa_jax.frames import AnyParams, Frames, PooledParams, of_update, pool_frames
 from gfa_jax.learning_options import (
     DIFFERENTIATIONS,
     Differentiation,
@@ -65,6 +67,7 @@ class Variables(NamedTuple):
         exponent: [] softplus⁻¹ of the exponent.
         scale: [] softplus⁻¹ of the scale a of the logistic loss.
         center: [] cosine b at which a pair is as likely genuine as not.
+        power: [] softplus⁻¹ of the pooling power; None where nothing is pooled.
     """
 
     gamma: jax.Array
@@ -73,6 +76,7 @@ class Variables(NamedTuple):
     exponent: jax.Array
     scale: jax.Array
     center: jax.Array
+    power: jax.Array | None = None
 
 
 class TuneState(NamedTuple):
@@ -88,7 +92,7 @@ class TuneState(NamedTuple):
 
 
 def init(
-    params: Params,
+    params: AnyParams,
     *,
     optimizer: Any,
     dtype: Any = jnp.float32,
@@ -97,7 +101,7 @@ def init(
     """Starts the learning at the parameters given.
 
     Args:
-        params: gamma in (0, 1), temperature and exponent > 0.
+        params: gamma in (0, 1), temperature and exponent, and the power, > 0.
         optimizer: an optax GradientTransformation.
         dtype: floating dtype of the variables, that of the features.
         objective: with `per_step`, what must be [T] is repeated T times.
@@ -110,31 +114,33 @@ def init(
     """
     if objective is not None:
         params = over_steps(params, objective)
-    gamma, threshold, temperature, exponent = (np.asarray(p, float) for p in params)
-    if not (
-        np.all((gamma > 0) & (gamma < 1)) and np.all(temperature > 0)
-    ) or not np.all(exponent > 0):
+    gamma, threshold, *positive = (np.asarray(p, float) for p in params)
+    is_inside = np.all((gamma > 0) & (gamma < 1))
+    if not is_inside or not all(np.all(value > 0) for value in positive):
+        told = ", ".join(f"{n} {np.asarray(p)}" for n, p in params._asdict().items())
         raise ValueError(
-            f"gamma is {gamma}, temperature {temperature}, exponent {exponent}; "
-            "expected a start with gamma inside (0, 1) and the others above 0"
+            f"got {told}; expected a start with gamma inside (0, 1) and all but the "
+            "threshold above 0"
         )
+    temperature, exponent, *power = map(_inverse_softplus, positive)
     variables = Variables(
         *(
             jnp.asarray(value, dtype)
             for value in (
                 np.log(gamma / (1 - gamma)),
                 threshold,
-                _inverse_softplus(temperature),
-                _inverse_softplus(exponent),
+                temperature,
+                exponent,
                 _inverse_softplus(np.asarray(_SCALE)),
                 _CENTER,
+                *power,
             )
         )
     )
     return TuneState(variables, optimizer.init(variables))
 
 
-def over_steps(params: Params, objective: Objective) -> Params:
+def over_steps(params: AnyParams, objective: Objective) -> AnyParams:
     """Repeats T times what each update learns for itself.
 
     Args:
@@ -142,7 +148,7 @@ def over_steps(params: Params, objective: Objective) -> Params:
         objective: `per_step` and, since a fixed graph has one threshold, `graph`.
 
     Returns:
-        Params: gamma, and threshold, [T] where they are learnt so.
+        The same; gamma, and threshold, [T] where they are learnt so.
     """
     if not objective.per_step:
         return params
@@ -153,28 +159,31 @@ def over_steps(params: Params, objective: Objective) -> Params:
     return params._replace(threshold=repeat(np.asarray(params.threshold, float)))
 
 
-def constrain(variables: Variables, *, sharpness: Scalar = 1.0) -> Params:
-    """Maps θ to parameters: gamma in (0, 1), temperature and exponent > 0.
+def constrain(variables: Variables, *, sharpness: Scalar = 1.0) -> AnyParams:
+    """Maps θ to parameters: gamma in (0, 1); temperature, exponent and power > 0.
 
     Args:
         variables: θ.
         sharpness: [] number >= 1 that divides the temperature.
 
     Returns:
-        Params.
+        Params, or PooledParams where θ holds a power.
     """
-    return Params(
+    params = Params(
         jax.nn.sigmoid(variables.gamma),
         variables.threshold,
         jax.nn.softplus(variables.temperature) / sharpness,
         jax.nn.softplus(variables.exponent),
     )
+    if variables.power is None:
+        return params
+    return PooledParams(*params, power=jax.nn.softplus(variables.power))
 
 
 @functools.partial(jax.jit, static_argnames=("optimizer", "objective"))
 def update(
     state: TuneState,
-    features: jax.Array,
+    features: jax.Array | Frames,
     indices: jax.Array,
     genuine: jax.Array,
     impostor: jax.Array,
@@ -187,7 +196,7 @@ def update(
 
     Args:
         state: θ and the optimizer's state.
-        features: [N, D] floating unit rows.
+        features: [N, D] floating unit rows, or the frames that they are pooled from.
         indices: [N, K] int32 candidates.
         genuine: [G, 2] integer rows of genuine pairs.
         impostor: [M, 2] integer rows of impostor pairs.
@@ -213,14 +222,14 @@ def update(
     # An optimizer with a decay would move also what has no gradient.
     moved = {
         name: getattr(state.variables, name) + getattr(changes, name)
-        for name in objective.learnt
+        for name in objective.learnt(pools=state.variables.power is not None)
     }
     return TuneState(state.variables._replace(**moved), optimizer_state), loss
 
 
 def loss_and_gradient(
     variables: Variables,
-    features: jax.Array,
+    features: jax.Array | Frames,
     indices: jax.Array,
     genuine: jax.Array,
     impostor: jax.Array,
@@ -250,7 +259,10 @@ def loss_and_gradient(
         )
 
     # What is frozen, or what the loss does not read, costs no tangent.
-    moving = {name: getattr(variables, name) for name in objective.learnt}
+    moving = {
+        name: getattr(variables, name)
+        for name in objective.learnt(pools=variables.power is not None)
+    }
 
     def partial_loss(moving: dict[str, jax.Array]) -> jax.Array:
         return loss(variables._replace(**moving))
@@ -264,9 +276,9 @@ def loss_and_gradient(
 
 
 def refine(
-    features: jax.Array,
+    features: jax.Array | Frames,
     indices: jax.Array,
-    params: Params,
+    params: AnyParams,
     *,
     mask: Mask,
     objective: Objective,
@@ -274,7 +286,7 @@ def refine(
     """Evaluates F(θ), the refined features.
 
     Args:
-        features: [N, D] floating unit rows.
+        features: [N, D] floating unit rows, or the frames that they are pooled from.
         indices: [N, K] int32 candidates.
         params: of the aggregation.
         mask: "soft" or "hard".
@@ -283,10 +295,13 @@ def refine(
     Returns:
         [N, D] floating rows.
     """
+    if isinstance(features, Frames):
+        assert isinstance(params, PooledParams)  # the caller checks
+        features = pool_frames(features, num_rows=len(indices), power=params.power)
     return aggregate(
         features,
         Neighbors(indices, jnp.zeros(indices.shape, features.dtype)),
-        params,
+        of_update(params),
         num_steps=objective.num_updates,
         mask=mask,
         weighting=objective.weighting,
@@ -297,10 +312,10 @@ def refine(
 
 
 def pair_scores(
-    features: jax.Array,
+    features: jax.Array | Frames,
     indices: jax.Array,
     pairs: jax.Array,
-    params: Params,
+    params: AnyParams,
     *,
     mask: Mask,
     objective: Objective,
@@ -308,7 +323,7 @@ def pair_scores(
     """Evaluates s_m = F_i · F_j of the refined features.
 
     Args:
-        features: [N, D] floating unit rows.
+        features: [N, D] floating unit rows, or the frames that they are pooled from.
         indices: [N, K] int32 candidates.
         pairs: [M, 2] integer rows.
         params: of the aggregation.

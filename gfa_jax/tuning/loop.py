@@ -21,15 +21,20 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax import numerics
+from gfa_jax.frames import AnyParams, Frames
 from gfa_jax.objective import (
     Objective,
     TuneState,
     check_objective,
     constrain,
     init,
-    over_steps,
     update,
+)
+from gfa_jax.tuning.arguments import (
+    check_edges,
+    check_options,
+    read_features,
+    read_starts,
 )
 from gfa_jax.tuning.checkpoints import Course, open_checkpoints
 from gfa_jax.tuning.optimizers import scaled_adam
@@ -48,16 +53,16 @@ from gfa_jax.tuning.results import (
     from_row,
 )
 from gfa_jax.tuning.validation import Validate, Validation, look, partial_auc_of
-from gfa_jax.types import Array, Neighbors, Params, check_params
+from gfa_jax.types import Array, Neighbors
 
 
 def tune(
-    features: Array,
+    features: Array | Frames,
     neighbors: Neighbors,
     pairs: npt.ArrayLike,
     same: npt.ArrayLike,
     *,
-    init_params: Params | Sequence[Params],
+    init_params: AnyParams | Sequence[AnyParams],
     objective: Objective | None = None,
     optimizer: Any = None,
     num_steps: int = 200,
@@ -78,14 +83,16 @@ def tune(
     θ ← θ − step(∂L/∂θ), with L, the loss, and θ, the parameters, of objective.py.
 
     Args:
-        features: [N, D] floating unit rows, the pool; fixed.
+        features: [N, D] floating unit rows, the pool; fixed. Or `Frames`, from which it
+            is pooled anew in every step, by the power that is learnt.
         neighbors: [N, K] candidates in it, and their cosines.
         pairs: [M, 2] integer rows to learn from. A pair that repeats another one is
             left out and counted.
         same: [M] bool, True for a genuine pair; both kinds.
         init_params: where to start: gamma inside (0, 1), temperature and exponent
-            above 0. Of several, the one that scores highest; the loss has more than
-            one valley, and a few looks are cheaper than the way between two.
+            above 0; with frames `PooledParams`, the power above 0. Of several, the one
+            that scores highest; the loss has more than one valley, and a few looks are
+            cheaper than the way between two.
         objective: T, the loss, how to differentiate, options of `aggregate`;
             `Objective()` by default.
         optimizer: an optax GradientTransformation; `scaled_adam(0.15, num_steps)` by
@@ -125,20 +132,25 @@ def tune(
     the score. Memory: that of `aggregate` and its gradient.
     """
     objective = Objective() if objective is None else objective
-    features = numerics.to_compute_dtype(features)
-    check_objective(objective)
-    starts = _read_starts(init_params, objective)
-    _check_options(
-        num_steps, batch_size, validate_every, patience, min_gain, final_sharpness
+    starts = read_starts(init_params, objective)
+    features, num_rows, dtype = read_features(features, neighbors, starts[0])
+    check_objective(objective, pools=isinstance(features, Frames))
+    check_options(
+        num_steps=num_steps,
+        batch_size=batch_size,
+        validate_every=validate_every,
+        patience=patience,
+        min_gain=min_gain,
+        final_sharpness=final_sharpness,
     )
-    _check_edges(neighbors, starts, len(features))
-    training = read_pairs(pairs, same, len(features), "training")
+    check_edges(neighbors, starts, num_rows)
+    training = read_pairs(pairs, same, num_rows, "training")
     chooses = validation is not None or validate is not None
     if validate is None:
         held_out = training
         if validation is not None:
-            held_out = read_pairs(*validation, len(features), "validation")
-            check_disjoint(training, held_out, identities, len(features))
+            held_out = read_pairs(*validation, num_rows, "validation")
+            check_disjoint(training, held_out, identities, num_rows)
         validate = partial_auc_of(held_out, hardest=objective.hardest)
     elif validation is not None:
         raise ValueError(
@@ -152,7 +164,7 @@ def tune(
         look, features, indices, objective=objective, validate=validate
     )
     begin = functools.partial(
-        init, optimizer=optimizer, dtype=features.dtype, objective=objective
+        init, optimizer=optimizer, dtype=dtype, objective=objective
     )
     with contextlib.ExitStack() as stack:
         store = course = None
@@ -160,7 +172,12 @@ def tune(
             store = stack.enter_context(
                 open_checkpoints(
                     checkpoint,
-                    (features, indices, training.genuine, training.impostor)
+                    (
+                        *jax.tree.leaves(features),
+                        indices,
+                        training.genuine,
+                        training.impostor,
+                    )
                     + (() if validation is None else validation),
                     (
                         repr((starts, objective)),
@@ -221,8 +238,8 @@ def tune(
 
 
 def _choose_start(
-    starts: list[Params],
-    begin: Callable[[Params], TuneState],
+    starts: list[AnyParams],
+    begin: Callable[[AnyParams], TuneState],
     score: Callable[..., Validation],
     training: Pairs,
     *,
@@ -246,7 +263,7 @@ def _choose_start(
 
 def _descend(
     course: Course,
-    features: jax.Array,
+    features: jax.Array | Frames,
     indices: jax.Array,
     training: Pairs,
     *,
@@ -277,7 +294,7 @@ def _descend(
         found = score(from_row(course.path[step], like), mask="hard")
         course.validations.append((step, float(found.score)))
         if found.impostor is not None:
-            course.impostor = check_rows(found.impostor, len(features), "validate's")
+            course.impostor = check_rows(found.impostor, len(indices), "validate's")
 
     for step in steps:
         if step % validate_every == 0:
@@ -315,7 +332,7 @@ def _descend(
 
 
 def _check_same_score(
-    course: Course, start: Params, score: Callable[..., Validation]
+    course: Course, start: AnyParams, score: Callable[..., Validation]
 ) -> None:
     """Refuses to go on with another score than the run began with."""
     before = course.validations[0][1]
@@ -339,65 +356,3 @@ def _fingerprint(optimizer: Any, state: TuneState) -> list[Any]:
 
 def _is_finite(*values: Any) -> bool:
     return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(values))
-
-
-def _read_starts(
-    given: Params | Sequence[Params], objective: Objective
-) -> list[Params]:
-    """Checks the starts and gives each the shape that is learnt."""
-    starts = [given] if isinstance(given, Params) else list(given)
-    if not starts:
-        raise ValueError("init_params is empty; expected at least one start")
-    steps = objective.num_updates if objective.per_step else None
-    for start in starts:
-        check_params(start, num_steps=steps)
-    return [as_floats(over_steps(start, objective)) for start in starts]
-
-
-def _check_edges(neighbors: Neighbors, starts: list[Params], num_rows: int) -> None:
-    """Refuses thresholds that leave nothing to learn from."""
-    indices, similarity = (np.asarray(column) for column in neighbors)
-    if indices.ndim != 2 or len(indices) != num_rows:
-        raise ValueError(
-            f"neighbors.indices have shape {indices.shape}; expected [{num_rows}, K]"
-        )
-    if similarity.shape != indices.shape:
-        raise ValueError(
-            f"neighbors.similarity has shape {similarity.shape}; expected "
-            f"{indices.shape}, that of the indices"
-        )
-    is_other = (indices >= 0) & (indices != np.arange(num_rows)[:, None])
-    others = similarity[is_other]
-    if not others.size:
-        raise ValueError(
-            "no row has a candidate besides itself; search with a larger k"
-        )
-    lowest = min(float(np.min(start.threshold)) for start in starts)
-    if not (others > lowest).any():
-        raise ValueError(
-            f"no candidate exceeds the threshold {lowest:g}, so that "
-            f"nothing can be learnt; the largest is {others.max():.3f}, half of them "
-            f"exceed {np.median(others):.3f}: start there"
-        )
-
-
-def _check_options(
-    num_steps: int,
-    batch_size: int,
-    validate_every: int,
-    patience: int,
-    min_gain: float,
-    final_sharpness: float,
-) -> None:
-    for name, value, least in (
-        ("num_steps", num_steps, 0),
-        ("batch_size", batch_size, 2),
-        ("validate_every", validate_every, 1),
-        ("patience", patience, 1),
-        ("min_gain", min_gain, 0),
-        ("final_sharpness", final_sharpness, 1),
-    ):
-        if not value >= least:
-            raise ValueError(f"{name} is {value}; expected {least} or more")
-    if batch_size % 2:
-        raise ValueError(f"batch_size is {batch_size}; expected an even number")

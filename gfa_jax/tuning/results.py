@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfa_jax.types import Params
+from gfa_jax.frames import AnyParams
 
 
 class History(NamedTuple):
@@ -13,8 +13,8 @@ class History(NamedTuple):
 
     Attributes:
         loss: [S] loss of the batch of each step.
-        params: [S, P] the parameters at which it was taken, annealed, in the order of
-            `Params`; P is 4, and one of them that is [T] takes T columns.
+        params: [S, P] the parameters at which it was taken, annealed, in their order;
+            P is 4, 5 with the pooling power, and one that is [T] takes T columns.
         validated: [V] steps made before each validation, from 0.
         score: [V] score of each validation, with the hard mask.
         start_score: [B] the same of every start.
@@ -31,7 +31,8 @@ class TuneResult(NamedTuple):
     """What `tune` returns.
 
     Attributes:
-        params: the parameters kept, floats, or float64 [T]: those of the best
+        params: the parameters kept, PooledParams where the start was, floats, or
+            float64 [T]: those of the best
             validation, the earliest of equal ones; without validation the last good
             ones.
         step: steps made before they were reached; 0 is the start itself.
@@ -43,7 +44,7 @@ class TuneResult(NamedTuple):
         num_repeated: training pairs left out since they repeat another one.
     """
 
-    params: Params
+    params: AnyParams
     step: int
     soft_score: float
     hard_score: float
@@ -57,22 +58,22 @@ class TuneResult(NamedTuple):
         return self.soft_score - self.hard_score
 
 
-def as_floats(params: Params) -> Params:
+def as_floats(params: AnyParams) -> AnyParams:
     """Takes parameters off the device: floats, and float64 [T]."""
-    return Params(*map(_as_float, params))
+    return type(params)(*map(_as_float, params))
 
 
-def as_row(params: Params) -> list[float]:
-    """Lists all numbers, in the order of `Params`."""
+def as_row(params: AnyParams) -> list[float]:
+    """Lists all numbers, in their order."""
     return np.concatenate([np.ravel(np.asarray(p, float)) for p in params]).tolist()
 
 
-def from_row(row: list[float], like: Params) -> Params:
+def from_row(row: list[float], like: AnyParams) -> AnyParams:
     """Gives the numbers of `as_row` the shapes of `like`."""
     shapes = [np.shape(p) for p in like]
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     parts = np.split(np.asarray(row, float), ends[:-1])
-    return Params(
+    return type(like)(
         *(_as_float(p.reshape(s)) for p, s in zip(parts, shapes, strict=True))
     )
 

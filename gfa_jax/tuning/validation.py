@@ -18,9 +18,9 @@ import jax
 import numpy as np
 
 from gfa_jax.affinity import Mask
+from gfa_jax.frames import AnyParams, Frames
 from gfa_jax.objective import Objective, refine
 from gfa_jax.tuning.pairs import Pairs
-from gfa_jax.types import Params
 
 
 class Validation(NamedTuple):
@@ -41,9 +41,9 @@ Validate = Callable[[np.ndarray], Validation]
 
 
 def look(
-    features: jax.Array,
+    features: jax.Array | Frames,
     indices: jax.Array,
-    params: Params,
+    params: AnyParams,
     *,
     mask: Mask,
     objective: Objective,
@@ -52,7 +52,7 @@ def look(
     """Refines the pool and scores it.
 
     Args:
-        features: [N, D] floating unit rows.
+        features: [N, D] floating unit rows, or the frames that they are pooled from.
         indices: [N, K] int32 candidates.
         params: of the aggregation.
         mask: "hard", or "soft" to see the gap.

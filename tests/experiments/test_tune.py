@@ -157,7 +157,12 @@ def test_beside_a_grid_and_suggestions(files, sample):
 
 
 def test_both_modes_learn_the_same(files):
-    flags = ("--tuning_steps=5", "--threshold=0.4", "--exponent=2", "--loss=contrastive")
+    flags = (
+        "--tuning_steps=5",
+        "--threshold=0.4",
+        "--exponent=2",
+        "--loss=contrastive",
+    )
     reports = [
         tuned(files, mode, *flags, f"--differentiation={mode}")[1]
         for mode in ("reverse", "forward")

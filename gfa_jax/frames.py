@@ -1,0 +1,78 @@
+"""Pools whose rows are pooled from frames, and parameters that say how.
+
+    F_s = v_s / ‖v_s‖,   v_s = Σ_{i: segments_i = s} ‖f_i‖^p f_i / ‖f_i‖
+
+is "norm_power" of pooling.py. Where the rows of an aggregation are templates or videos,
+p is one more of its knobs: `tune` learns it with the others.
+"""
+
+from typing import NamedTuple
+
+import jax
+
+from gfa_jax.pooling import pool
+from gfa_jax.types import Array, Params, Scalar
+
+
+class Frames(NamedTuple):
+    """What the rows of a pool are pooled from.
+
+    Attributes:
+        features: [M, D] floating rows as the network gives them, **not normalised**.
+        segments: [M] integer row of the pool that each belongs to, in [0, N), every one
+            of them at least once.
+    """
+
+    features: Array
+    segments: Array
+
+
+class PooledParams(NamedTuple):
+    """`Params`, and how the rows are pooled before the first update.
+
+    Attributes:
+        gamma: see `Params`.
+        threshold: see `Params`.
+        temperature: see `Params`.
+        exponent: see `Params`.
+        power: [] p >= 0: how much more a long vector, that of a clear image, counts.
+    """
+
+    gamma: Scalar
+    threshold: Scalar
+    temperature: Scalar = 0.05
+    exponent: Scalar = 3.0
+    power: Scalar = 1.0
+
+
+AnyParams = Params | PooledParams
+
+
+def pool_frames(frames: Frames, *, num_rows: int, power: Scalar) -> jax.Array:
+    """Evaluates the rows F_s of the module.
+
+    Args:
+        frames: of all rows.
+        num_rows: N, static.
+        power: [] p >= 0, may be traced.
+
+    Returns:
+        [N, D] floating unit rows.
+
+    Raises:
+        ValueError: as `gfa_jax.pool`.
+
+    Cost: O(M D). Memory: two copies of the frames.
+    """
+    return pool(
+        frames.features,
+        frames.segments,
+        num_segments=num_rows,
+        method="norm_power",
+        power=power,
+    )
+
+
+def of_update(params: AnyParams) -> Params:
+    """Returns the knobs of the update, without that of the pooling."""
+    return Params(*params[: len(Params._fields)])
