@@ -7,7 +7,8 @@ On one device the rows are the pool. On many, each updates its own rows, against
 the others' gathered or against one arriving part of them after another: `attract`
 evaluates the sums, which add up over the parts, and `move` makes the step. Rows are
 processed in blocks that gather K candidates a row, [block, K, D], small enough to
-stay in cache, so neither an [N, N] nor an [N, K, D] array ever exists.
+stay in cache, so neither an [N, N] nor an [N, K, D] array ever exists. Where the
+weights are known, and no gradient is asked for, not even the block is written.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 
 from gfa_jax import numerics
 from gfa_jax.affinity import Edges, Mask, Weighting, affinity, score_edges
-from gfa_jax.pseudo_center import mean_of_sums, weighted_sums
+from gfa_jax.pseudo_center import mean_of_sums, neighbor_sum, weighted_sums
 from gfa_jax.rows import gather_rows, map_rows
 from gfa_jax.types import Params
 
@@ -210,25 +211,27 @@ def _row_attraction(pool, first_row, params, **options) -> Callable:
 
     def attract_row(row, feature, candidates, edges):
         places = places_in(candidates, pool)
-        neighborhood = gather_rows(pool.features, places)
         if edges is not None and edges.mask is not None:
             mask = jnp.where(places >= 0, edges.mask, 0)
             weight = jnp.where(places >= 0, edges.weight, 0)
-        else:
-            mask, weight = _row_edges(
-                row + first_row,
-                feature,
-                candidates,
-                places,
-                neighborhood,
-                params,
-                **options,
+            weighted_sum = neighbor_sum(pool.features, weight, places)
+            return Attraction(
+                weighted_sum, jnp.sum(weight, keepdims=True), jnp.sum(mask)
             )
-            assert mask is not None  # scored just now
-            if edges is not None:
-                weight = mask * edges.weight
-        sums = weighted_sums(neighborhood, weight)
-        return Attraction(*sums, jnp.sum(mask))
+        neighborhood = gather_rows(pool.features, places)
+        mask, weight = _row_edges(
+            row + first_row,
+            feature,
+            candidates,
+            places,
+            neighborhood,
+            params,
+            **options,
+        )
+        assert mask is not None  # scored just now
+        if edges is not None:
+            weight = mask * edges.weight
+        return Attraction(*weighted_sums(neighborhood, weight), jnp.sum(mask))
 
     return attract_row
 

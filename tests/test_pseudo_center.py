@@ -1,10 +1,13 @@
 """Eq. 6 as a mean of the neighbours of one row."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from gfa_jax.pseudo_center import pseudo_center
+from gfa_jax.pseudo_center import neighbor_sum, pseudo_center, weighted_sums
 from tests.problems import TOLERANCE, clustered_features
 
 
@@ -77,3 +80,28 @@ def test_gradient_with_and_without_weight(rng):
     np.testing.assert_array_equal(of_rows, 0)
     np.testing.assert_array_equal(of_weight, 0)
     np.testing.assert_array_equal(of_otherwise, np.eye(3))
+
+
+@pytest.mark.parametrize("k", [1, 6, 70])
+def test_neighbor_sum_equals_the_weighted_sum_of_gathered_rows(rng, k):
+    pool = clustered_features(rng, num_rows=30, dim=5)
+    places = rng.integers(-1, 30, size=(12, k))
+    weight = np.where(places < 0, 0, rng.random((12, k))).astype(pool.dtype)
+
+    def in_place(pool, weight):
+        of_row = functools.partial(neighbor_sum, pool)
+        return jax.vmap(of_row)(weight, jnp.asarray(places))
+
+    def gathered(pool, weight):
+        return weighted_sums(pool[jnp.asarray(places)], weight)[0]
+
+    got, want = (jax.jit(f)(pool, weight) for f in (in_place, gathered))
+    np.testing.assert_allclose(got, want, rtol=0, atol=10 * TOLERANCE)
+    target = jnp.asarray(rng.standard_normal(want.shape), pool.dtype)
+    for mode in (jax.jacfwd, jax.jacrev):
+        got, want = (
+            mode(lambda *x, f=f: jnp.vdot(f(*x), target), argnums=(0, 1))(pool, weight)
+            for f in (in_place, gathered)
+        )
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=10 * TOLERANCE)
