@@ -2,17 +2,21 @@
 
     python -m experiments.streamed --features=big.npy --k=8 --num_steps=1
 
-The file stays memory-mapped. The candidates are searched chunk by chunk, exactly or by
-an inverted file of one byte a value, whichever ends earlier (--neighbors=auto), and
-the updates go from file to file, in bfloat16 where --storage says so. An interrupted
-search is kept in --output_dir/search, and the same command goes on from there; one
-with other features or options refuses it. At the end refined.npy and report.json
-appear, and the search goes.
+The file stays memory-mapped. The candidates are searched chunk by chunk, exactly or in
+the cells that a row is near to, whichever ends earlier (--neighbors=auto), and the
+updates go from file to file, in bfloat16 where --storage says so. Where no threshold
+is told, the pool suggests the settings as it does in `refine`, from 50 candidates a
+row (fewer with --k) and at most 18 updates more. An interrupted search is kept in
+--output_dir/search, and the same command goes on from there; one with other features
+or options refuses it. At the end refined.npy and report.json appear, and the search
+goes.
 """
 
+import mmap
 import pathlib
 import shutil
 import sys
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -20,8 +24,10 @@ from absl import flags
 
 import gfa_jax as gfa
 from experiments import cli, inputs, outputs, settings
-from gfa_jax import datasets, outliers
+from gfa_jax import datasets, outliers, thresholds
+from gfa_jax.impostor_pairs import draw_rows
 from gfa_jax.neighbors import choose_search
+from gfa_jax.neighbors.automatic import estimate_exact
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(settings)
@@ -31,7 +37,7 @@ flags.DEFINE_enum(
     "neighbors",
     "auto",
     ["exact", "approximate", "auto"],
-    "exact: N²/2 products, resumable for days; approximate: FAISS, calibrated to "
+    "exact: N²/2 products, resumable for days; approximate: cells, calibrated to "
     "--edge_recall; auto: the one whose time on this machine speaks for it.",
 )
 flags.DEFINE_float(
@@ -44,14 +50,28 @@ flags.DEFINE_string("output_dir", "outputs/streamed", "Folder of the results.")
 
 _OUTPUTS = ("refined.npy", "report.json")
 _SEARCH = "search"
+# Bytes of mapped pages after which they are given back.
+_MOST_MAPPED = 2**29
+# Bytes that a system maps around a single row that is read.
+_FAULT_BYTES = 2**16
+# Bytes of the cells that a row looks into: 256 cells, and 1024 are the most.
+_VISIT_BYTES = 512
+# Impostors that a row may expect above a threshold that is suggested.
+_FALSE_EDGES = 0.05
 
 
 class UnitRows:
-    """Stored rows, scaled to unit length as they are read."""
+    """Stored rows in float32, scaled to unit length where they need it.
+
+    Pages of the file that were read count as memory of this process until the system
+    wants them for something else; here they are given back before they are many.
+    """
 
     def __init__(self, stored: np.ndarray, norms: np.ndarray):
-        """Keeps the stored rows [N, D] where they are, and their lengths [N]."""
+        """Keeps the mapped rows [N, D] where they are, and their lengths [N]."""
         self._stored, self._norms = stored, norms
+        self._is_scaled = inputs.is_scaled(norms)
+        self._bytes_mapped = 0
         self.shape, self.dtype = stored.shape, np.dtype(np.float32)
 
     def __len__(self) -> int:
@@ -59,7 +79,23 @@ class UnitRows:
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """Reads some rows: [n, D] float32."""
-        return inputs.unit_rows(self._stored[rows], self._norms[rows], scaled=True)
+        part = self._stored[rows]
+        touched = part.nbytes if isinstance(rows, slice) else len(rows) * _FAULT_BYTES
+        # Of one that touches more by itself, the peak is there already.
+        if touched <= _MOST_MAPPED:
+            self._bytes_mapped += touched
+        if self._bytes_mapped > _MOST_MAPPED:
+            self.release()
+        return inputs.unit_rows(part, self._norms[rows], scaled=self._is_scaled)
+
+    def release(self) -> None:
+        """Gives the pages back; they are in the file."""
+        self._bytes_mapped = 0
+        owner: Any = self._stored
+        while not isinstance(owner, mmap.mmap):
+            owner = owner.base
+        if hasattr(mmap, "MADV_DONTNEED"):
+            owner.madvise(mmap.MADV_DONTNEED)
 
 
 def main() -> None:
@@ -67,22 +103,30 @@ def main() -> None:
     cli.keep_compiled_programs()
     stages = cli.Stages()
     with stages("load"):
-        chosen = _settings()
+        request = _read_settings()
         stored = _map_features()
         inputs.refuse_overwriting(
             (FLAGS.features, FLAGS.params),
             (pathlib.Path(FLAGS.output_dir, name) for name in _OUTPUTS),
         )
-        gfa.check_k(chosen.k, len(stored))
+        gfa.check_k(request.values["k"], len(stored))
         norms = datasets.check_features(stored, name=FLAGS.features)
-        rows = UnitRows(stored, norms) if inputs.is_scaled(norms) else stored
+        rows = UnitRows(stored, norms)
+        rows.release()
         folder = outputs.prepare_folder(FLAGS.output_dir)
-        _check_space(folder, stored.shape, chosen)
+        _check_space(folder, stored.shape, request)
     with stages("neighbors"):
-        neighbors, calibration = _search(rows, chosen, folder / _SEARCH)
+        neighbors, calibration = _search(rows, request, folder / _SEARCH)
+    with stages("settings"):
+        chosen = request.settle(
+            lambda **options: _suggest(rows, neighbors, folder, options)
+        )
+        num_outliers = 0
         if chosen.isolates:
             is_outlier = gfa.find_outliers(neighbors, threshold=chosen.first_threshold)
             neighbors = gfa.isolate(neighbors, is_outlier)
+            num_outliers = int(is_outlier.sum())
+        neighbors = gfa.Neighbors(*(column[:, : chosen.k] for column in neighbors))
     with outputs.staged(folder, _OUTPUTS) as hidden:
         with stages("updates"):
             result = gfa.aggregate_streamed(
@@ -104,9 +148,10 @@ def main() -> None:
                 "rows": stored.shape[0],
                 "dimensions": stored.shape[1],
                 "norms": outputs.spread(norms),
-                "normalized": rows is not stored,
+                "normalized": inputs.is_scaled(norms),
             },
             "calibration": calibration and calibration._asdict(),
+            "outliers": num_outliers,
             "residual": np.asarray(result.residual).tolist(),
             "degree": outputs.spread(degree),
             "rows_without_neighbour": int(np.sum(degree == 0)),
@@ -119,25 +164,14 @@ def main() -> None:
     print(f"refined features, {stored.shape}, are in {folder}")
 
 
-def _settings() -> settings.Settings:
-    """Reads the settings, and refuses those that ask for the pool in memory."""
+def _read_settings() -> settings.Request:
+    """Reads the settings, and refuses a search in every step."""
     request = settings.read()
-    if request.asked:
-        raise ValueError(
-            "--threshold=auto needs the pool in memory; take a sample of the rows, ask "
-            "experiments.refine, and tell --threshold here"
-        )
     if request.values["graph"] == "refresh":
         raise ValueError(
             "--graph=refresh searches in every step; run this program once a step"
         )
-    chosen = request.settle()
-    if chosen.isolates and chosen.k <= outliers.DEFAULT_RANK:
-        raise ValueError(
-            f"--isolate_outliers looks at {outliers.DEFAULT_RANK} neighbours; use it "
-            f"with --k={outliers.DEFAULT_RANK + 1} or more"
-        )
-    return chosen
+    return request
 
 
 def _map_features() -> np.ndarray:
@@ -159,15 +193,24 @@ def _map_features() -> np.ndarray:
     return stored
 
 
+def _width(request: settings.Request, num_rows: int) -> int:
+    """Returns how many candidates to search: K, or more to tell K or outliers by."""
+    width = request.width(num_rows)
+    if not request.values["isolate_outliers"]:
+        return width
+    return max(width, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
+
+
 def _check_space(
-    folder: pathlib.Path, shape: tuple[int, ...], chosen: settings.Settings
+    folder: pathlib.Path, shape: tuple[int, ...], request: settings.Request
 ) -> None:
     """Refuses, before hours of search, a disk on which the results have no room."""
     num_rows, dim = shape
     value = 2 if FLAGS.storage == "bfloat16" else 4
     # The steps before the last one are kept while they are read.
-    files = min(max(chosen.options["num_steps"], 1), 3)
-    search = num_rows * (dim + 8 + 16 * chosen.k)
+    num_steps = 3 if request.asked else request.values["num_steps"]
+    files = min(max(num_steps, 1), 3)
+    search = num_rows * (_VISIT_BYTES + 16 * _width(request, num_rows))
     needed = files * num_rows * dim * value + search
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -177,29 +220,94 @@ def _check_space(
         )
 
 
+def _sample(rows: UnitRows) -> np.ndarray:
+    """Reads the rows whose pairs tell of impostors."""
+    numbers = draw_rows(len(rows), sample_size=thresholds.SAMPLE_SIZE, seed=FLAGS.seed)
+    return rows[numbers]
+
+
 def _search(
-    rows: Any, chosen: settings.Settings, checkpoint: pathlib.Path
+    rows: UnitRows, request: settings.Request, checkpoint: pathlib.Path
 ) -> tuple[gfa.Neighbors, gfa.Calibration | None]:
     """Finds the candidates, or what is missing of them after an interrupt."""
-    threshold = chosen.first_threshold
-    search = FLAGS.neighbors
+    width = _width(request, len(rows))
+    search, threshold = FLAGS.neighbors, request.threshold
+    if threshold is not None:
+        threshold = float(np.ravel(threshold)[0])
+    elif search != "exact":
+        # The edges above what is suggested later are among those above this, which is
+        # the one of all rows and not of a pool as small as the sample.
+        sample = _sample(rows)
+        share = (len(sample) - 1) / (len(rows) - 1)
+        threshold = thresholds.bound_impostors(
+            sample, false_edges_per_row=_FALSE_EDGES * share, seed=FLAGS.seed
+        )
     if search == "auto":
-        choice = choose_search(*rows.shape, k=chosen.k, threshold=threshold)
+        choice = choose_search(*rows.shape, k=width, threshold=threshold)
         search = choice.search
-        about = f"{search} neighbors, about {max(1, round(choice.seconds)):,} s"
-        print(f"{about}: {choice.reason}", file=sys.stderr, flush=True)
+        _say(f"{search} neighbors, about {_seconds(choice.seconds)}: {choice.reason}")
+
+    def on_exact(reason: str) -> None:
+        seconds = estimate_exact(*rows.shape, k=width)
+        _say(f"exact neighbors after all, about {_seconds(seconds)}: {reason}")
+
     options: dict[str, Any] = {
-        "k": chosen.k,
-        "include_self": chosen.options["include_self"],
+        "k": width,
+        "include_self": request.values["include_self"],
         "checkpoint": checkpoint,
         "progress": cli.progress,
     }
     if search == "exact":
         return gfa.exact_neighbors_streamed(rows, **options), None
     options |= {"edge_recall": FLAGS.edge_recall, "seed": FLAGS.seed}
-    return gfa.approximate_neighbors_streamed(rows, threshold=threshold, **options)
+    return gfa.approximate_neighbors_streamed(
+        rows, threshold=threshold, on_exact=on_exact, **options
+    )
+
+
+def _suggest(
+    rows: UnitRows,
+    neighbors: gfa.Neighbors,
+    folder: pathlib.Path,
+    options: dict[str, Any],
+) -> thresholds.Suggestion:
+    """Asks the whole pool for its settings, as `refine` does.
+
+    Cost: MOST_STEPS updates from file to file for each gamma that is tried.
+    """
+
+    def updates(k: int, params: gfa.Params) -> np.ndarray:
+        with tempfile.TemporaryDirectory(prefix=".gfa_jax-", dir=folder) as hidden:
+            result = gfa.aggregate_streamed(
+                rows,
+                gfa.Neighbors(*(column[:, :k] for column in neighbors)),
+                params,
+                num_steps=thresholds.MOST_STEPS,
+                path=pathlib.Path(hidden, "refined.npy"),
+                storage=FLAGS.storage,
+                progress=cli.progress,
+                **options,
+            )
+            return np.asarray(result.residual)
+
+    return thresholds.suggest(
+        _sample(rows),
+        neighbors,
+        false_edges_per_row=_FALSE_EDGES,
+        updates=updates,
+        seed=FLAGS.seed,
+        progress=cli.progress,
+        **options,
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{max(1, round(seconds)):,} s"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    FLAGS.set_default("threshold", "0.55")  # to suggest one takes the pool in memory
     cli.run(main)

@@ -1,9 +1,9 @@
 """Exact or approximate search, chosen by what each would take on this machine.
 
     exact        N² D / 2 multiply-adds, tiles merged as they come, on the device
-    approximate  (80 C + N) C D to train C cells and to assign the rows, N² D p / C to
-                 look into p of the cells, a product about 1.5 times as dear as that of
-                 one large matrix with another, on the host
+    approximate  80 C² D to train C cells, N C D to assign the rows and N² D p / C to
+                 look into p of the cells, both with products about 1.5 times as dear as
+                 those of one large matrix with another, on the host
 
 Exact search misses nothing, so approximate search has to be worth it: exact is taken
 where it ends soon, or where the other would not be twice as fast. How many cells must
@@ -13,6 +13,7 @@ the estimate of approximate search good to a factor of two where the guess is.
 
 import importlib.util
 import time
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -28,10 +29,12 @@ _PATIENCE_SECONDS = 30.0
 # Approximate search must be this many times as fast: the guess of the cells is rough.
 _ADVANTAGE = 2.0
 # Cells of mean size that a row looks into: edges above a threshold are near and found
-# early, all K are not. 65 were needed for 0.99 of those above 0.55 in a generated pool
-# of 500,000 rows.
+# early, all K are not. For .99 of those above 0.55 in generated pools 65 were needed at
+# N = 500,000 and 169 at 2,000,000; they grow as this power of N.
+_PROBES_AT = 500_000
 _PROBES_ABOVE_THRESHOLD = 65
 _PROBES_FOR_ALL = 600
+_PROBES_GROWTH = 0.69
 # Many products with single cells against few large ones, a multiply-add, with the
 # choice of what is kept (measured on 2 CPU cores at N = 500,000, D = 256).
 _SCAN_COST = 1.5
@@ -39,6 +42,10 @@ _CALIBRATION_ROWS = 1000
 # Two slow cores, for the pools that are too small to measure anything.
 _NOMINAL = 2e10
 _MEASURED_TILES = 8
+_MEASURED_PRODUCTS = 16
+_MEASUREMENTS = 3
+# Rows of which random ones have been seen where a search is timed.
+_LONG_SEARCH = 1e6
 
 
 class Rates(NamedTuple):
@@ -47,7 +54,7 @@ class Rates(NamedTuple):
     Attributes:
         tiles: multiply-adds a second of the exact search, its merging included, on
             the default device.
-        host: multiply-adds a second of a product in NumPy, on which FAISS runs.
+        host: multiply-adds a second in NumPy, a product on each processor.
     """
 
     tiles: float
@@ -124,8 +131,26 @@ def choose_search(
     return SearchChoice("approximate", f"{took}, {why}", fast)
 
 
+def estimate_exact(
+    num_rows: int, dim: int, *, k: int, rates: Rates | None = None
+) -> float:
+    """Estimates the seconds of an exact search.
+
+    Args:
+        num_rows: N.
+        dim: D.
+        k: number of neighbours, the row itself counted.
+        rates: see `choose_search`.
+
+    Returns:
+        Seconds, for a machine as busy as it was when the rates were measured.
+    """
+    rates = measure_rates(dim, k=k) if rates is None else rates
+    return _exact_products(num_rows, dim) / rates.tiles
+
+
 def measure_rates(dim: int, *, k: int) -> Rates:
-    """Times some tiles of the exact search, and a product in NumPy.
+    """Times some tiles of the exact search, and products in NumPy.
 
     Args:
         dim: D, at least 1.
@@ -134,7 +159,8 @@ def measure_rates(dim: int, *, k: int) -> Rates:
     Returns:
         Rates.
 
-    Cost: 36 tiles of 1024² products, compiled for D and k, and two in NumPy.
+    Cost: three times 36 tiles of 1024² products, compiled for D and k, and 16 in
+    NumPy.
     """
     num_rows = _MEASURED_TILES * tiles.TILE
     random = np.random.default_rng(0)
@@ -142,26 +168,38 @@ def measure_rates(dim: int, *, k: int) -> Rates:
     host /= np.linalg.norm(host, axis=1, keepdims=True)
     rows = tiles.Rows(jnp.asarray(host), jnp.ones(num_rows, bool), 0)
     best = tiles.no_best(max(1, k - 1), num_rows, rows.features.dtype)
-    half = _MEASURED_TILES // 2
-    # No row block at all compiles it; the first half fills the lists, which are full
-    # nearly all the time of a long search.
-    for start, stop in ((0, 0), (0, half)):
-        best = exact.sweep(rows, best, start, stop, tile_size=tiles.TILE)
-    jax.block_until_ready(best)
-    start = time.perf_counter()
-    jax.block_until_ready(
-        exact.sweep(rows, best, half, _MEASURED_TILES, tile_size=tiles.TILE)
-    )
-    seconds = time.perf_counter() - start
+    # As in a long search, in which few of a tile's products reach a list.
+    similarity = np.sqrt(2 * np.log(max(_LONG_SEARCH / k, 1.0)) / dim)
+    best = best._replace(similarity=jnp.full_like(best.similarity, similarity))
+
+    def sweep(stop: int) -> None:
+        jax.block_until_ready(exact.sweep(rows, best, 0, stop, tile_size=tiles.TILE))
+
+    sweep(0)  # no row block at all compiles it
+    seconds = _least_seconds(lambda: sweep(_MEASURED_TILES))
     tile_products = tiles.TILE**2 * dim
+    num_tiles = _MEASURED_TILES * (_MEASURED_TILES + 1) // 2
     left, right = host[: tiles.TILE], host[tiles.TILE :][: tiles.TILE]
-    np.matmul(left, right.T)
-    start = time.perf_counter()
-    np.matmul(left, right.T)
-    host_seconds = time.perf_counter() - start
+    with cells.workers() as pool:
+
+        def multiply() -> None:
+            list(pool.map(lambda _: left @ right.T, range(_MEASURED_PRODUCTS)))
+
+        host_seconds = _least_seconds(multiply)
     return Rates(
-        half * (half + 1) / 2 * tile_products / seconds, tile_products / host_seconds
+        num_tiles * tile_products / seconds,
+        _MEASURED_PRODUCTS * tile_products / host_seconds,
     )
+
+
+def _least_seconds(work: Callable[[], None]) -> float:
+    """Times some work where it is disturbed least."""
+    seconds = []
+    for _ in range(_MEASUREMENTS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def _exact_products(num_rows: int, dim: int) -> float:
@@ -173,8 +211,8 @@ def _approximate_products(num_rows: int, dim: int, threshold: float | None) -> f
     """Counts multiply-adds of `approximate_neighbors`, the scan at its dearer rate."""
     num_cells = cells.num_cells(num_rows)
     probes = _PROBES_FOR_ALL if threshold is None else _PROBES_ABOVE_THRESHOLD
-    trained = cells.ROUNDS * min(num_rows, cells.ROWS_PER_CELL * num_cells)
+    probes *= (num_rows / _PROBES_AT) ** _PROBES_GROWTH
+    trained = cells.ROUNDS * min(num_rows, cells.ROWS_PER_CELL * num_cells) * num_cells
     share = min(1.0, probes / num_cells)
-    sample = _CALIBRATION_ROWS * num_rows
-    searched = num_rows**2 * share * _SCAN_COST
-    return ((trained + num_rows) * num_cells + searched + sample) * dim
+    scanned = num_rows * num_cells + num_rows**2 * share
+    return (trained + _SCAN_COST * scanned + _CALIBRATION_ROWS * num_rows) * dim

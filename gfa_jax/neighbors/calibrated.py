@@ -14,14 +14,15 @@ same sample. Where so many products would be left that nothing is saved, exact s
 does the job, and the result says so.
 """
 
+import contextlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfa_jax.neighbors import cells, lists
+from gfa_jax.neighbors import cell_search, cells, lists, unfinished
 from gfa_jax.neighbors.approximate import as_searchable, import_faiss
 from gfa_jax.neighbors.cells import num_cells
 from gfa_jax.neighbors.exact import exact_neighbors
@@ -33,7 +34,7 @@ __all__ = ["FEWEST_ROWS", "Calibration", "approximate_neighbors", "num_cells"]
 # share of them approximate search saves too little.
 LARGEST_SHARE = 1 / 8
 # Visits of a row to cells, at most on average: 2 KB a row.
-_MOST_VISITS = 256
+_MOST_VISITS = 1024
 # Below, the exact search ends before the cells are trained.
 FEWEST_ROWS = 20_000
 # How far below the threshold another cell's rows still count as candidates.
@@ -43,6 +44,8 @@ _ROUNDING = 1e-5
 # One-sided 95 % normal quantile.
 _QUANTILE = 1.645
 _BLOCK_ROWS = 1024
+# What is kept of the calibration.
+_KEPT = ("centroids", "place", "rows", "others")
 
 
 class Calibration(NamedTuple):
@@ -117,78 +120,123 @@ def approximate_neighbors(
             [-1, 1], a sample below 1, values that are not finite.
 
     Cost: training and assignment, O(N^1.5 D); the search, `share` N² D, at most an
-    eighth of all products. Memory beyond the features: 8 bytes for each cell that a row
-    looks into, at most 256 of them, the [N, k] lists, and 0.5 GB for what is found
-    before it is merged. An exact search holds the features once more.
+    eighth of all products. Memory beyond the features: 2 bytes for each cell that a row
+    looks into, at most 1024 of them, the [N, k] lists, and 0.5 GB for the rows of a
+    group of cells and what is found before it is merged. An exact search holds the
+    features once more.
     """
     faiss = import_faiss()
     features = as_searchable(features, k)
     check_options(edge_recall, threshold, sample_size)
     if not np.isfinite(features).all():
         raise ValueError("features hold NaN or infinity; remove or repair those rows")
-    num_rows = len(features)
-    others = k - 1 if include_self else k
-    if num_rows >= FEWEST_ROWS and others:
-        random = np.random.default_rng(seed)
-        size = min(sample_size, num_rows)
-        sample = np.sort(random.choice(num_rows, size, replace=False))
-        wanted = _exact_edges(faiss, features, sample, others, threshold)
-        found = _search(
-            faiss,
-            features,
-            sample,
-            wanted,
-            others=others,
-            edge_recall=edge_recall,
-            least=-np.inf if threshold is None else threshold - _BELOW_THRESHOLD,
-            progress=progress,
-        )
-        if found is not None:
-            return _with_itself(features, found[0], include_self), found[1]
+    if len(features) >= FEWEST_ROWS and k > include_self:
+        with contextlib.suppress(CellsDoNotHelpError):
+            return search_in_cells(
+                faiss,
+                features,
+                k=k,
+                edge_recall=edge_recall,
+                threshold=threshold,
+                include_self=include_self,
+                sample_size=sample_size,
+                seed=seed,
+                progress=progress,
+            )
     exact = exact_neighbors(
         jnp.asarray(features), k=k, include_self=include_self, progress=progress
     )
-    return (
-        Neighbors(*map(np.asarray, exact)),
-        Calibration("Flat", "", 1.0, 1.0, edge_recall, 0, 0, 0.5),
-    )
+    return Neighbors(*map(np.asarray, exact)), exactly(edge_recall)
 
 
-def _search(
+def exactly(edge_recall: float) -> Calibration:
+    """Says that a search was exact."""
+    return Calibration("Flat", "", 1.0, 1.0, edge_recall, 0, 0, 0.5)
+
+
+class CellsDoNotHelpError(Exception):
+    """Cells do not reach the recall, or save nothing; says which."""
+
+
+def search_in_cells(
     faiss,
-    features: np.ndarray,
-    sample: np.ndarray,
-    wanted: _Edges,
+    rows: Any,
     *,
-    others: int,
+    k: int,
     edge_recall: float,
-    least: float,
-    progress: Callable | None,
-) -> tuple[lists.Lists, Calibration] | None:
-    """Searches in cells; None where that does not reach the recall or saves nothing."""
-    num_rows, size = len(features), len(sample)
-    centroids = cells.train(faiss, features, min(num_cells(num_rows), num_rows))
-    ratio = _choose_ratio(
-        _least_ratios(features, centroids, wanted), wanted, edge_recall
-    )
+    threshold: float | None,
+    include_self: bool,
+    sample_size: int,
+    seed: int,
+    store: unfinished.Store | None = None,
+    progress: Callable | None = None,
+) -> tuple[Neighbors, Calibration]:
+    """Searches in cells, and measures what was found.
+
+    Args:
+        faiss: the module.
+        rows: [N, D] floating, anything with a shape, slices of rows and sorted arrays
+            of row numbers; read in float32.
+        k: see `approximate_neighbors`.
+        edge_recall: see `approximate_neighbors`.
+        threshold: see `approximate_neighbors`.
+        include_self: see `approximate_neighbors`.
+        sample_size: see `approximate_neighbors`.
+        seed: see `approximate_neighbors`.
+        store: keeps every stage that is done; the same bits come of it.
+        progress: see `approximate_neighbors`.
+
+    Returns:
+        The neighbours and the Calibration.
+
+    Raises:
+        CellsDoNotHelpError: exact search has to do the job.
+    """
+    num_rows, others = rows.shape[0], k - include_self
+    size = min(sample_size, num_rows)
+    sample = np.random.default_rng(seed).choice(num_rows, size, replace=False)
+    sample.sort()
+
+    def prepare() -> tuple[np.ndarray, ...]:
+        wanted = _exact_edges(faiss, rows, sample, others, threshold)
+        return cells.train(faiss, rows, min(num_cells(num_rows), num_rows)), *wanted
+
+    kept = prepare() if store is None else store.keep("calibration", _KEPT, prepare)
+    centroids, wanted = kept[0], _Edges(*kept[1:])
+    ratio = _choose_ratio(_least_ratios(rows, centroids, wanted), wanted, edge_recall)
     if ratio is None:
-        return None
-    cosine = features[sample] @ centroids.T
+        raise CellsDoNotHelpError(
+            f"no choice of cells finds {edge_recall:.2%} of the edges"
+        )
+    cosine = cells.read(rows, sample) @ centroids.T
     looked = cosine >= cells.reach(cosine.max(axis=1), ratio)[:, None]
-    if looked.sum() > _MOST_VISITS * size:
-        return None
     # The mean of a sample may be a little below that of all.
     most = 2 * _MOST_VISITS * num_rows
-    visits = cells.visit(features, centroids, ratio, most=most, progress=progress)
-    if visits is None or visits.share > LARGEST_SHARE:
-        return None
-    best = cells.search(features, visits, k=others, least=least, progress=progress)
+    visits = None
+    if looked.sum() <= _MOST_VISITS * size:
+        visits = cells.visit(
+            rows, centroids, ratio, most=most, store=store, progress=progress
+        )
+    if visits is None:
+        raise CellsDoNotHelpError(
+            f"rows would have to look into more than {_MOST_VISITS} cells each"
+        )
+    if visits.share > LARGEST_SHARE:
+        raise CellsDoNotHelpError(f"{visits.share:.0%} of all products would be left")
+    best = cell_search.search(
+        rows,
+        visits,
+        k=others,
+        least=-np.inf if threshold is None else threshold - _BELOW_THRESHOLD,
+        store=store,
+        progress=progress,
+    )
     hits = np.any(best.indices[wanted.rows] == wanted.others[:, None], axis=1)
     recall, bound = _recall_of(wanted, hits)
     if bound < edge_recall:
-        return None
-    a_row = 1 + len(visits.rows) / num_rows
-    return best, Calibration(
+        raise CellsDoNotHelpError(f"a recall of {bound:.2%} is all that is certain")
+    a_row = 1 + visits.count / num_rows
+    return _with_itself(rows, best, include_self), Calibration(
         f"IVF{len(centroids)},Flat",
         f"centroids within {ratio:.3f} of the nearest, {a_row:.1f} cells a row",
         recall,
@@ -201,17 +249,22 @@ def _search(
 
 
 def _exact_edges(
-    faiss,
-    features: np.ndarray,
-    sample: np.ndarray,
-    others: int,
-    threshold: float | None,
+    faiss, rows: Any, sample: np.ndarray, others: int, threshold: float | None
 ) -> _Edges:
-    """Finds the others that each sampled row has an edge to, by exact search."""
-    width = min(others + 1, len(features))
-    cosine, found = faiss.knn(
-        features[sample], features, width, metric=faiss.METRIC_INNER_PRODUCT
-    )
+    """Finds the others that each sampled row has an edge to, reading all rows once."""
+    queries = cells.read(rows, sample)
+    best = faiss.ResultHeap(len(sample), others + 1, keep_max=True)
+    for start in range(0, rows.shape[0], cells.CHUNK_ROWS):
+        chunk = cells.read(rows, slice(start, start + cells.CHUNK_ROWS))
+        if not np.isfinite(chunk).all():
+            raise ValueError("rows hold NaN or infinity; remove or repair those")
+        width = min(others + 1, len(chunk))
+        cosine, found = faiss.knn(
+            queries, chunk, width, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        best.add_result(cosine, found + start)
+    best.finalize()
+    cosine, found = best.D, best.I
     # The row itself, or where copies of it hide it the last one, leaves the list.
     itself = found == sample[:, None]
     itself[~itself.any(axis=1), -1] = True
@@ -222,22 +275,21 @@ def _exact_edges(
     return _Edges(place, sample[place], found[place, column])
 
 
-def _least_ratios(
-    features: np.ndarray, centroids: np.ndarray, edges: _Edges
-) -> np.ndarray:
+def _least_ratios(rows: Any, centroids: np.ndarray, edges: _Edges) -> np.ndarray:
     """Returns the ρ_ij up to which each edge is found, [E]; see the module."""
     ends, place = np.unique(
         np.concatenate([edges.rows, edges.others]), return_inverse=True
     )
+    features = cells.read(rows, ends)
     own, best = np.empty(len(ends), np.int64), np.empty(len(ends), np.float32)
     for start in range(0, len(ends), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
-        cosine = features[ends[block]] @ centroids.T
+        cosine = features[block] @ centroids.T
         own[block], best[block] = cosine.argmax(axis=1), cosine.max(axis=1)
     left, right = place[: len(edges.rows)], place[len(edges.rows) :]
 
     def reaches(one, other):
-        cosine = np.einsum("ed,ed->e", features[ends[one]], centroids[own[other]])
+        cosine = np.einsum("ed,ed->e", features[one], centroids[own[other]])
         # Without a near centroid a row looks into its own cell only.
         ratio = np.where(best[one] > 0, cosine / np.abs(best[one]), -np.inf)
         return np.where(own[one] == own[other], 1.0, np.minimum(ratio, 1.0))
@@ -268,14 +320,6 @@ def _recall_of(edges: _Edges, hits: np.ndarray) -> tuple[float, float]:
     return _bounded(np.bincount(edges.place), np.bincount(edges.place, weights=hits))
 
 
-def measure_recall(
-    wanted: list[set[int]], found: list[set[int]]
-) -> tuple[float, float]:
-    """Estimates the share of the edges found, row by row, and its lower bound."""
-    hits = [len(w & f) for w, f in zip(wanted, found, strict=True)]
-    return _bounded(np.array([len(w) for w in wanted]), np.array(hits))
-
-
 def _bounded(edges: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
     """Estimates a share and its lower bound from the counts of every row.
 
@@ -293,18 +337,20 @@ def _bounded(edges: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
     return recall, float(recall - _QUANTILE * deviation)
 
 
-def _with_itself(
-    features: np.ndarray, best: lists.Lists, include_self: bool
-) -> Neighbors:
+def _with_itself(rows: Any, best: lists.Lists, include_self: bool) -> Neighbors:
     """Puts the row itself in front where it is counted."""
     if not include_self:
         return Neighbors(best.indices, best.similarity)
-    row = np.arange(len(features), dtype=np.int32)[:, None]
-    itself = np.einsum("nd,nd->n", features, features)[:, None]
-    return Neighbors(
-        np.concatenate([row, best.indices], axis=1),
-        np.concatenate([itself, best.similarity], axis=1),
-    )
+    num_rows, others = best.indices.shape
+    indices = np.empty((num_rows, others + 1), np.int32)
+    similarity = np.empty((num_rows, others + 1), np.float32)
+    indices[:, 0], indices[:, 1:] = np.arange(num_rows), best.indices
+    similarity[:, 1:] = best.similarity
+    for start in range(0, num_rows, cells.CHUNK_ROWS):
+        chunk = slice(start, start + cells.CHUNK_ROWS)
+        features = cells.read(rows, chunk)
+        similarity[chunk, 0] = np.einsum("nd,nd->n", features, features)
+    return Neighbors(indices, similarity)
 
 
 def check_options(

@@ -1,14 +1,15 @@
-"""An unfinished search on disk: its lists, and the hash of what they are lists of.
+"""An unfinished search on disk: its arrays, and the hash of what they belong to.
 
 The hash is of every row and of all options and versions that decide a bit of the
-result. Lists of anything else are refused, not mixed in and not overwritten.
+result. Files of anything else are refused, not mixed in and not overwritten.
 """
 
 import hashlib
 import json
 import os
 import pathlib
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,64 +17,104 @@ import numpy as np
 from gfa_jax.datasets.arrays import read_array
 from gfa_jax.datasets.atomic import write_arrays
 from gfa_jax.neighbors.tiles import Best
-from gfa_jax.types import Neighbors
 
-Lists = TypeVar("Lists", Best, Neighbors)
-
-_FILE = "neighbors.npz"
+_FILE = "neighbors"
 # Of the file and of the order of the pairs; another one makes old files other.
 _LAYOUT = 1
 
 
 class Store:
-    """The lists of one search, in one file that is replaced as a whole."""
+    """The arrays of one search, in files that are replaced as a whole."""
 
-    def __init__(self, path: pathlib.Path, key: str):
-        """Keeps the lists in `path`, for the search whose hash is `key`."""
-        self._path = path
+    def __init__(self, folder: pathlib.Path, key: str):
+        """Keeps files in `folder`, for the search whose hash is `key`."""
+        self._folder = folder
         self._key = key
 
-    @property
-    def folder(self) -> pathlib.Path:
-        """Where else a search may keep what belongs to these lists."""
-        return self._path.parent
-
-    def read(self, empty: Lists) -> tuple[int, Lists]:
-        """Reads where the search stands.
+    def load(self, name: str, fields: Sequence[str]) -> list[np.ndarray] | None:
+        """Reads the arrays of one file.
 
         Args:
-            empty: the lists of a search that begins, [K, N] or [N, K].
+            name: of the file, without suffix.
+            fields: names of the arrays.
 
         Returns:
-            The number of steps that are merged (pairs of chunks, or blocks of
-            queries); the lists after these.
+            The arrays, memory-mapped; None where there is no such file.
 
         Raises:
             ValueError: a file of another search, or one that is damaged.
         """
-        if not self._path.exists():
-            return 0, empty
-        if str(read_array(self._path, key="key")) != self._key:
+        path = self._folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        if str(read_array(path, key="key")) != self._key:
             raise ValueError(
-                f"{self._path} is of other rows, options or versions; name another "
+                f"{path} is of other rows, options or versions; name another "
                 "checkpoint folder, or remove this one to begin anew"
             )
-        merged = int(read_array(self._path, key="merged"))
-        # The file is replaced while the lists are in use: they must not map it.
-        stored: Any = (
-            np.array(read_array(self._path, key=name)) for name in empty._fields
-        )
-        return merged, type(empty)(*stored)
+        return [read_array(path, key=field) for field in fields]
 
-    def write(self, merged: int, best: Lists) -> None:
-        """Stores where the search stands, in one step.
+    def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Stores the arrays of one file, in one step.
 
         Args:
-            merged: number of steps.
+            name: of the file, without suffix.
+            arrays: by name.
+        """
+        head = {"key": np.array(self._key)}
+        write_arrays(self._folder / f"{name}.npz", head | dict(arrays))
+
+    def keep(
+        self, name: str, fields: Sequence[str], make: Callable[[], Sequence[np.ndarray]]
+    ) -> list[np.ndarray]:
+        """Reads the arrays of one file, or makes and stores them.
+
+        Args:
+            name: see `load`.
+            fields: see `load`.
+            make: makes the arrays, in the order of `fields`.
+
+        Returns:
+            The arrays, memory-mapped.
+
+        Raises:
+            ValueError: see `load`.
+        """
+        kept = self.load(name, fields)
+        if kept is None:
+            self.save(name, dict(zip(fields, make(), strict=True)))
+            kept = self.load(name, fields)
+        assert kept is not None
+        return kept
+
+    def read(self, empty: Best) -> tuple[int, Best]:
+        """Reads where an exact search stands.
+
+        Args:
+            empty: the lists of a search that begins, [K, N].
+
+        Returns:
+            The number of pairs of chunks that are merged; the lists after these.
+
+        Raises:
+            ValueError: a file of another search, or one that is damaged.
+        """
+        kept = self.load(_FILE, ("merged", *Best._fields))
+        if kept is None:
+            return 0, empty
+        # The file is replaced while the lists are in use: they must not map it.
+        merged, *stored = map(np.array, kept)
+        lists: Any = stored
+        return int(merged), Best(*lists)
+
+    def write(self, merged: int, best: Best) -> None:
+        """Stores where an exact search stands, in one step.
+
+        Args:
+            merged: number of pairs of chunks.
             best: the lists after them.
         """
-        head = {"key": np.array(self._key), "merged": np.array(merged)}
-        write_arrays(self._path, head | best._asdict())
+        self.save(_FILE, {"merged": np.array(merged)} | best._asdict())
 
 
 def open_store(
@@ -108,4 +149,4 @@ def open_store(
     environment = [jax.__version__, device, jax.config.read("jax_enable_x64")]
     what = [_LAYOUT, list(rows.shape), str(rows.dtype), options, environment]
     digest.update(json.dumps(what).encode())
-    return Store(path / _FILE, digest.hexdigest())
+    return Store(path, digest.hexdigest())

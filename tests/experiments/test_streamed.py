@@ -1,6 +1,7 @@
 """`streamed` end to end: the result of `refine` from a map, resumed, or refused."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import gfa_jax as gfa
 from gfa_jax import datasets
 from tests.experiments.programs import REPOSITORY, refuse, succeed
 
@@ -46,17 +48,28 @@ def test_the_result_is_that_of_refine(files, sample, rng):
     assert report["settings"]["graph"] == "rescore"
     assert report["peak_memory"]["mapped_bytes"] == sample.nbytes
 
-    isolating = ["--k=16", "--isolate_outliers"]
+    # Asked for its settings, the pool gives the same ones, and the same rows are alone.
     for program in ("refine", "streamed"):
-        folder = f"--output_dir={files}/{program}_isolating"
         quiet = ["--noplots"] if program == "refine" else []
-        succeed(program, given, *flags, *isolating, *quiet, folder)
+        succeed(program, given, *quiet, f"--output_dir={files}/{program}_asked")
     alone, whole = (
-        np.load(files / f"{program}_isolating" / "refined.npy")
+        np.load(files / f"{program}_asked" / "refined.npy")
         for program in ("streamed", "refine")
     )
     np.testing.assert_allclose(alone, whole, rtol=0, atol=1e-6)
     assert np.any(np.all(alone == sample, axis=1))
+    asked, other = (
+        json.loads((files / f"{program}_asked" / "report.json").read_text())
+        for program in ("streamed", "refine")
+    )
+    for name in ("k", "gamma", "num_steps"):
+        assert asked["settings"][name] == other["settings"][name]
+    assert asked["settings"]["threshold"] == pytest.approx(
+        other["settings"]["threshold"], abs=1e-6
+    )
+    assert asked["outliers"] > 0
+    names = {path.name for path in (files / "streamed_asked").iterdir()}
+    assert names == {"refined.npy", "report.json"}
 
     # Rows of other lengths are scaled as they are read; half the bytes are written.
     scaled = sample * rng.uniform(0.1, 9, (600, 1)).astype(np.float32)
@@ -70,18 +83,20 @@ def test_the_result_is_that_of_refine(files, sample, rng):
     assert report["pool"]["normalized"]
 
 
-# Small blocks, each saved; and with "stop" a Ctrl-C before the third of them.
+# Small chunks and groups of cells, each saved; with "stop" a Ctrl-C after some of them.
 _DRIVER = """
 import sys
 from experiments import cli, streamed
-from gfa_jax.neighbors import calibrated, streamed_approximate
-calibrated.FEWEST_ROWS = 0
-streamed_approximate._QUERY_ROWS, streamed_approximate._SAVE_EVERY = 128, 1
+from gfa_jax.neighbors import calibrated, cell_search, cells
+calibrated.FEWEST_ROWS, calibrated.LARGEST_SHARE = 0, float(sys.argv.pop(2))
+cells.CHUNK_ROWS, cell_search._GROUP_VALUES = 128, 2**13
+cell_search._SAVE_SECONDS = -1
+streamed._MOST_MAPPED = 2**14
 stops = sys.argv.pop(1) == "stop"
 def progress(iterable, *, total, desc):
     print(desc, total)
     for number, item in enumerate(iterable):
-        if stops and desc == "neighbors" and number == 2:
+        if stops and desc == "neighbors" and number == 7:
             raise KeyboardInterrupt
         yield item
 cli.progress = progress
@@ -89,11 +104,11 @@ cli.run(streamed.main)
 """
 
 
-def drive(files, name, *words):
+def drive(files, name, word, *, share=0.5):
     flags = [f"--features={files}/{name}.npy", f"--output_dir={files}/out"]
     flags += ["--neighbors=approximate", "--edge_recall=0.9", "--threshold=0.7"]
     return subprocess.run(
-        [sys.executable, "-c", _DRIVER, *words, *flags],
+        [sys.executable, "-c", _DRIVER, word, str(share), *flags],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -120,8 +135,8 @@ def test_an_interrupted_search_goes_on_and_that_of_other_features_is_refused(
 
     resumed = drive(files, "features", "go on")
     assert resumed.returncode == 0, resumed.stderr
-    assert "neighbors 3\n" in resumed.stdout  # of five blocks
-    assert "index" not in resumed.stdout
+    steps = [int(n) for n in re.findall(r"neighbors (\d+)", stopped.stdout)]
+    assert f"neighbors {steps[0] - 7}\n" in resumed.stdout and steps[0] > 10
     report = json.loads((files / "out" / "report.json").read_text())
     assert report["calibration"]["factory"].startswith("IVF")
     assert report["calibration"]["lower_bound"] >= 0.9
@@ -130,6 +145,23 @@ def test_an_interrupted_search_goes_on_and_that_of_other_features_is_refused(
     resumed_bytes = (files / "out" / "refined.npy").read_bytes()
     assert drive(files, "features", "go on").returncode == 0
     assert (files / "out" / "refined.npy").read_bytes() == resumed_bytes
+
+
+def test_it_says_how_long_an_exact_search_takes_that_was_not_asked_for(files, sample):
+    pytest.importorskip("faiss")
+    result = drive(files, "features", "go on", share=0.0)
+    assert result.returncode == 0, result.stderr
+    said = [line for line in result.stderr.splitlines() if "exact neighbors" in line]
+    assert len(said) == 1
+    told = r"exact neighbors after all, about [\d,]+ s: \d+% of all products would"
+    assert re.match(told, said[0])
+    report = json.loads((files / "out" / "report.json").read_text())
+    assert report["calibration"]["factory"] == "Flat"
+    # The pages are given back all the time, and the rows stay what they are.
+    neighbors = gfa.exact_neighbors(sample, k=15)
+    want = gfa.aggregate(sample, neighbors, gfa.Params(0.5, 0.7), num_steps=4)
+    got = np.load(files / "out" / "refined.npy")
+    np.testing.assert_allclose(got, want.features, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +173,7 @@ def test_an_interrupted_search_goes_on_and_that_of_other_features_is_refused(
         (["--features={}/packed.npz"], "cannot be mapped"),
         (["--features={}/nan.npy"], "1 of 600 rows hold NaN"),
         (["--features={}/features.npy", "--k=600"], "k is 600 with 600 rows"),
-        (["--features={}/features.npy", "--threshold=auto"], "--threshold=auto"),
-        (
-            ["--features={}/features.npy", "--k=14", "--isolate_outliers"],
-            "use it with --k=15 or more",
-        ),
+        (["--features={}/features.npy", "--threshold=high"], "--threshold is high"),
         (["--features={}/features.npy", "--graph=refresh"], "--graph=refresh"),
         (["--features={}/features.npy", "--storage=float16"], "--storage=float16"),
     ],

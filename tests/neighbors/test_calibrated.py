@@ -5,7 +5,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets
-from gfa_jax.neighbors import calibrated, cells
+from gfa_jax.neighbors import calibrated, cell_search, cells
 
 pytest.importorskip("faiss")
 
@@ -86,17 +86,14 @@ def test_the_same_seed_gives_the_same_search(pool, no_lower_limit):
 
 
 def test_recall_and_its_bound():
-    wanted = [{1, 2}, {3}, set(), {4, 5, 6, 7}]
-    recall, bound = calibrated.measure_recall(wanted, [{1, 2}, {3}, {9}, {4, 5, 6}])
+    wanted = edges_of([2, 1, 0, 4])
+    hits = np.array([1, 1, 1, 1, 1, 1, 0], bool)
+    recall, bound = calibrated._recall_of(wanted, hits)
     assert recall == pytest.approx(6 / 7)
     # Hits less r · edges: 2/7, 1/7, 0, −3/7.
     assert bound == pytest.approx(6 / 7 - 1.645 * np.sqrt(14) / 7 / 7)
-    edges = edges_of([2, 1, 0, 4])
-    hits = np.array([1, 1, 1, 1, 1, 1, 0], bool)
-    assert calibrated._recall_of(edges, hits) == (recall, bound)
-    recall, bound = calibrated.measure_recall(wanted, wanted)
-    assert (recall, bound) == (1.0, 0.0)  # three rows without a miss prove nothing
-    assert calibrated.measure_recall([set()], [{1}]) == (1.0, 1.0)
+    # Three rows without a miss prove nothing.
+    assert calibrated._recall_of(wanted, np.ones(7, bool)) == (1.0, 0.0)
     assert calibrated._recall_of(edges_of([0]), hits[:0]) == (1.0, 1.0)
 
 
@@ -145,7 +142,7 @@ def test_an_edge_is_found_up_to_its_ratio(pool):
     for ratio in (0.3, 0.6, 0.9):
         visits = cells.visit(pool, centroids, ratio, most=10**9)
         assert visits is not None
-        best = cells.search(pool, visits, k=8)
+        best = cell_search.search(pool, visits, k=8)
         hits = np.any(best.indices[wanted.rows] == wanted.others[:, None], axis=1)
         np.testing.assert_array_equal(hits, ratios >= ratio)
     assert 0 < hits.mean() < 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gfa_jax import datasets
-from gfa_jax.neighbors import cells, lists
+from gfa_jax.neighbors import cell_search, cells, lists
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,26 @@ def centroids(rows) -> np.ndarray:
 def small_blocks(monkeypatch):
     """Lets every loop over blocks go round more than once."""
     monkeypatch.setattr(cells, "_BLOCK", 2**10)
-    monkeypatch.setattr(cells, "_LOOKERS", 16)
-    monkeypatch.setattr(cells, "_GROUP_PRODUCTS", 2**12)
-    monkeypatch.setattr(cells, "_FEWEST_FOUND", 500)
+    monkeypatch.setattr(cells, "CHUNK_ROWS", 256)
+    monkeypatch.setattr(cell_search, "_BLOCK", 2**10)
+    monkeypatch.setattr(cell_search, "_GROUP_VALUES", 2**12)
+    monkeypatch.setattr(cell_search, "_FETCHED_ROWS", 50)
+    monkeypatch.setattr(cell_search, "_LOOKERS", 16)
+    monkeypatch.setattr(cell_search, "_TASK_PRODUCTS", 2**8)
+    monkeypatch.setattr(cell_search, "_BATCH_PRODUCTS", 2**12)
+    monkeypatch.setattr(cell_search, "_FEWEST_FOUND", 500)
     monkeypatch.setattr(lists, "_RANGE", 256)
+
+
+def lookers_of(visits: cells.Visits, cell: int) -> np.ndarray:
+    """The rows that look into a cell, of all chunks."""
+    parts = [
+        rows[offsets[cell] : offsets[cell + 1]].astype(int) + chunk * cells.CHUNK_ROWS
+        for chunk, (rows, offsets) in enumerate(
+            zip(visits.rows, visits.offsets, strict=True)
+        )
+    ]
+    return np.concatenate(parts)
 
 
 def looked_into(rows, centroids, ratio) -> tuple[np.ndarray, np.ndarray]:
@@ -44,9 +60,9 @@ def test_rows_look_into_the_near_cells(rows, centroids, ratio, small_blocks):
     own, looked = looked_into(rows, centroids, ratio)
     np.testing.assert_array_equal(visits.own, own)
     for cell in range(len(centroids)):
-        lookers = visits.rows[visits.offsets[cell] : visits.offsets[cell + 1]]
         expected = np.flatnonzero(looked[:, cell] & (own != cell))
-        np.testing.assert_array_equal(lookers, expected)
+        np.testing.assert_array_equal(lookers_of(visits, cell), expected)
+    assert visits.count == looked.sum() - 700
     size = np.bincount(own, minlength=len(centroids))
     assert visits.share == pytest.approx((looked @ size).sum() / 700**2)
     assert cells.visit(rows, centroids, 0.2, most=100) is None
@@ -55,7 +71,8 @@ def test_rows_look_into_the_near_cells(rows, centroids, ratio, small_blocks):
 def test_a_row_that_is_near_no_centroid_looks_into_its_own_only(rows, centroids):
     away = np.concatenate([rows, -centroids.sum(axis=0, keepdims=True)])
     visits = cells.visit(away, centroids, 0.5, most=10**6)
-    assert visits is not None and 700 not in visits.rows
+    assert visits is not None
+    assert all(700 not in lookers_of(visits, cell) for cell in range(len(centroids)))
 
 
 @pytest.mark.parametrize("k", [3, 80])
@@ -64,7 +81,7 @@ def test_it_finds_the_best_of_all_that_either_looks_at(
 ):
     visits = cells.visit(rows, centroids, 0.5, most=10**6)
     assert visits is not None
-    found = cells.search(rows, visits, k=k)
+    found = cell_search.search(rows, visits, k=k)
     own, looked = looked_into(rows, centroids, 0.5)
     met = looked[:, own] | looked[:, own].T
     cosine = np.where(met, rows.astype(np.float64) @ rows.T, -np.inf)
@@ -76,7 +93,7 @@ def test_it_finds_the_best_of_all_that_either_looks_at(
     assert np.all(np.take_along_axis(met, found.indices, axis=1)[found.indices >= 0])
     for row in found.indices:
         assert len(set(row[row >= 0])) == np.sum(row >= 0)
-    again = cells.search(rows, visits, k=k)
+    again = cell_search.search(rows, visits, k=k)
     np.testing.assert_array_equal(found.indices, again.indices)
     np.testing.assert_array_equal(found.similarity, again.similarity)
 
@@ -84,8 +101,8 @@ def test_it_finds_the_best_of_all_that_either_looks_at(
 def test_what_lies_below_the_least_comes_from_the_own_cell(rows, centroids):
     visits = cells.visit(rows, centroids, 0.5, most=10**6)
     assert visits is not None
-    every = cells.search(rows, visits, k=20)
-    few = cells.search(rows, visits, k=20, least=0.6)
+    every = cell_search.search(rows, visits, k=20)
+    few = cell_search.search(rows, visits, k=20, least=0.6)
     above = every.similarity > 0.6
     np.testing.assert_array_equal(few.indices[above], every.indices[above])
     rest = (~above) & (few.indices >= 0)
@@ -96,13 +113,13 @@ def test_what_lies_below_the_least_comes_from_the_own_cell(rows, centroids):
 def test_one_thread_without_threadpoolctl(rows, centroids, monkeypatch):
     visits = cells.visit(rows, centroids, 0.5, most=10**6)
     assert visits is not None
-    found = cells.search(rows, visits, k=5)
+    found = cell_search.search(rows, visits, k=5)
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     monkeypatch.setattr(cells.importlib.util, "find_spec", lambda name: None)
     with cells.workers() as pool:
         assert isinstance(pool, concurrent.futures.ThreadPoolExecutor)
         assert pool._max_workers == 1
-    alone = cells.search(rows, visits, k=5)
+    alone = cell_search.search(rows, visits, k=5)
     np.testing.assert_array_equal(found.indices, alone.indices)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets
-from gfa_jax.neighbors import calibrated, streamed_approximate
+from gfa_jax.neighbors import calibrated, cell_search, cells, unfinished
 from gfa_jax.neighbors.streamed_approximate import approximate_neighbors_streamed
 
 pytest.importorskip("faiss")
@@ -33,10 +33,16 @@ def mapped(features, tmp_path):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Lets a small pool be searched approximately, in 12 blocks, saving each."""
+    """Lets a small pool be searched approximately, in 24 steps, saving each."""
     monkeypatch.setattr(calibrated, "FEWEST_ROWS", 0)
-    monkeypatch.setattr(streamed_approximate, "_QUERY_ROWS", 256)
-    monkeypatch.setattr(streamed_approximate, "_SAVE_EVERY", 1)
+    monkeypatch.setattr(calibrated, "LARGEST_SHARE", 0.5)
+    monkeypatch.setattr(cells, "CHUNK_ROWS", 256)
+    monkeypatch.setattr(cells, "_SAMPLED_ROWS", 200)
+    monkeypatch.setattr(cells, "_BLOCK", 2**14)
+    monkeypatch.setattr(cell_search, "_GROUP_VALUES", 2**16)
+    monkeypatch.setattr(cell_search, "_FEWEST_FOUND", 1000)
+    monkeypatch.setattr(cell_search, "_BATCH_PRODUCTS", 2**14)
+    monkeypatch.setattr(cell_search, "_SAVE_SECONDS", -1.0)
 
 
 def edges(neighbors: gfa.Neighbors, threshold: float = T) -> set[tuple[int, int]]:
@@ -56,8 +62,9 @@ def assert_same(got, want) -> None:
 @pytest.mark.parametrize("include_self", [True, False])
 def test_the_edges_that_count_are_found(features, mapped, include_self):
     found, calibration = stream(mapped, include_self=include_self)
-    assert calibration.factory == f"IVF{calibrated.num_cells(N)},SQ8"
+    assert calibration.factory == f"IVF{calibrated.num_cells(N)},Flat"
     assert calibration.recall >= calibration.lower_bound >= 0.95 == calibration.target
+    assert calibration.share is not None and 0 < calibration.share < 0.5
     exact = gfa.exact_neighbors(features, k=K, include_self=include_self)
     wanted = edges(exact)
     # All rows, not the sample of a third: the bound holds for the whole at 95 %.
@@ -70,7 +77,16 @@ def test_the_edges_that_count_are_found(features, mapped, include_self):
     assert not np.any(found.indices[:, 1:] == rows[:, None])
 
 
-def test_cosines_are_those_of_the_rows_not_of_the_codes(features, mapped):
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_it_is_the_search_in_memory(features, mapped, tmp_path, checkpoint):
+    folder = tmp_path / "search" if checkpoint else None
+    got = stream(mapped, checkpoint=folder)
+    want = gfa.approximate_neighbors(features, k=K, threshold=T, edge_recall=0.95)
+    assert got[1] == want[1]
+    assert_same(got[0], want[0])
+
+
+def test_cosines_are_those_of_the_rows(features, mapped):
     found, _ = stream(mapped)
     there = found.indices >= 0
     others = features.astype(np.float64)[np.where(there, found.indices, 0)]
@@ -82,10 +98,11 @@ def test_cosines_are_those_of_the_rows_not_of_the_codes(features, mapped):
     assert np.all(descending[:, :-1] >= descending[:, 1:])
 
 
-def test_more_cells_are_searched_for_more_recall(mapped):
+def test_more_products_are_made_for_more_recall(mapped):
     _, some = stream(mapped, edge_recall=0.5)
     _, most = stream(mapped, edge_recall=0.95)
-    assert int(some.search.split("=")[1]) < int(most.search.split("=")[1])
+    assert some.share is not None and most.share is not None
+    assert some.share < most.share
     assert some.recall < most.recall
 
 
@@ -96,18 +113,39 @@ def test_half_precision_rows_are_compared_in_float32(features):
     assert_same(found, stream(half.astype(np.float32))[0])
 
 
+def test_rows_are_read_in_chunks_and_sorted(features):
+    class Counted:
+        shape, dtype = features.shape, features.dtype
+
+        def __getitem__(self, rows):
+            taken = features[rows]
+            if isinstance(rows, slice):
+                assert len(taken) <= cells.CHUNK_ROWS
+            else:  # the sample and its neighbours, or the rows of a group of cells
+                assert np.all(np.diff(rows) > 0) and len(taken) < N
+            return taken
+
+    found, _ = stream(Counted())
+    assert_same(found, stream(features)[0])
+
+
 @pytest.mark.parametrize("checkpoint", [False, True])
-def test_it_is_exact_where_cells_do_not_help(rng, tmp_path, checkpoint):
+def test_it_is_exact_where_cells_do_not_help(rng, tmp_path, monkeypatch, checkpoint):
     # Without structure the nearest rows lie in all cells.
     noise = rng.standard_normal((600, 24)).astype(np.float32)
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     folder = tmp_path / "search" if checkpoint else None
-    found, calibration = stream(noise, threshold=None, checkpoint=folder)
+    monkeypatch.setattr(calibrated, "LARGEST_SHARE", 1 / 8)
+    said = []
+    options: dict[str, Any] = {"threshold": None, "edge_recall": 0.99}
+    options |= {"checkpoint": folder}
+    found, calibration = stream(noise, on_exact=said.append, **options)
+    assert len(said) == 1 and "of all products would be left" in said[0]
     assert (calibration.factory, calibration.recall) == ("Flat", 1.0)
     exact = gfa.exact_neighbors(noise, k=K)
     np.testing.assert_array_equal(found.indices, exact.indices)
     if checkpoint:
-        assert_same(stream(noise, threshold=None, checkpoint=folder)[0], found)
+        assert_same(stream(noise, **options)[0], found)
 
 
 def test_a_small_pool_and_a_row_alone_need_no_index(features, monkeypatch):
@@ -145,23 +183,42 @@ def interrupt_after(steps: int, stage: str = "neighbors"):
     return progress
 
 
-@pytest.mark.parametrize(("stage", "steps"), [("index", 0), ("neighbors", 5)])
+@pytest.mark.parametrize(("stage", "steps"), [("cells", 5), ("neighbors", 17)])
 def test_an_interrupted_search_goes_on_where_it_was(mapped, tmp_path, stage, steps):
     resumable = functools.partial(stream, mapped, checkpoint=tmp_path / "search")
     with pytest.raises(StoppedError):
         resumable(progress=interrupt_after(steps, stage))
+    made = {"cells": 0, "neighbors": 0}
+    # As many chunks as were kept are only read again.
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        save = unfinished.Store.save
+
+        def counting(self, name, arrays):
+            made["cells" if name.startswith("cells") else name] += 1
+            save(self, name, arrays)
+
+        patch.setattr(unfinished.Store, "save", counting)
+        got = resumable()
+    assert made["cells"] == (12 - steps if stage == "cells" else 0)
+    assert made["neighbors"] == (24 if stage == "cells" else 24 - steps)
+    assert "calibration" not in made
+    want = stream(mapped)
+    assert_same(got[0], want[0])
+    assert got[1] == want[1]
+
+
+def test_a_finished_search_is_read_again(mapped, tmp_path):
+    folder = tmp_path / "search"
+    first = stream(mapped, checkpoint=folder)
     totals = {}
 
     def progress(iterable, *, total, desc):
         totals[desc] = total
         return iterable
 
-    got = resumable(progress=progress)
-    assert totals["neighbors"] == 12 - (steps if stage == "neighbors" else 0)
-    assert ("index" in totals) == (stage == "index")
-    want = stream(mapped)
-    assert_same(got[0], want[0])
-    assert got[1] == want[1]
+    assert_same(stream(mapped, checkpoint=folder, progress=progress)[0], first[0])
+    assert totals["neighbors"] == 0
 
 
 def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path):
@@ -179,13 +236,15 @@ def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path):
     assert (folder / "neighbors.npz").read_bytes() == before
 
 
-def test_a_damaged_index_is_refused(features, tmp_path):
+@pytest.mark.parametrize("name", ["calibration", "cells-3", "neighbors"])
+def test_a_damaged_file_is_refused(features, tmp_path, name):
     folder = tmp_path / "search"
     with pytest.raises(StoppedError):
         stream(features, checkpoint=folder, progress=interrupt_after(1))
-    whole = (folder / "index.faiss").read_bytes()
-    (folder / "index.faiss").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="it is damaged; remove the folder"):
+    path = folder / f"{name}.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cannot read"):
         stream(features, checkpoint=folder)
 
 
@@ -201,6 +260,7 @@ def test_a_damaged_index_is_refused(features, tmp_path):
         (np.ones((8, 2), np.float32), {"edge_recall": 0.0}, "edge_recall is 0.0"),
         (np.ones((8, 2), np.float32), {"threshold": 1.5}, "threshold is 1.5"),
         (np.ones((8, 2), np.float32), {"sample_size": 0}, "sample_size is 0"),
+        (np.full((8, 2), np.nan, np.float32), {}, "rows hold NaN or infinity"),
     ],
 )
 def test_bad_input_is_refused(rows, options, message):
