@@ -3,24 +3,33 @@
     python -m experiments.ablation --features=embeddings.npy --labels=labels.npy
 
 Around one reference setting (--k, --threshold, --gamma, --num_steps and the preset)
-every option is changed by itself; then gamma × T; then K × t for each preset, with and
-without the guard against outliers. Everything is shown, so nothing is chosen here.
-Each cell is the gain in TPR over the raw features, over all pairs, or with
---same_person over those of which the labels can be trusted. It writes table.txt,
-sweep.png (K × t at two of the FPRs) and report.json.
+every option is changed by itself; then gamma × T; then K × t for each of --forms, with
+and without the guard against outliers, and what each cell keeps of the gain of the
+plain method: the paper by its letter, without the guard. Everything is shown, so
+nothing is chosen here. Each cell is the gain in TPR over the raw features, over all
+pairs, or with --same_person over those of which the labels can be trusted. It writes
+table.txt, sweep.png (K × t at two of the FPRs) and report.json.
 """
 
 import itertools
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import cli, evaluation, inputs, label_noise, outputs
+from experiments import (
+    ablation_tables,
+    cli,
+    evaluation,
+    inputs,
+    label_noise,
+    outputs,
+)
+from experiments.ablation_tables import FORMS, PLAIN, Cell, Setting
 from gfa_jax import datasets, metrics, outliers
 from gfa_jax.aggregation import GRAPHS
 
@@ -33,11 +42,18 @@ flags.DEFINE_integer("k", 15, "Of the reference; the row itself counted.")
 flags.DEFINE_float("threshold", 0.55, "Of the reference.", -1.0, 1.0)
 flags.DEFINE_float("gamma", 0.5, "Of the reference.", 0.0, 1.0)
 flags.DEFINE_integer("num_steps", 4, "Of the reference.", lower_bound=0)
+flags.DEFINE_float("exponent", 3.0, "Of all affinity weights.", 0.0)
 flags.DEFINE_list("gammas", ["0.25", "0.5", "1"], "Of the grid gamma × T.")
 flags.DEFINE_list("steps", ["1", "2", "4", "8"], "Of the grid gamma × T.")
 flags.DEFINE_list("ks", ["5", "10", "15", "20"], "Of the grid K × t.")
 flags.DEFINE_list(
     "thresholds", ["0.55", "0.6", "0.65", "0.7", "0.75", "0.8"], "Of the grid K × t."
+)
+flags.DEFINE_multi_enum(
+    "form",
+    list(FORMS),
+    list(FORMS),
+    "Of the grid K × t; give it once for each. The plain method is always measured.",
 )
 flags.DEFINE_list("fprs", ["1e-6", "1e-5", "1e-4", "1e-3"], "FPRs to report.")
 flags.DEFINE_integer(
@@ -55,36 +71,7 @@ flags.DEFINE_float(
     1.0,
 )
 
-_GRID = "K and t"
 _OUTPUTS = ("table.txt", "sweep.png", "report.json")
-
-
-class Setting(NamedTuple):
-    """What one refinement is made with; see `gfa_jax.aggregate`."""
-
-    k: int
-    threshold: float
-    gamma: float
-    num_steps: int
-    weighting: str
-    graph: str
-    include_self: bool = True
-    renormalize: bool = True
-    guard: bool = False
-
-
-class Cell(NamedTuple):
-    """What one setting gives.
-
-    Attributes:
-        setting: the setting; None for the raw features.
-        tpr: [F] TPR at each target.
-        false_accepts: [F] impostor pairs behind each.
-    """
-
-    setting: Setting | None
-    tpr: np.ndarray
-    false_accepts: np.ndarray
 
 
 def main() -> None:
@@ -108,10 +95,9 @@ def main() -> None:
                 gamma=cli.numbers("gammas", float),
                 num_steps=cli.numbers("steps", int),
             ),
-            _GRID: [
-                cell._replace(guard=guard, **gfa.PRESETS[preset])
-                for preset in sorted(gfa.PRESETS, reverse=True)
-                for guard in (False, True)
+            ablation_tables.GRID: [
+                cell._replace(**group)
+                for group in _groups()
                 for cell in _products(
                     reference,
                     k=cli.numbers("ks", int),
@@ -140,11 +126,18 @@ def main() -> None:
             )
             for setting in cli.progress(settings, total=len(settings), desc="settings")
         }
-    tables = _render(raw, sections, cells, reference, fprs)
+    tables = ablation_tables.render(raw, sections, cells, reference, fprs)
     text = "\n\n".join(tables.values())
     with outputs.staged(folder, _OUTPUTS) as hidden:
         datasets.write_text(hidden / "table.txt", text + "\n")
-        _draw(raw, sections[_GRID], cells, fprs).savefig(hidden / "sweep.png", dpi=150)
+        ablation_tables.draw(
+            raw,
+            sections[ablation_tables.GRID],
+            cells,
+            fprs,
+            ks=cli.numbers("ks", int),
+            thresholds=cli.numbers("thresholds", float),
+        ).savefig(hidden / "sweep.png", dpi=150)
         report = {
             "options": outputs.flag_values(),
             "environment": outputs.environment(),
@@ -161,7 +154,11 @@ def main() -> None:
         }
         datasets.write_json(hidden / "report.json", report)
     # Of the largest grid the terminal gets the summary.
-    print("\n\n".join(text for title, text in tables.items() if title != _GRID))
+    print(
+        "\n\n".join(
+            text for title, text in tables.items() if title != ablation_tables.GRID
+        )
+    )
     print(f"every cell is in {folder}: table.txt, sweep.png and report.json")
 
 
@@ -172,7 +169,16 @@ def _reference() -> Setting:
         FLAGS.gamma,
         FLAGS.num_steps,
         **gfa.PRESETS[FLAGS.preset],
+        exponent=FLAGS.exponent,
     )
+
+
+def _groups() -> list[dict[str, Any]]:
+    """Lists the forms of the grid, each without the guard and with it."""
+    groups = [
+        FORMS[form] | {"guard": guard} for form in FLAGS.form for guard in (False, True)
+    ]
+    return groups if PLAIN in groups else [PLAIN, *groups]
 
 
 def _one_at_a_time(reference: Setting) -> list[Setting]:
@@ -198,7 +204,7 @@ def _products(reference: Setting, **axes: Sequence) -> list[Setting]:
 def _check(settings: Sequence[Setting], *, num_rows: int) -> None:
     for setting in settings:
         gfa.check_k(setting.k, num_rows)
-        gfa.check_params(gfa.Params(setting.gamma, setting.threshold))
+        gfa.check_params(_params(setting))
         if setting.num_steps < 0:
             raise ValueError(f"--steps has {setting.num_steps}; expected 0 or more")
 
@@ -213,7 +219,7 @@ def _refine(
     result = gfa.aggregate(
         pool.features,
         gfa.Neighbors(*(column[:, : setting.k] for column in neighbors)),
-        gfa.Params(setting.gamma, setting.threshold),
+        _params(setting),
         num_steps=setting.num_steps,
         weighting=setting.weighting,  # pyright: ignore[reportArgumentType]
         graph=setting.graph,  # pyright: ignore[reportArgumentType]
@@ -221,6 +227,10 @@ def _refine(
         renormalize=setting.renormalize,
     )
     return np.asarray(result.features)
+
+
+def _params(setting: Setting) -> gfa.Params:
+    return gfa.Params(setting.gamma, setting.threshold, exponent=setting.exponent)
 
 
 def _find_left_out(pool: inputs.Pool) -> label_noise.LeftOut:
@@ -252,120 +262,6 @@ def _measure(
         np.array([point.tpr for point in points]),
         np.array([point.false_accepts for point in points]),
     )
-
-
-def _render(
-    raw: Cell,
-    sections: dict[str, list[Setting]],
-    cells: dict[Setting, Cell],
-    reference: Setting,
-    fprs: Sequence[float],
-) -> dict[str, str]:
-    """Lays out a table a section, and the summary of the largest grid."""
-    head = [f"{fpr:.0e}" for fpr in fprs]
-    rows = [["TPR at FPR", *head], ["raw", *(f"{tpr:.3f}" for tpr in raw.tpr)]]
-    tables = {"raw": evaluation.align(rows)}
-    for title, settings in sections.items():
-        rows = [[f"{title}: gain", *head]]
-        for setting in settings:
-            rows.append(
-                [_name(setting, reference), *_signed(cells[setting].tpr - raw.tpr)]
-            )
-        tables[title] = evaluation.align(rows)
-    rows = [[f"{_GRID}: least gain of all cells", *head]]
-    for key, group in _groups(sections[_GRID]).items():
-        gains = np.array([cells[setting].tpr - raw.tpr for setting in group])
-        rows.append([_title(key), *_signed(gains.min(axis=0))])
-        if key.guard:
-            unguarded = [setting._replace(guard=False) for setting in group]
-            plain = np.array([cells[setting].tpr - raw.tpr for setting in unguarded])
-            rows.append(["  kept of the gains without it", *_kept(gains, plain)])
-    tables["summary"] = evaluation.align(rows)
-    return tables
-
-
-def _kept(gains: np.ndarray, plain: np.ndarray) -> list[str]:
-    """Says which share of the plain method's gains is kept, over the cells it has."""
-    total = plain.sum(axis=0, where=plain > 0)
-    kept = gains.sum(axis=0, where=plain > 0)
-    return [
-        f"{share:.0%}" if gained else "-"
-        for share, gained in zip(
-            kept / np.where(total > 0, total, 1), total > 0, strict=True
-        )
-    ]
-
-
-def _signed(gains: np.ndarray) -> list[str]:
-    return [f"{gain:+.3f}" for gain in gains]
-
-
-class _Group(NamedTuple):
-    """The settings that share a panel."""
-
-    weighting: str
-    graph: str
-    guard: bool
-
-
-def _title(group: _Group) -> str:
-    return f"{group.weighting}, {group.graph}{', guard' if group.guard else ''}"
-
-
-def _groups(settings: Sequence[Setting]) -> dict[_Group, list[Setting]]:
-    groups: dict[_Group, list[Setting]] = {}
-    for setting in settings:
-        key = _Group(setting.weighting, setting.graph, setting.guard)
-        groups.setdefault(key, []).append(setting)
-    return groups
-
-
-def _name(setting: Setting, reference: Setting) -> str:
-    changes = [
-        f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
-        for field, value in setting._asdict().items()
-        if value != getattr(reference, field)
-    ]
-    return ", ".join(changes) or "the reference"
-
-
-def _draw(
-    raw: Cell,
-    settings: Sequence[Setting],
-    cells: dict[Setting, Cell],
-    fprs: Sequence[float],
-):
-    import matplotlib.figure
-
-    from gfa_jax import plotting
-
-    groups = _groups(settings)
-    ks, thresholds = cli.numbers("ks", int), cli.numbers("thresholds", float)
-    columns = sorted({0, len(fprs) // 2})
-    size = (1.5 + 5.2 * len(columns), 0.8 + 2.6 * len(groups))
-    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(groups), len(columns), squeeze=False)
-    for (key, group), line in zip(groups.items(), axes, strict=True):
-        for column, panel in zip(columns, line, strict=True):
-            shape = (len(ks), len(thresholds))
-            plotting.plot_sweep(
-                np.reshape(
-                    [cells[s].tpr[column] - raw.tpr[column] for s in group], shape
-                ),
-                raw.tpr[column],
-                panel,
-                k=ks,
-                threshold=thresholds,
-                false_accepts=np.reshape(
-                    [cells[s].false_accepts[column] for s in group], shape
-                ),
-            )
-            panel.set_title(
-                f"{_title(key)}: FPR {fprs[column]:.0e}, raw {raw.tpr[column]:.3f}",
-                loc="left",
-                fontsize="small",
-            )
-    return figure
 
 
 def _as_report(cell: Cell) -> dict[str, Any]:

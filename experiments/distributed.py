@@ -402,11 +402,13 @@ def _suggest(
 def _isolate(
     found: gfa.Neighbors, first_row: int, threshold: Any
 ) -> tuple[gfa.Neighbors, int]:
-    """Isolates outliers, which are told by the nearness of all rows' neighbours."""
+    """Isolates outliers, which are told by the nearest neighbours of all rows."""
     with processes.together():
-        own = outliers.measure_nearness(found, first_row=first_row)
-    whole = outliers.Nearness(*(_gather(np.asarray(values)) for values in own))
-    is_outlier = outliers.judge_nearness(whole, threshold=threshold)
+        own = outliers.measure_nearest(found, first_row=first_row)
+    is_far = outliers.find_far(_gather(np.asarray(own)), threshold=threshold)
+    with processes.together():
+        crowded = outliers.find_crowded(found, is_far, first_row=first_row)
+    is_outlier = _gather(np.asarray(crowded))
     isolated = gfa.isolate(found, is_outlier, first_row=first_row)
     return isolated, int(is_outlier.sum())
 

@@ -24,7 +24,7 @@ import numpy as np
 from gfa_jax.impostor_pairs import NUM_GROUPS, count_groups
 from gfa_jax.impostor_tail import TAILS, WINDOW, ImpostorTail, Tail, fit_tail
 from gfa_jax.metrics.scored_pairs import check_features
-from gfa_jax.outliers import measure_nearness
+from gfa_jax.outliers import measure_nearest
 from gfa_jax.types import Array, Neighbors
 
 SAMPLE_SIZE = 8192
@@ -123,7 +123,7 @@ def suggest_threshold(
         features, seed=seed, sample_size=sample_size, progress=progress
     )
     probability = false_edges_per_row / (num_rows - 1)
-    nearest = np.sort(np.asarray(measure_nearness(neighbors).nearest, np.float64))
+    nearest = np.sort(np.asarray(measure_nearest(neighbors), np.float64))
 
     def fit(times: np.ndarray, window: tuple[float, float]) -> ImpostorTail:
         pairs = np.einsum("g,h,ghb->b", times, times, counts)

@@ -1,55 +1,42 @@
-"""Rows that are near nobody, and the crowd that they would make.
+"""Rows that are near nobody and lie among their like: a crowd in the making.
 
 Images in which no face was found drift to one direction. Each finds the others among
 its candidates, none of them close and all about equally far; updates that follow such
 edges draw the crowd together, and new rows into it, until pairs of it are the most
-similar of the whole pool. Two signs together tell such a row from a hard image of a
-person. With b_i the largest cosine of row i with another row and A_i(r) the r-th
-largest,
+similar of the whole pool. Poor images of many people do the same. Two signs together
+tell such a row from a hard image of a person. With b_i the largest cosine of row i
+with another row and N_i(r) its r nearest others,
 
-    o_i = [b_i < ρ · median_{b_j > t} b_j] · [A_i(r) > κ · b_i]
+    h_i = [b_i < ρ · median_{b_j > t} b_j]
+    o_i = h_i · [Σ_{j ∈ N_i(r)} h_j >= σ · |N_i(r)|]
 
-its nearest neighbour is far, measured by how near others' are, and it does not stand
-out among the neighbours (the ratio test of Lowe, "Distinctive image features from
-scale-invariant keypoints", IJCV 2004, section 7.1, over r neighbours). A poor image
-of a person fails the second sign: its few mates stand out from strangers. A person
-of many images fails the first. An outlier keeps its place, and nobody's mean has it.
+its nearest neighbour is far, measured by how near others' are, and so are those of
+most rows around it. A hard image of a person fails the second sign: around it are the
+person's other images, whose nearest are near, and rows of all kinds. An outlier keeps
+its place, and nobody's mean has it.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gfa_jax.types import Array, Neighbors
 
-# Of a list of 15 with the row itself; the defaults of ρ and κ were chosen with it.
+# Of a list of 15 with the row itself; the defaults of ρ and σ were chosen with it.
 DEFAULT_RANK = 14
-
-
-class Nearness(NamedTuple):
-    """How near a row's neighbours are.
-
-    Attributes:
-        nearest: [n] floating b_i; -inf for a row without neighbours.
-        ranked: [n] floating A_i(r), or the last there is.
-    """
-
-    nearest: Array
-    ranked: Array
 
 
 def find_outliers(
     neighbors: Neighbors,
     *,
     threshold: Array | float,
-    strength: Array | float = 0.8,
-    contrast: Array | float = 0.8,
+    strength: Array | float = 0.9,
+    crowd: Array | float = 0.8,
     rank: int = DEFAULT_RANK,
 ) -> jax.Array:
-    """Finds the rows whose nearest neighbour is far and does not stand out.
+    """Finds the rows that are far from all others and surrounded by such rows.
 
-    o_i = [b_i < ρ · median_{b_j > t} b_j] · [A_i(r) > κ · b_i]       (this module)
+    o_i = h_i · [Σ_{j ∈ N_i(r)} h_j >= σ |N_i(r)|],
+    h_i = [b_i < ρ · median_{b_j > t} b_j]                    (this module)
 
     Args:
         neighbors: [N, K] candidates and their cosines, in any order. Where a row
@@ -58,74 +45,91 @@ def find_outliers(
             near neighbours are.
         strength: ρ in [0, 1], the share of the typical nearest cosine under which a
             neighbour is far; 0 finds no outlier.
-        contrast: κ in [0, 1], the share of the nearest cosine over which the r-th
-            does not differ from it.
-        rank: r >= 2. Of lists with fewer neighbours the last is taken, and more rows
-            seem outliers: search at least r + 1, the row itself counted.
+        crowd: σ in [0, 1], the share of far rows around a row from which on they are
+            a crowd; 0 takes every row whose nearest neighbour is far.
+        rank: r >= 1, how many others are around a row; of shorter lists all.
 
     Returns:
         [N] bool; all False where no row has a neighbour above the threshold.
 
     Raises:
-        ValueError: rank under 2.
+        ValueError: rank under 1.
 
     Cost: a sort of [N, K] cosines. Memory: three [N, K] arrays.
     """
-    nearness = measure_nearness(neighbors, rank=rank)
-    return judge_nearness(
-        nearness, threshold=threshold, strength=strength, contrast=contrast
+    is_far = find_far(
+        measure_nearest(neighbors), threshold=threshold, strength=strength
     )
+    return find_crowded(neighbors, is_far, crowd=crowd, rank=rank)
 
 
-def measure_nearness(
-    neighbors: Neighbors, *, rank: int = DEFAULT_RANK, first_row: int = 0
-) -> Nearness:
-    """Reads b_i and A_i(r) off the lists, the first half of `find_outliers`.
+def measure_nearest(neighbors: Neighbors, *, first_row: int = 0) -> jax.Array:
+    """Reads off the lists how near the nearest other row is.
 
     Args:
         neighbors: [n, K] candidates of consecutive rows.
-        rank: see `find_outliers`.
         first_row: number of the first of the rows among all N.
 
     Returns:
-        Nearness of the n rows.
-
-    Raises:
-        ValueError: rank under 2.
+        [n] floating b_i; -inf for a row without neighbours.
     """
-    if rank < 2:
-        raise ValueError(f"rank is {rank}; expected at least 2")
-    is_other = (neighbors.indices >= 0) & ~_is_self(neighbors.indices, first_row)
-    cosines = jnp.where(is_other, neighbors.similarity, -jnp.inf)
-    descending = -jnp.sort(-cosines, axis=1)
-    last = jnp.clip(jnp.sum(is_other, axis=1), 1, rank) - 1
-    ranked = jnp.take_along_axis(descending, last[:, None], axis=1)[:, 0]
-    return Nearness(descending[:, 0], ranked)
+    is_other = _is_other(neighbors.indices, first_row)
+    return jnp.max(jnp.where(is_other, neighbors.similarity, -jnp.inf), axis=1)
 
 
-def judge_nearness(
-    nearness: Nearness,
-    *,
-    threshold: Array | float,
-    strength: Array | float = 0.8,
-    contrast: Array | float = 0.8,
+def find_far(
+    nearest: Array, *, threshold: Array | float, strength: Array | float = 0.9
 ) -> jax.Array:
-    """Compares every row with the typical one, the second half of `find_outliers`.
+    """Compares every row's nearest cosine with the typical one, the first sign.
 
     Args:
-        nearness: of all N rows.
+        nearest: [N] floating b_i of all rows.
         threshold: see `find_outliers`.
         strength: see `find_outliers`.
-        contrast: see `find_outliers`.
 
     Returns:
-        [N] bool.
+        [N] bool h_i.
     """
-    nearest = jnp.asarray(nearness.nearest)
+    nearest = jnp.asarray(nearest)
     # NaN, the median of nothing, compares as False.
     typical = jnp.nanmedian(jnp.where(nearest > threshold, nearest, jnp.nan))
-    stands_out = nearness.ranked <= contrast * nearest
-    return (nearest < strength * typical) & ~stands_out & jnp.isfinite(nearest)
+    return (nearest < strength * typical) & jnp.isfinite(nearest)
+
+
+def find_crowded(
+    neighbors: Neighbors,
+    is_far: Array,
+    *,
+    crowd: Array | float = 0.8,
+    rank: int = DEFAULT_RANK,
+    first_row: int = 0,
+) -> jax.Array:
+    """Finds the far rows that have such rows around them, both signs.
+
+    Args:
+        neighbors: [n, K] candidates of consecutive rows.
+        is_far: [N] bool h_i of all rows.
+        crowd: see `find_outliers`.
+        rank: see `find_outliers`.
+        first_row: number of the first of the n rows among all N.
+
+    Returns:
+        [n] bool o_i.
+
+    Raises:
+        ValueError: rank under 1.
+    """
+    if rank < 1:
+        raise ValueError(f"rank is {rank}; expected at least 1")
+    is_far = jnp.asarray(is_far)
+    indices = jnp.asarray(neighbors.indices)
+    is_other = _is_other(indices, first_row)
+    cosines = jnp.where(is_other, neighbors.similarity, -jnp.inf)
+    order = jnp.argsort(-cosines, axis=1, stable=True)[:, :rank]
+    around = jnp.take_along_axis(is_other, order, axis=1)
+    far = is_far[jnp.take_along_axis(indices, order, axis=1)] & around
+    is_crowd = jnp.sum(far, axis=1) >= crowd * jnp.sum(around, axis=1)
+    return is_far[first_row : first_row + len(indices)] & is_crowd
 
 
 def isolate(
@@ -155,3 +159,7 @@ def isolate(
 
 def _is_self(indices: Array, first_row: int) -> jax.Array:
     return indices == first_row + jnp.arange(len(indices))[:, None]
+
+
+def _is_other(indices: Array, first_row: int) -> jax.Array:
+    return jnp.asarray(indices >= 0) & ~_is_self(indices, first_row)

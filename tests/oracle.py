@@ -57,17 +57,17 @@ def exact_neighbors(
 def isolated_neighbors(features: np.ndarray, k: int, threshold: float) -> np.ndarray:
     """The indices of `exact_neighbors` without the edges from and to outliers.
 
-    An outlier's nearest row is further than 0.8 of the typical one, and no better
-    than its 14th by more than a fifth.
+    The nearest row of an outlier is further than 0.9 of the typical one, and so is
+    that of 0.8 of the 14 rows around it.
     """
     indices = exact_neighbors(features, k).indices
     A = np.asarray(features, np.float64)
     A = A @ A.T
     np.fill_diagonal(A, -np.inf)
-    best = -np.sort(-A, axis=1)[:, :14]
-    nearest = best[:, 0]
-    typical = np.median(nearest[nearest > threshold])
-    is_outlier = (nearest < 0.8 * typical) & (best[:, -1] > 0.8 * nearest)
+    around = np.argsort(-A, axis=1, kind="stable")[:, :14]
+    nearest = A.max(axis=1)
+    is_far = nearest < 0.9 * np.median(nearest[nearest > threshold])
+    is_outlier = is_far & (is_far[around].mean(axis=1) >= 0.8)
     cut = (is_outlier[:, None] | is_outlier[indices]) & (
         indices != np.arange(len(indices))[:, None]
     )

@@ -1,4 +1,4 @@
-"""A crowd of junk is found by its two signs, and cut off from everyone."""
+"""A crowd is found by its two signs, and cut off from everyone."""
 
 import jax
 import jax.numpy as jnp
@@ -13,21 +13,26 @@ from gfa_jax import datasets, metrics, outliers
 _HALVES = (slice(0, 13), slice(13, 20))
 
 
-def by_definition(indices, similarity, *, threshold, strength, contrast, rank):
+def by_definition(indices, similarity, *, threshold, strength, crowd, rank):
     """Evaluates the module's equation row by row, in plain Python."""
     lists = [
-        sorted(s for j, s in zip(row, cosines, strict=True) if j not in (-1, i))[::-1]
+        sorted(
+            (
+                (-cosine, slot, j)
+                for slot, (j, cosine) in enumerate(zip(row, cosines, strict=True))
+                if j not in (-1, i)
+            )
+        )
         for i, (row, cosines) in enumerate(zip(indices, similarity, strict=True))
     ]
-    nearest = [cosines[0] for cosines in lists if cosines and cosines[0] > threshold]
-    if not nearest:
+    nearest = [-row[0][0] if row else -np.inf for row in lists]
+    if not any(cosine > threshold for cosine in nearest):
         return [False] * len(lists)
-    typical = np.median(nearest)
+    typical = np.median([cosine for cosine in nearest if cosine > threshold])
+    is_far = [-np.inf < cosine < strength * typical for cosine in nearest]
     return [
-        bool(cosines)
-        and cosines[0] < strength * typical
-        and cosines[:rank][-1] > contrast * cosines[0]
-        for cosines in lists
+        far and np.mean([is_far[j] for _, _, j in row[:rank]]) >= crowd
+        for far, row in zip(is_far, lists, strict=True)
     ]
 
 
@@ -35,17 +40,17 @@ def by_definition(indices, similarity, *, threshold, strength, contrast, rank):
     seed=st.integers(0, 2**32 - 1),
     threshold=st.sampled_from([-1.0, 0.2, 0.6, 1.0]),
     strength=st.floats(0, 1),
-    contrast=st.floats(0, 1),
-    rank=st.integers(2, 9),
+    crowd=st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]),
+    rank=st.sampled_from([1, 2, 4, 9]),
 )
-def test_outliers_are_those_of_the_equation(seed, threshold, strength, contrast, rank):
+def test_outliers_are_those_of_the_equation(seed, threshold, strength, crowd, rank):
     rng = np.random.default_rng(seed)
     indices = rng.integers(-1, 12, (12, 6)).astype(np.int32)
     similarity = rng.uniform(-0.2, 1, (12, 6)).astype(np.float32)
     options = {
         "threshold": threshold,
         "strength": np.float32(strength),
-        "contrast": np.float32(contrast),
+        "crowd": crowd,
         "rank": rank,
     }
     found = gfa.find_outliers(gfa.Neighbors(indices, similarity), **options)
@@ -85,6 +90,23 @@ def test_an_isolated_row_stays_where_it_is_and_moves_nobody(rng):
     np.testing.assert_array_equal(moved[~is_outlier], refined[~is_outlier])
 
 
+def test_a_crowd_of_poor_images_is_told_from_hard_images_of_people(rng):
+    people = np.repeat(np.eye(20, 128), 20, axis=0)
+    crowd = np.eye(128)[[20] * 20]
+    # Cosines of about .83 among images of a person and .5 in the crowd; one image a
+    # person is as far from the others as rows of the crowd from each other.
+    spread = np.concatenate([np.full(400, 0.45), np.full(20, 1.0)])
+    spread[:400:20] = 1.2
+    features = np.concatenate([people, crowd])
+    features += spread[:, None] * rng.standard_normal((420, 128)) / np.sqrt(128)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    neighbors = gfa.exact_neighbors(features.astype(np.float32), k=15)
+    far = outliers.find_far(outliers.measure_nearest(neighbors), threshold=0.4)
+    np.testing.assert_array_equal(np.flatnonzero(far[:400]), np.arange(0, 400, 20))
+    is_outlier = gfa.find_outliers(neighbors, threshold=0.4)
+    np.testing.assert_array_equal(is_outlier, np.arange(420) >= 400)
+
+
 def test_junk_is_found_and_no_longer_spoils_the_strictest_column():
     sample = datasets.synthetic_features(num_rows=8000, seed=0)
     neighbors = gfa.exact_neighbors(sample.features, k=15)
@@ -119,10 +141,10 @@ def test_it_can_be_compiled(rng):
     np.testing.assert_array_equal(compiled, gfa.find_outliers(neighbors, threshold=0.4))
 
 
-def test_a_rank_that_compares_nothing_is_refused():
+def test_a_rank_without_neighbours_is_refused():
     neighbors = gfa.Neighbors(np.zeros((2, 2), np.int32), np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="rank is 1; expected at least 2"):
-        gfa.find_outliers(neighbors, threshold=0.5, rank=1)
+    with pytest.raises(ValueError, match="rank is 0; expected at least 1"):
+        gfa.find_outliers(neighbors, threshold=0.5, rank=0)
 
 
 def test_parts_of_the_rows_give_what_all_of_them_give(rng):
@@ -130,15 +152,18 @@ def test_parts_of_the_rows_give_what_all_of_them_give(rng):
     similarity = rng.uniform(0, 1, (20, 5)).astype(np.float32)
     neighbors = gfa.Neighbors(indices, similarity)
     parts = [gfa.Neighbors(*(x[rows] for x in neighbors)) for rows in _HALVES]
-    near = [
-        outliers.measure_nearness(part, first_row=rows.start)
+    nearest = [
+        outliers.measure_nearest(part, first_row=rows.start)
         for part, rows in zip(parts, _HALVES, strict=True)
     ]
-    joined = outliers.Nearness(*map(np.concatenate, zip(*near, strict=True)))
-    is_outlier = outliers.judge_nearness(
-        joined, threshold=0.5, strength=1.0, contrast=0.3
+    is_far = outliers.find_far(np.concatenate(nearest), threshold=0.5, strength=1)
+    is_outlier = np.concatenate(
+        [
+            outliers.find_crowded(part, is_far, crowd=0.5, first_row=rows.start)
+            for part, rows in zip(parts, _HALVES, strict=True)
+        ]
     )
-    expected = gfa.find_outliers(neighbors, threshold=0.5, strength=1.0, contrast=0.3)
+    expected = gfa.find_outliers(neighbors, threshold=0.5, strength=1, crowd=0.5)
     assert 0 < np.sum(expected) < 20
     np.testing.assert_array_equal(is_outlier, expected)
     cut = [

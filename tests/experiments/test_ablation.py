@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import gfa_jax as gfa
-from experiments import label_noise
+from experiments import ablation_tables, label_noise
+from experiments.ablation_tables import Cell, Setting
 from gfa_jax import datasets, metrics
 from tests.experiments.programs import run
 
@@ -55,14 +56,14 @@ def test_every_cell_is_there_and_is_what_the_library_gives(files, sample):
     assert len(set(settings)) == len(settings)  # each is measured once
     cells = dict(zip(settings, report["cells"], strict=True))
     # 8 around the reference (one of them in the grid), 4 of gamma × T of which 1 is
-    # the reference, 2 × 2 of K × t for two presets with and without the guard.
+    # the reference, 2 × 2 of K × t for three forms with and without the guard.
     assert len([s for s in map(dict, settings) if s["graph"] == "refresh"]) == 1
     grid = [s for s in map(dict, settings) if s["gamma"] == 0.5 and s["num_steps"] == 2]
     assert {(s["k"], s["threshold"], s["graph"], s["guard"]) for s in grid} >= {
         (k, t, graph, guard)
         for k in (4, 8)
         for t in (0.4, 0.6)
-        for graph in ("fixed", "rescore")
+        for graph in ("fixed", "remask", "rescore")
         for guard in (False, True)
     }
     setting = next(
@@ -90,7 +91,43 @@ def test_every_cell_is_there_and_is_what_the_library_gives(files, sample):
         cells[tuple(setting.items())]["tpr"], expected, rtol=0, atol=2e-3
     )
     assert "least gain of all cells" in result.stdout
-    assert "kept of the gains" in result.stdout
+    # The table's shares are those of the report's figures.
+    plain = cells[tuple((setting | {"guard": False}).items())]["tpr"]
+    gains = (
+        np.array([cells[tuple(setting.items())]["tpr"], plain]) - report["raw"]["tpr"]
+    )
+    shares = [f"{g:+.3f} {g / p:>5.0%}" for g, p in gains.T]
+    assert min(gains[1]) >= ablation_tables.MIN_GAIN
+    table = (files / "out" / "table.txt").read_text()
+    assert "  ".join(shares) in table.split(f"{ablation_tables.GRID}: gain")[1]
+    assert "kept of the plain gains, least" in result.stdout
+
+
+def test_what_a_cell_keeps_is_its_share_of_the_plain_gain():
+    setting = Setting(4, 0.5, 0.5, 2, "affinity", "remask", guard=True)
+    raw, own, plain = (
+        Cell(None, np.array(tpr), np.zeros(3))
+        for tpr in ([0.5, 0.5, 0.5], [0.6, 0.4, 0.5], [0.7, 0.6, 0.504])
+    )
+    cells = {setting: own, setting._replace(**ablation_tables.PLAIN): plain}
+    shares = ablation_tables.kept(raw, [setting], cells)
+    np.testing.assert_allclose(shares, [[0.5, -1, np.nan]], rtol=1e-12)
+
+
+def test_only_the_forms_asked_for_are_measured_beside_the_plain_method(files):
+    flags = ("--ks=4", "--thresholds=0.4", "--gammas=0.5", "--steps=2", "--k=4")
+    result = ablate(files, *flags, "--form=remask", "--exponent=1")
+    assert result.returncode == 0, result.stderr
+    table = (files / "out" / "table.txt").read_text()
+    summary = table.split("least gain of all cells")[1]
+    assert [line for line in summary.splitlines() if line[:1].isalpha()] == [
+        line
+        for title in ("uniform, rescore", "affinity, remask", "affinity, remask, guard")
+        for line in summary.splitlines()
+        if line.split("  ")[0] == title
+    ]
+    report = json.loads((files / "out" / "report.json").read_text())
+    assert {cell["setting"]["exponent"] for cell in report["cells"]} == {1.0}
 
 
 def test_a_person_of_two_names_is_left_out_where_asked(files, sample):

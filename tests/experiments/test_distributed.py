@@ -17,6 +17,7 @@ import gfa_jax as gfa
 from experiments import checkpoints, processes
 from gfa_jax import datasets, metrics, sharding
 from tests import oracle
+from tests.experiments.crowds import with_crowd
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 _K, _THRESHOLD, _STEPS = 6, 0.4, 3
@@ -26,7 +27,7 @@ _LONG = 120
 
 @pytest.fixture(scope="module")
 def sample():
-    return datasets.synthetic_features(num_rows=203, dim=16, seed=1)
+    return with_crowd(datasets.synthetic_features(num_rows=203, dim=64, seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
 
 
 def test_two_processes_are_suggested_what_one_is(files):
-    # The tail of the impostors has room in 32 dimensions, not in the sample's few.
+    # The sample's crowd would be most of the tail of the impostors.
     wide = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
     np.save(files / "wide.npy", wide)
     asked = [

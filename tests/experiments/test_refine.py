@@ -14,12 +14,13 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from tests import oracle
+from tests.experiments.crowds import with_crowd
 from tests.experiments.programs import REPOSITORY, command, refuse, run, succeed
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return datasets.synthetic_features(num_rows=600, dim=32, seed=1)
+    return with_crowd(datasets.synthetic_features(num_rows=600, dim=64, seed=1))
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_every_feature_format_gives_the_same_result(files, sample):
     for number, flags in enumerate(
         (
             ["--features={}/features.npy", "--labels={}/labels.npy"],
-            ["--features={}/raw.bin", "--dim=32", "--labels={}/labels.txt"],
+            ["--features={}/raw.bin", "--dim=64", "--labels={}/labels.txt"],
             ["--features={}/lfr.bin", "--labels={}/both.npz"],
             ["--features={}/both.npz", "--labels={}/both.npz"],
         )
@@ -253,7 +254,7 @@ def bad_features(kind: str, features: np.ndarray) -> np.ndarray:
         case "1d":
             return features[0]
         case "3d":
-            return features.reshape(600, 4, 8)
+            return features.reshape(600, 8, 8)
         case "integers":
             return (features * 100).astype(np.int64)
         case "one row":
