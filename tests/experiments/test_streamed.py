@@ -11,12 +11,15 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets
+from tests.experiments.crowds import with_crowd
 from tests.experiments.programs import REPOSITORY, refuse, succeed
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return datasets.synthetic_features(num_rows=600, dim=32, seed=1).features
+    return with_crowd(
+        datasets.synthetic_features(num_rows=600, dim=64, seed=1)
+    ).features
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_the_result_is_that_of_refine(files, sample, rng):
     given = f"--features={files}/features.npy"
     succeed("refine", given, *flags, "--noplots", f"--output_dir={files}/refine")
     result = succeed("streamed", given, *flags, f"--output_dir={files}/out")
-    assert "(600, 32), are in" in result.stdout
+    assert "(600, 64), are in" in result.stdout
     want = np.load(files / "refine" / "refined.npy")
     got = np.load(files / "out" / "refined.npy")
     assert got.dtype == np.float32
