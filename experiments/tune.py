@@ -65,7 +65,7 @@ flags.DEFINE_list(
     ["auto", "0.25", "0.35", "0.45", "0.55"],
     "Where to start; auto: as suggested, with the gamma suggested.",
 )
-flags.DEFINE_list("gamma", ["0.75"], "Where to start.")
+flags.DEFINE_list("gamma", ["0.95"], "Where to start.")
 flags.DEFINE_list("exponent", ["1", "3"], "Where to start.")
 flags.DEFINE_float("temperature", 0.02, "Of the soft mask, at the start.")
 flags.DEFINE_float(
@@ -80,12 +80,12 @@ flags.DEFINE_list(
 flags.DEFINE_enum(
     "differentiation", "reverse", DIFFERENTIATIONS, "forward: less memory, more time."
 )
-flags.DEFINE_integer("tuning_steps", 15, "Most optimizer steps.", lower_bound=0)
-flags.DEFINE_float("learning_rate", 0.1, "Of Adam, at the first step.", 0.0)
+flags.DEFINE_integer("tuning_steps", 6, "Most optimizer steps.", lower_bound=0)
+flags.DEFINE_float("learning_rate", 0.3, "Of Adam, at the first step.", 0.0)
 flags.DEFINE_integer("batch_size", 32_768, "Most pairs of a step.", lower_bound=2)
-flags.DEFINE_integer("validate_every", 5, "Steps between looks.", lower_bound=1)
+flags.DEFINE_integer("validate_every", 3, "Steps between looks.", lower_bound=1)
 flags.DEFINE_float(
-    "min_gain", 0.005, "What a step must add to the score of the start.", 0.0
+    "min_gain", 0.001, "What a step must add to the score of the start.", 0.0
 )
 flags.DEFINE_float(
     "held_out", 0.0, "Share of the identities that choose and do not teach.", 0.0, 0.9
