@@ -142,7 +142,7 @@ def run(
         include_self = request.values["include_self"]
         searched = {name: getattr(FLAGS, name) for name in _SEARCH_FLAGS}
         searched["include_self"] = include_self
-        searched["width"] = width = method.search_width(request, num_rows)
+        searched["width"] = width = request.width(num_rows)
         key = checkpoints.extend(key, searched)
         found = gfa.Neighbors(
             **finished.run(

@@ -16,7 +16,7 @@ from absl import flags
 
 import gfa_jax as gfa
 from experiments import cli, inputs, outputs, settings
-from gfa_jax import datasets, outliers, thresholds
+from gfa_jax import datasets, thresholds
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.neighbors import choose_search
 
@@ -143,14 +143,6 @@ def read_settings() -> settings.Request:
     return request
 
 
-def search_width(request: settings.Request, num_rows: int) -> int:
-    """Returns how many candidates to search: K, or more to tell K or outliers by."""
-    width = request.width(num_rows)
-    if not request.values["isolate_outliers"]:
-        return width
-    return max(width, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
-
-
 def find_neighbors(
     features: jax.Array, request: settings.Request
 ) -> tuple[gfa.Neighbors, gfa.Calibration | None]:
@@ -161,10 +153,10 @@ def find_neighbors(
         request: says how many, and which edges an approximate search must find.
 
     Returns:
-        Neighbors [N, `search_width`]; how well they were searched, where that was
+        Neighbors [N, `request.width`]; how well they were searched, where that was
         measured.
     """
-    width = search_width(request, len(features))
+    width = request.width(len(features))
     if FLAGS.candidates is not None:
         indices, similarity = datasets.read_candidates(
             FLAGS.candidates, num_rows=len(features)

@@ -14,6 +14,7 @@ import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
+from gfa_jax import outliers
 from gfa_jax.affinity import MASKS, WEIGHTINGS
 from gfa_jax.aggregation import GRAPHS
 from gfa_jax.thresholds import SUGGESTING_WIDTH, Suggestion
@@ -126,11 +127,13 @@ class Request(NamedTuple):
         return None if self.asked else self.values["threshold"]
 
     def width(self, num_rows: int) -> int:
-        """Returns how many candidates to search: K, or enough to suggest it."""
-        k = self.values["k"]
-        if "k" not in self.asked:
-            return k
-        return max(k, min(SUGGESTING_WIDTH, num_rows - 1))
+        """Returns how many candidates to search: K, or what tells K or outliers."""
+        needed = [0]
+        if "k" in self.asked:
+            needed.append(SUGGESTING_WIDTH)
+        if self.values["isolate_outliers"]:
+            needed.append(outliers.DEFAULT_RANK + 1)
+        return max(self.values["k"], min(max(needed), num_rows - 1))
 
     def settle(self, suggest: Callable[..., Suggestion] | None = None) -> Settings:
         """Asks the pool for what was not told.

@@ -24,7 +24,7 @@ from absl import flags
 
 import gfa_jax as gfa
 from experiments import cli, inputs, outputs, settings
-from gfa_jax import datasets, outliers, thresholds
+from gfa_jax import datasets, thresholds
 from gfa_jax.impostor_pairs import draw_rows
 from gfa_jax.neighbors import choose_search
 from gfa_jax.neighbors.automatic import estimate_exact
@@ -193,14 +193,6 @@ def _map_features() -> np.ndarray:
     return stored
 
 
-def _width(request: settings.Request, num_rows: int) -> int:
-    """Returns how many candidates to search: K, or more to tell K or outliers by."""
-    width = request.width(num_rows)
-    if not request.values["isolate_outliers"]:
-        return width
-    return max(width, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
-
-
 def _check_space(
     folder: pathlib.Path, shape: tuple[int, ...], request: settings.Request
 ) -> None:
@@ -210,7 +202,7 @@ def _check_space(
     # The steps before the last one are kept while they are read.
     num_steps = 3 if request.asked else request.values["num_steps"]
     files = min(max(num_steps, 1), 3)
-    search = num_rows * (_VISIT_BYTES + 16 * _width(request, num_rows))
+    search = num_rows * (_VISIT_BYTES + 16 * request.width(num_rows))
     needed = files * num_rows * dim * value + search
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -230,7 +222,7 @@ def _search(
     rows: UnitRows, request: settings.Request, checkpoint: pathlib.Path
 ) -> tuple[gfa.Neighbors, gfa.Calibration | None]:
     """Finds the candidates, or what is missing of them after an interrupt."""
-    width = _width(request, len(rows))
+    width = request.width(len(rows))
     search, threshold = FLAGS.neighbors, request.threshold
     if threshold is not None:
         threshold = float(np.ravel(threshold)[0])

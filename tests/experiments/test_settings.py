@@ -87,9 +87,11 @@ def test_auto_asks_the_pool_for_what_is_not_told(parse):
         assert not values["isolate_outliers"]
 
 
-def test_a_told_k_is_searched_no_wider(parse):
-    request = parse("--threshold=auto", "--k=5")
+def test_a_told_k_is_searched_no_wider_than_outliers_need(parse):
+    request = parse("--threshold=auto", "--k=5", "--noisolate_outliers")
     assert request.width(1000) == 5
+    request = parse("--threshold=auto", "--k=5")
+    assert (request.width(1000), request.width(12)) == (15, 11)
     assert request.settle(lambda **_: Suggestion).k == 5
 
 
