@@ -3,7 +3,7 @@
     python -m experiments.ablation --features=embeddings.npy --labels=labels.npy
 
 Around one reference setting (--k, --threshold, --gamma, --num_steps and the preset)
-every option is changed by itself; then gamma × T; then K × t for each of --forms, with
+every option is changed by itself; then gamma × T; then K × t for each --form, with
 and without the guard against outliers, and what each cell keeps of the gain of the
 plain method: the paper by its letter, without the guard. Everything is shown, so
 nothing is chosen here. Each cell is the gain in TPR over the raw features, over all

@@ -78,6 +78,12 @@ def numbers(flag: str, kind: type, *, words: Collection[str] = ()) -> list[Any]:
     return values
 
 
+def announce(work: str, seconds: float, reason: str) -> None:
+    """Says what long work begins, about how long it takes, and why it is this one."""
+    about = f"{work}, about {max(1, round(seconds)):,} s"
+    print(f"{about}: {reason}", file=sys.stderr, flush=True)
+
+
 def warn(message: str) -> None:
     """Says on stderr what a person should know before trusting a figure."""
     print(f"warning: {message}", file=sys.stderr)

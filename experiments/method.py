@@ -5,7 +5,6 @@ Importing this module defines the flags.
 
 import functools
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -181,8 +180,7 @@ def find_neighbors(
     if search == "auto":
         chosen = choose_search(*features.shape, k=width, threshold=request.threshold)
         search = chosen.search
-        about = f"{search} neighbors, about {max(1, round(chosen.seconds)):,} s"
-        print(f"{about}: {chosen.reason}", file=sys.stderr, flush=True)
+        cli.announce(f"{search} neighbors", chosen.seconds, chosen.reason)
     if search == "approximate":
         return gfa.approximate_neighbors(
             features,

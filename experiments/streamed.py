@@ -15,7 +15,6 @@ goes.
 import mmap
 import pathlib
 import shutil
-import sys
 import tempfile
 from typing import Any
 
@@ -237,11 +236,11 @@ def _search(
     if search == "auto":
         choice = choose_search(*rows.shape, k=width, threshold=threshold)
         search = choice.search
-        _say(f"{search} neighbors, about {_seconds(choice.seconds)}: {choice.reason}")
+        cli.announce(f"{search} neighbors", choice.seconds, choice.reason)
 
     def on_exact(reason: str) -> None:
         seconds = estimate_exact(*rows.shape, k=width)
-        _say(f"exact neighbors after all, about {_seconds(seconds)}: {reason}")
+        cli.announce("exact neighbors after all", seconds, reason)
 
     options: dict[str, Any] = {
         "k": width,
@@ -291,14 +290,6 @@ def _suggest(
         progress=cli.progress,
         **options,
     )
-
-
-def _seconds(seconds: float) -> str:
-    return f"{max(1, round(seconds)):,} s"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ Identities are split as in holdout, and each half is a pool by itself. A small s
 then gradients: every start (each --threshold with each --gamma and --exponent, and what
 the pool suggests without labels) is looked at once, by the TPR over all pairs in the
 mean around --fpr, and from the best the gradient descends a smooth form of it. Every
-few steps another look chooses the step to keep, one that adds --min_gain, about the
-noise of the half, and lists the impostor pairs that are hardest now. All identities of
+few steps another look chooses the step to keep, one that adds --min_gain to the best so
+far, and lists the impostor pairs that are hardest now. All identities of
 the first half teach and choose, as they do for a grid; with --held_out a share of them
 only chooses. Written to --output_dir: params.json, which `refine --params` takes,
 report.json and curves.png.
@@ -85,7 +85,7 @@ flags.DEFINE_float("learning_rate", 0.3, "Of Adam, at the first step.", 0.0)
 flags.DEFINE_integer("batch_size", 32_768, "Most pairs of a step.", lower_bound=2)
 flags.DEFINE_integer("validate_every", 3, "Steps between looks.", lower_bound=1)
 flags.DEFINE_float(
-    "min_gain", 0.001, "What a step must add to the score of the start.", 0.0
+    "min_gain", 0.001, "What a step must add to the best score so far.", 0.0
 )
 flags.DEFINE_float(
     "held_out", 0.0, "Share of the identities that choose and do not teach.", 0.0, 0.9
