@@ -3,6 +3,7 @@
 from gfa_jax.aggregation import PAPER, PRESETS, SAFE, aggregate, update
 from gfa_jax.clustering import Clusters, PseudoLabels, cluster, pseudo_labels
 from gfa_jax.fixed_point import FixedPoint, aggregate_to_fixed_point
+from gfa_jax.neighbor_products import ReverseNeighbors, reverse_neighbors
 from gfa_jax.neighbors import (
     Calibration,
     SearchChoice,
@@ -40,6 +41,7 @@ __all__ = [
     "Neighbors",
     "Params",
     "PseudoLabels",
+    "ReverseNeighbors",
     "SearchChoice",
     "aggregate",
     "aggregate_pmap",
@@ -63,6 +65,7 @@ __all__ = [
     "pool_media",
     "pool_streamed",
     "pseudo_labels",
+    "reverse_neighbors",
     "row_mesh",
     "shard_rows",
     "update",

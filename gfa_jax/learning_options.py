@@ -54,6 +54,11 @@ class Objective(NamedTuple):
     include_self: bool = True
     renormalize: bool = True
 
+    @property
+    def reads_reverse(self) -> bool:
+        """Whether a gradient is faster with `reverse_neighbors`; see `aggregate`."""
+        return self.graph == "fixed" and self.differentiation == "reverse"
+
     def learnt(self, *, pools: bool = False) -> tuple[str, ...]:
         """Names the variables that the loss depends on and that are not frozen.
 

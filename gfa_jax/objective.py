@@ -31,6 +31,7 @@ from gfa_jax.learning_options import (
     Objective,
     check_objective,
 )
+from gfa_jax.neighbor_products import ReverseNeighbors
 from gfa_jax.pair_losses import LOSSES, Loss
 from gfa_jax.types import Neighbors, Params, Scalar
 
@@ -191,6 +192,7 @@ def update(
     sharpness: Scalar,
     optimizer: Any,
     objective: Objective,
+    reverse: ReverseNeighbors | None = None,
 ) -> tuple[TuneState, jax.Array]:
     """Makes one step: θ ← θ + optimizer(∂L/∂θ).
 
@@ -203,6 +205,7 @@ def update(
         sharpness: [] number >= 1 that divides the temperature.
         optimizer: an optax GradientTransformation.
         objective: static choices.
+        reverse: see `aggregate`.
 
     Returns:
         The state after the step; [] loss before it.
@@ -215,6 +218,7 @@ def update(
         impostor,
         sharpness=sharpness,
         objective=objective,
+        reverse=reverse,
     )
     changes, optimizer_state = optimizer.update(
         gradient, state.optimizer, state.variables
@@ -236,6 +240,7 @@ def loss_and_gradient(
     *,
     sharpness: Scalar,
     objective: Objective,
+    reverse: ReverseNeighbors | None = None,
 ) -> tuple[jax.Array, Variables]:
     """Evaluates L and ∂L/∂θ, in reverse or in forward mode.
 
@@ -249,7 +254,13 @@ def loss_and_gradient(
     def loss(variables: Variables) -> jax.Array:
         params = constrain(variables, sharpness=sharpness)
         scores = pair_scores(
-            features, indices, pairs, params, mask="soft", objective=objective
+            features,
+            indices,
+            pairs,
+            params,
+            mask="soft",
+            objective=objective,
+            reverse=reverse,
         )
         return pair_loss(
             scores[: len(genuine)],
@@ -282,6 +293,7 @@ def refine(
     *,
     mask: Mask,
     objective: Objective,
+    reverse: ReverseNeighbors | None = None,
 ) -> jax.Array:
     """Evaluates F(θ), the refined features.
 
@@ -291,6 +303,7 @@ def refine(
         params: of the aggregation.
         mask: "soft" or "hard".
         objective: T and the options of `aggregate`.
+        reverse: see `aggregate`.
 
     Returns:
         [N, D] floating rows.
@@ -308,6 +321,7 @@ def refine(
         graph=objective.graph,
         include_self=objective.include_self,
         renormalize=objective.renormalize,
+        reverse=reverse,
     ).features
 
 
@@ -319,6 +333,7 @@ def pair_scores(
     *,
     mask: Mask,
     objective: Objective,
+    reverse: ReverseNeighbors | None = None,
 ) -> jax.Array:
     """Evaluates s_m = F_i · F_j of the refined features.
 
@@ -329,11 +344,14 @@ def pair_scores(
         params: of the aggregation.
         mask: "soft" or "hard".
         objective: T and the options of `aggregate`.
+        reverse: see `aggregate`.
 
     Returns:
         [M] floating scores.
     """
-    refined = refine(features, indices, params, mask=mask, objective=objective)
+    refined = refine(
+        features, indices, params, mask=mask, objective=objective, reverse=reverse
+    )
     return numerics.dot("md,md->m", refined[pairs[:, 0]], refined[pairs[:, 1]])
 
 

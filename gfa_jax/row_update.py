@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from gfa_jax import numerics
 from gfa_jax.affinity import Edges, Mask, Weighting, affinity, score_edges
+from gfa_jax.neighbor_products import ReverseNeighbors, candidate_sums
 from gfa_jax.pseudo_center import mean_of_sums, neighbor_sum, weighted_sums
 from gfa_jax.rows import gather_rows, map_rows
 from gfa_jax.types import Params
@@ -58,6 +59,7 @@ def update(
     pool: jax.Array | None = None,
     first_row: jax.Array | int = 0,
     edges: Edges | None = None,
+    reverse: ReverseNeighbors | None = None,
     mask: Mask = "hard",
     weighting: Weighting = "affinity",
     include_self: bool = True,
@@ -76,6 +78,8 @@ def update(
         first_row: [] integer number of the first of `features` in the pool.
         edges: [n, K] mask and weights to use as they are, or weights alone, which are
             masked by the pool; scored from the pool by default.
+        reverse: who lists each row of the pool. Edges that are used as they are have
+            faster gradients with it, in reverse mode only.
         mask: see `aggregate`.
         weighting: see `aggregate`.
         include_self: see `aggregate`.
@@ -87,8 +91,17 @@ def update(
 
     Cost: O(n K D) time, one [n, D] output and one [block, K, D] block.
     """
+    pool = features if pool is None else pool
+    if reverse is not None and edges is not None and edges.mask is not None:
+        survives, weight = (jnp.where(indices >= 0, x, 0) for x in edges)
+        attraction = Attraction(
+            candidate_sums(weight, pool, indices, reverse),
+            jnp.sum(weight, axis=-1, keepdims=True),
+            jnp.sum(survives, axis=-1),
+        )
+        return move(features, attraction, params, renormalize=renormalize)
     attract_row = _row_attraction(
-        Pool(features if pool is None else pool, 0),
+        Pool(pool, 0),
         first_row,
         params,
         mask=mask,
@@ -162,25 +175,25 @@ def score(
         lie in the pool.
     """
     pool = Pool(features, 0) if pool is None else pool
+    places = places_in(indices, pool)
 
-    def score_row(row, feature, candidates):
-        return _row_edges(
-            row + first_row,
-            feature,
-            candidates,
-            places_in(candidates, pool),
-            gather_rows(pool.features, places_in(candidates, pool)),
-            params,
-            mask=mask,
-            weighting=weighting,
-            include_self=include_self,
-        )
+    def score_row(_, feature, places):
+        return affinity(feature, gather_rows(pool.features, places))
 
-    return map_rows(
+    # Only cosines are taken in blocks: a gradient in the parameters gathers nothing.
+    cosine = map_rows(
         score_row,
-        (features, indices),
+        (features, places),
         row_bytes=_row_bytes(features, indices),
         block_size=block_size,
+    )
+    rows = jnp.arange(len(features), dtype=indices.dtype)[:, None] + first_row
+    return score_edges(
+        cosine,
+        _counted(rows, indices, places, include_self=include_self),
+        params,
+        mask=mask,
+        weighting=weighting,
     )
 
 
@@ -206,32 +219,31 @@ def move(
     return updated, moved, attraction.degree
 
 
-def _row_attraction(pool, first_row, params, **options) -> Callable:
+def _row_attraction(
+    pool, first_row, params, *, mask, weighting, include_self
+) -> Callable:
     """Gives the function that evaluates the sums of one row in the pool."""
 
     def attract_row(row, feature, candidates, edges):
         places = places_in(candidates, pool)
         if edges is not None and edges.mask is not None:
-            mask = jnp.where(places >= 0, edges.mask, 0)
-            weight = jnp.where(places >= 0, edges.weight, 0)
+            survives, weight = (jnp.where(places >= 0, x, 0) for x in edges)
             weighted_sum = neighbor_sum(pool.features, weight, places)
             return Attraction(
-                weighted_sum, jnp.sum(weight, keepdims=True), jnp.sum(mask)
+                weighted_sum, jnp.sum(weight, keepdims=True), jnp.sum(survives)
             )
         neighborhood = gather_rows(pool.features, places)
-        mask, weight = _row_edges(
-            row + first_row,
-            feature,
-            candidates,
-            places,
-            neighborhood,
+        survives, weight = score_edges(
+            affinity(feature, neighborhood),
+            _counted(row + first_row, candidates, places, include_self=include_self),
             params,
-            **options,
+            mask=mask,
+            weighting=weighting,
         )
-        assert mask is not None  # scored just now
+        assert survives is not None  # scored just now
         if edges is not None:
-            weight = mask * edges.weight
-        return Attraction(*weighted_sums(neighborhood, weight), jnp.sum(mask))
+            weight = survives * edges.weight
+        return Attraction(*weighted_sums(neighborhood, weight), jnp.sum(survives))
 
     return attract_row
 
@@ -242,29 +254,10 @@ def places_in(candidates: jax.Array, pool: Pool) -> jax.Array:
     return jnp.where((places >= 0) & (places < len(pool.features)), places, -1)
 
 
-def _row_edges(
-    row,
-    feature,
-    candidates,
-    places,
-    neighborhood,
-    params,
-    *,
-    mask,
-    weighting,
-    include_self,
-) -> Edges:
-    """Scores the candidates of one row: [K] masks and weights."""
+def _counted(row, candidates, places, *, include_self: bool) -> jax.Array:
+    """Tells which candidates count: those in the pool, and the row itself or not."""
     counted = places >= 0
-    if not include_self:
-        counted &= candidates != row
-    return score_edges(
-        affinity(feature, neighborhood),
-        counted,
-        params,
-        mask=mask,
-        weighting=weighting,
-    )
+    return counted if include_self else counted & (candidates != row)
 
 
 def _row_bytes(features: jax.Array, indices: jax.Array) -> int:

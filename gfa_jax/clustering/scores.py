@@ -46,7 +46,7 @@ def score_candidates(
         features: [N, D] float32 or float64 rows of unit length or zero.
         indices: [N, K] int32 candidates, -1 for an empty slot; K >= 1.
         block_size: rows handled at once; by default as many as keep their
-            candidates within about 1 MiB.
+            candidates within about 1 MiB, on a GPU 64.
         progress: called as tqdm is, around the parts of the set.
 
     Returns:

@@ -53,8 +53,8 @@ def exchange_memory(
         itemsize: E, bytes of an element of the features as computed.
 
     Returns:
-        Bytes a device, for either form, without the block of candidates (about
-        1 MiB). A reverse-mode gradient takes about twice that and n D E a step.
+        Bytes a device, for either form, without the block of candidates (see
+        `rows`). A reverse-mode gradient takes about twice that and n D E a step.
     """
     share = -(-num_rows // num_devices)
     rows = share * dim * itemsize

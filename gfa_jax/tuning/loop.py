@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax.frames import AnyParams, Frames
+from gfa_jax.neighbor_products import ReverseNeighbors, reverse_neighbors
 from gfa_jax.objective import (
     Objective,
     TuneState,
@@ -127,7 +128,7 @@ def tune(
             the threshold; an option out of its range; a checkpoint of another run.
         ImportError: `checkpoint` without orbax.
 
-    Cost: a step takes three to four times the T updates of `aggregate` (reverse), or
+    Cost: a step takes three to seven times the T updates of `aggregate` (reverse), or
     one more than the numbers learnt (forward); a start or a validation T updates and
     the score. Memory: that of `aggregate` and its gradient.
     """
@@ -202,6 +203,7 @@ def tune(
             features,
             indices,
             training,
+            reverse=reverse_neighbors(indices) if objective.reads_reverse else None,
             score=score if chooses else None,
             optimizer=optimizer,
             objective=objective,
@@ -267,6 +269,7 @@ def _descend(
     indices: jax.Array,
     training: Pairs,
     *,
+    reverse: ReverseNeighbors | None,
     score: Callable[..., Validation] | None,
     optimizer: Any,
     objective: Objective,
@@ -320,6 +323,7 @@ def _descend(
             sharpness=sharpness[step],
             optimizer=optimizer,
             objective=objective,
+            reverse=reverse,
         )
         if not _is_finite(loss, following.variables):
             return f"step {step}: the loss is {loss:g} or its gradient is not finite"

@@ -1,0 +1,219 @@
+"""The three products, against dense matrices, and each as the derivative of others."""
+
+import functools
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+import gfa_jax as gfa
+from gfa_jax import row_update
+from gfa_jax.neighbor_products import (
+    candidate_dots,
+    candidate_sums,
+    listing_sums,
+    reverse_neighbors,
+)
+from tests.conftest import X64
+from tests.problems import TOLERANCE, as_neighbors, clustered_features
+
+NUM_ROWS, POOL_ROWS, K, DIM = 21, 17, 5, 4
+
+
+@pytest.fixture
+def problem(rng):
+    """More rows than the pool has, a hub that all list, empty and repeated slots."""
+    indices = rng.integers(0, POOL_ROWS, (NUM_ROWS, K))
+    indices[:, 0] = 3
+    indices[4] = -1
+    indices[7, 2:] = indices[7, 2]
+    indices[rng.random(indices.shape) < 0.1] = -1
+    return (
+        jnp.asarray(rng.standard_normal((NUM_ROWS, K))),
+        jnp.asarray(rng.standard_normal((NUM_ROWS, DIM))),
+        jnp.asarray(rng.standard_normal((POOL_ROWS, DIM))),
+        jnp.asarray(indices, jnp.int32),
+        reverse_neighbors(indices, num_rows=POOL_ROWS),
+    )
+
+
+def products(indices, reverse):
+    """Each product as a function of two arrays, and what it is with dense matrices."""
+    listed = np.asarray(indices)[:, :, None] == np.arange(POOL_ROWS)
+    return {
+        "dots": (
+            lambda rows, pool: candidate_dots(rows, pool, indices, reverse),
+            lambda rows, pool: jnp.einsum("nd,md,nkm->nk", rows, pool, listed),
+        ),
+        "sums": (
+            lambda weight, pool: candidate_sums(weight, pool, indices, reverse),
+            lambda weight, pool: jnp.einsum("nk,md,nkm->nd", weight, pool, listed),
+        ),
+        "listing": (
+            lambda weight, rows: listing_sums(
+                weight, rows, indices, reverse, POOL_ROWS
+            ),
+            lambda weight, rows: jnp.einsum("nk,nd,nkm->md", weight, rows, listed),
+        ),
+    }
+
+
+def operands(name, problem):
+    weight, rows, pool, *_ = problem
+    return {"dots": (rows, pool), "sums": (weight, pool), "listing": (weight, rows)}[
+        name
+    ]
+
+
+NAMES = ("dots", "sums", "listing")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("jit", [True, False])
+def test_they_are_products_with_the_dense_graph(problem, name, jit):
+    ours, dense = products(*problem[3:])[name]
+    given = operands(name, problem)
+    got = (jax.jit(ours) if jit else ours)(*given)
+    np.testing.assert_allclose(got, dense(*given), rtol=0, atol=10 * TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_operands_are_differentiated(problem, name):
+    ours, dense = products(*problem[3:])[name]
+    given = operands(name, problem)
+    got = jax.jacrev(ours, argnums=(0, 1))(*given)
+    want = jax.jacrev(dense, argnums=(0, 1))(*given)
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g, w, rtol=0, atol=10 * TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_are_differentiated_twice_and_over_a_batch(problem, name):
+    ours, dense = products(*problem[3:])[name]
+    given = operands(name, problem)
+
+    def curvature(product):
+        slope = jax.grad(lambda *x: jnp.sum(jnp.sin(product(*x))), argnums=(0, 1))
+        return jax.jacrev(slope, argnums=(0, 1))
+
+    got, want = curvature(ours)(*given), curvature(dense)(*given)
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(g, w, rtol=0, atol=100 * TOLERANCE)
+
+    def slope(product):
+        gradient = jax.grad(lambda x, y: jnp.sum(jnp.sin(product(x, y))))
+        return jax.jit(jax.vmap(gradient, in_axes=(1, None), out_axes=2))
+
+    batch = jnp.stack([given[0], -2 * given[0], given[0] ** 2], axis=1)
+    np.testing.assert_allclose(
+        slope(ours)(batch, given[1]),
+        slope(dense)(batch, given[1]),
+        rtol=0,
+        atol=10 * TOLERANCE,
+    )
+
+
+@hypothesis.given(
+    strategies.integers(0, 2**32 - 1),
+    strategies.integers(1, 40),
+    strategies.integers(1, 12),
+    strategies.integers(1, 30),
+)
+def test_every_slot_is_found_once_at_the_row_it_lists(seed, num_rows, k, pool_rows):
+    indices = np.random.default_rng(seed).integers(-1, pool_rows, (num_rows, k))
+    slots, rows = map(np.asarray, reverse_neighbors(indices, num_rows=pool_rows))
+    assert slots.shape == (pool_rows + num_rows * k // 8, 8)
+    assert np.all(np.diff(rows) >= 0)
+    part, column = np.nonzero(slots < num_rows * k)
+    found = slots[part, column]
+    np.testing.assert_array_equal(np.sort(found), np.flatnonzero(indices >= 0))
+    np.testing.assert_array_equal(indices.reshape(-1)[found], rows[part])
+
+
+@pytest.mark.parametrize("own_pool", [True, False])
+def test_an_update_has_the_same_gradients_with_them(rng, own_pool):
+    features = jnp.asarray(clustered_features(rng, num_rows=30, dim=6))
+    indices = np.array(gfa.exact_neighbors(features, k=5).indices)
+    indices[rng.random(indices.shape) < 0.2] = -1
+    indices[4] = -1
+    first = 0 if own_pool else 10
+    indices = jnp.asarray(indices[first:])
+    reverse = reverse_neighbors(indices, num_rows=30)
+
+    def results(features, weight, gamma, reverse):
+        return row_update.update(
+            features[first:],
+            indices,
+            gfa.Params(gamma, 0.3),
+            pool=None if own_pool else features,
+            first_row=first,
+            edges=row_update.Edges(weight, weight**2),
+            reverse=reverse,
+        )
+
+    given = features, jnp.asarray(rng.uniform(0, 1, indices.shape)), jnp.asarray(0.6)
+    for function in (
+        results,
+        lambda *x: jax.jacrev(functools.partial(results, reverse=x[-1]), (0, 1, 2))(
+            *x[:-1]
+        ),
+    ):
+        got, want = function(*given, reverse), function(*given, None)
+        for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(g, w, rtol=0, atol=100 * TOLERANCE)
+
+
+@pytest.fixture
+def aggregation(rng):
+    """Sums up refined features, a function of features, params and options."""
+    features = jnp.asarray(clustered_features(rng, num_rows=40, dim=6))
+    neighbors = gfa.exact_neighbors(features, k=9)
+
+    def loss(features, params, **options):
+        refined = gfa.aggregate(
+            features, neighbors, params, num_steps=3, mask="soft", **options
+        )
+        return jnp.sum(refined.features**3) + jnp.sum(refined.residual)
+
+    params = gfa.Params(*map(jnp.asarray, (0.6, 0.3, 0.1, 2.5)))
+    return loss, features, params, reverse_neighbors(neighbors.indices)
+
+
+def test_an_aggregation_has_the_same_gradients_with_them(aggregation):
+    loss, *given, reverse = aggregation
+    got = jax.grad(functools.partial(loss, reverse=reverse), (0, 1))(*given)
+    want = jax.grad(loss, (0, 1))(*given)
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(g, w, rtol=0, atol=100 * TOLERANCE)
+
+
+def test_forward_mode_does_not_go_through_them(aggregation):
+    loss, *given, reverse = aggregation
+    with pytest.raises(TypeError, match="forward"):
+        jax.jacfwd(functools.partial(loss, reverse=reverse))(*given)
+
+
+def test_a_reverse_that_does_not_fit_is_refused(rng):
+    features = clustered_features(rng, num_rows=40, dim=6)
+    neighbors = gfa.exact_neighbors(features, k=5)
+    reverse = reverse_neighbors(neighbors.indices)
+    run = functools.partial(
+        gfa.aggregate, features, params=gfa.Params(0.5, 0.3), num_steps=1
+    )
+    with pytest.raises(ValueError, match="graph='rescore'; expected graph='fixed'"):
+        run(neighbors, graph="rescore", reverse=reverse)
+    with pytest.raises(ValueError, match=r"reverse\.slots .* expected \(60, 8\)"):
+        run(as_neighbors(neighbors.indices[:, :4]), reverse=reverse)
+
+
+@pytest.mark.skipif(not X64, reason="differences need float64")
+def test_more_candidates_than_one_sum_adds(rng):
+    indices = jnp.asarray(rng.integers(0, 90, (90, 70)), jnp.int32)
+    weight, pool = (jnp.asarray(rng.standard_normal((90, n))) for n in (70, 3))
+    reverse = reverse_neighbors(indices)
+    got = candidate_sums(weight, pool, indices, reverse)
+    want = np.einsum("nk,nkd->nd", weight, np.asarray(pool)[indices])
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
