@@ -93,11 +93,11 @@ def update(
     """
     pool = features if pool is None else pool
     if reverse is not None and edges is not None and edges.mask is not None:
-        survives, weight = (jnp.where(indices >= 0, x, 0) for x in edges)
+        weight = jnp.where(indices >= 0, edges.weight, 0)
         attraction = Attraction(
             candidate_sums(weight, pool, indices, reverse),
             jnp.sum(weight, axis=-1, keepdims=True),
-            jnp.sum(survives, axis=-1),
+            jnp.sum(jnp.where(indices >= 0, edges.mask, 0), axis=-1),
         )
         return move(features, attraction, params, renormalize=renormalize)
     attract_row = _row_attraction(
@@ -227,7 +227,8 @@ def _row_attraction(
     def attract_row(row, feature, candidates, edges):
         places = places_in(candidates, pool)
         if edges is not None and edges.mask is not None:
-            survives, weight = (jnp.where(places >= 0, x, 0) for x in edges)
+            survives = jnp.where(places >= 0, edges.mask, 0)
+            weight = jnp.where(places >= 0, edges.weight, 0)
             weighted_sum = neighbor_sum(pool.features, weight, places)
             return Attraction(
                 weighted_sum, jnp.sum(weight, keepdims=True), jnp.sum(survives)

@@ -102,3 +102,16 @@ def test_gather_rows_takes_some_row_for_an_empty_slot():
     np.testing.assert_array_equal(got[[0, 2]], [[4, 5], [0, 1]])
     # Which one does not matter, since it weighs 0; that it is finite does.
     assert got[1] in np.asarray(features)
+
+
+def test_a_block_is_larger_where_there_is_no_cache_to_stay_in(monkeypatch):
+    def num_blocks() -> int:
+        program = jax.make_jaxpr(
+            lambda x: map_rows(lambda _, x: 2 * x, (x,), row_bytes=2**20)
+        )(jnp.ones(100))
+        (scan,) = (e for e in program.eqns if e.primitive.name == "scan")
+        return scan.params["length"]
+
+    assert num_blocks() == 10
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert num_blocks() == 2
