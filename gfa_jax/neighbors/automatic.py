@@ -12,6 +12,8 @@ the estimate of approximate search good to a factor of two where the guess is.
 """
 
 import importlib.util
+import math
+import statistics
 import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -44,8 +46,6 @@ _NOMINAL = 2e10
 _MEASURED_TILES = 8
 _MEASURED_PRODUCTS = 16
 _MEASUREMENTS = 3
-# Rows of which random ones have been seen where a search is timed.
-_LONG_SEARCH = 1e6
 
 
 class Rates(NamedTuple):
@@ -112,7 +112,7 @@ def choose_search(
         return SearchChoice(
             "exact", f"{num_rows:,} rows are searched before an index is built", seconds
         )
-    rates = measure_rates(dim, k=k) if rates is None else rates
+    rates = measure_rates(dim, k=k, num_rows=num_rows) if rates is None else rates
     seconds = _exact_products(num_rows, dim) / rates.tiles
     speed = f"{rates.tiles / 1e9:.3g} billion multiply-adds a second"
     took = (
@@ -145,16 +145,18 @@ def estimate_exact(
     Returns:
         Seconds, for a machine as busy as it was when the rates were measured.
     """
-    rates = measure_rates(dim, k=k) if rates is None else rates
+    rates = measure_rates(dim, k=k, num_rows=num_rows) if rates is None else rates
     return _exact_products(num_rows, dim) / rates.tiles
 
 
-def measure_rates(dim: int, *, k: int) -> Rates:
+def measure_rates(dim: int, *, k: int, num_rows: int) -> Rates:
     """Times some tiles of the exact search, and products in NumPy.
 
     Args:
         dim: D, at least 1.
         k: number of neighbours, at least 1.
+        num_rows: N of the search that is to be estimated: the more tiles it has, the
+            less of each is merged.
 
     Returns:
         Rates.
@@ -162,15 +164,14 @@ def measure_rates(dim: int, *, k: int) -> Rates:
     Cost: three times 36 tiles of 1024² products, compiled for D and k, and 16 in
     NumPy.
     """
-    num_rows = _MEASURED_TILES * tiles.TILE
+    measured_rows = _MEASURED_TILES * tiles.TILE
     random = np.random.default_rng(0)
-    host = random.standard_normal((num_rows, dim), np.float32)
+    host = random.standard_normal((measured_rows, dim), np.float32)
     host /= np.linalg.norm(host, axis=1, keepdims=True)
-    rows = tiles.Rows(jnp.asarray(host), jnp.ones(num_rows, bool), 0)
-    best = tiles.no_best(max(1, k - 1), num_rows, rows.features.dtype)
-    # As in a long search, in which few of a tile's products reach a list.
-    similarity = np.sqrt(2 * np.log(max(_LONG_SEARCH / k, 1.0)) / dim)
-    best = best._replace(similarity=jnp.full_like(best.similarity, similarity))
+    rows = tiles.Rows(jnp.asarray(host), jnp.ones(measured_rows, bool), 0)
+    best = tiles.no_best(max(1, k - 1), measured_rows, rows.features.dtype)
+    bar = usual_bar(num_rows, dim, k)
+    best = best._replace(similarity=jnp.full_like(best.similarity, bar))
 
     def sweep(stop: int) -> None:
         jax.block_until_ready(exact.sweep(rows, best, 0, stop, tile_size=tiles.TILE))
@@ -190,6 +191,26 @@ def measure_rates(dim: int, *, k: int) -> Rates:
         num_tiles * tile_products / seconds,
         _MEASURED_PRODUCTS * tile_products / host_seconds,
     )
+
+
+def usual_bar(num_rows: int, dim: int, k: int) -> float:
+    """Finds the cosine that random products reach as often as those of a search do.
+
+    Of rows in any order the m-th enters a list with probability k / m: after the first
+    tile of B rows k ln(N / B) do, from N / B tiles. Cosines of random rows are about
+    normal, with variance 1 / D.
+
+    Args:
+        num_rows: N.
+        dim: D.
+        k: number of neighbours.
+
+    Returns:
+        A cosine.
+    """
+    num_tiles = max(num_rows / tiles.TILE, 2.0)
+    share = min(k * math.log(num_tiles) / (num_tiles * tiles.TILE), 0.5)
+    return statistics.NormalDist().inv_cdf(1 - share) / math.sqrt(dim)
 
 
 def _least_seconds(work: Callable[[], None]) -> float:

@@ -57,7 +57,7 @@ def test_what_is_chosen_is_what_is_run(
     features = datasets.synthetic_features(num_rows=2000, dim=16, seed=1).features
     # A small pool counts as large, on a machine of which only the tiles are slow.
     monkeypatch.setattr(automatic.calibrated, "FEWEST_ROWS", 0)
-    monkeypatch.setattr(automatic, "measure_rates", lambda dim, k: Rates(rate, 1e12))
+    monkeypatch.setattr(automatic, "measure_rates", lambda dim, **_: Rates(rate, 1e12))
     with flagsaver.flagsaver(neighbors="auto"):
         neighbors, calibration = method.find_neighbors(
             jnp.asarray(features), method.read_settings()

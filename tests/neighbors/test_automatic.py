@@ -2,11 +2,17 @@
 
 import importlib.util
 
+import numpy as np
 import pytest
 
 import gfa_jax as gfa
-from gfa_jax.neighbors import automatic
-from gfa_jax.neighbors.automatic import Rates, choose_search, measure_rates
+from gfa_jax.neighbors import automatic, tiles
+from gfa_jax.neighbors.automatic import (
+    Rates,
+    choose_search,
+    measure_rates,
+    usual_bar,
+)
 from tests.conftest import X64
 
 # About those of two CPU cores.
@@ -69,21 +75,40 @@ def test_all_edges_cost_more_than_those_above_a_threshold(faiss_is_here):
 def test_the_rates_are_measured_where_they_are_not_given(monkeypatch):
     asked = []
 
-    def measure(dim, *, k):
-        asked.append((dim, k))
+    def measure(dim, *, k, num_rows):
+        asked.append((dim, k, num_rows))
         return RATES
 
     monkeypatch.setattr(automatic, "measure_rates", measure)
     given = choose_search(30_000, 64, k=15, threshold=None, rates=RATES)
     assert choose_search(30_000, 64, k=15, threshold=None) == given
-    assert asked == [(64, 15)]
+    assert asked == [(64, 15, 30_000)]
 
 
 @pytest.mark.skipif(not X64, reason="the same in both, and it takes some seconds")
 def test_measured_rates_are_those_of_a_machine():
-    rates = measure_rates(4, k=2)
+    rates = measure_rates(4, k=2, num_rows=5000)
     # Between a watch and the fastest accelerator there is.
     assert all(1e6 < rate < 1e15 for rate in rates)
+
+
+def test_the_tiles_timed_bring_as_many_as_those_of_a_whole_search(rng):
+    num_rows, dim, k = 8 * tiles.TILE, 64, 10
+    order = rng.random((200, num_rows))
+    # What enters the list of a row that starts with its first tile.
+    best = -np.sort(-order[:, : tiles.TILE], axis=1)[:, :k]
+    entered = 0
+    for column in order[:, tiles.TILE :].T:
+        enters = column > best[:, -1]
+        entered += int(enters.sum())
+        best[enters, -1] = column[enters]
+        best[enters] = -np.sort(-best[enters], axis=1)
+    share = entered / (200 * num_rows)
+    rows = rng.standard_normal((2000, dim))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    reached = np.mean(rows[:1000] @ rows[1000:].T > usual_bar(num_rows, dim, k))
+    # Cosines are normal to some per cent so far out.
+    assert reached == pytest.approx(share, rel=0.3)
 
 
 @pytest.mark.parametrize(
