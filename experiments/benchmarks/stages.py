@@ -12,16 +12,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import gfa_jax as gfa
 from experiments import clusterers
 from experiments.benchmarks import ann, peers
 from experiments.clusterers import kmeans
-from gfa_jax import metrics
+from gfa_jax import metrics, objective
 from gfa_jax.aggregation import Graph
+from gfa_jax.objective import Objective
 
 GAMMA, THRESHOLD, TEMPERATURE = 0.5, 0.55, 0.05
+_PARAMS = gfa.Params(GAMMA, THRESHOLD, TEMPERATURE)
 _CENTERS, _ROUNDS, _STEPS = 1500, 20, 4
+_PAIRS = 1024  # of each kind in a batch
 _MEAN_SHIFT_STEPS = 20
 # scikit-learn's mean shift takes a minute for 1,000 rows.
 _FEWER, _MEAN_SHIFT_ROWS = 50, 20_000
@@ -168,7 +172,7 @@ def _aggregate(
         gfa.aggregate,
         jnp.asarray(problem.features),
         problem.neighbors,
-        gfa.Params(GAMMA, THRESHOLD, TEMPERATURE),
+        _PARAMS,
         num_steps=num_steps,
         mask=mask,
         **(options or gfa.PAPER),
@@ -210,9 +214,28 @@ def soft_loss(
 def _loss(problem: Problem, *, is_gradient: bool) -> Call:
     loss = functools.partial(soft_loss, num_steps=5)
     function = jax.grad(loss, argnums=(0, 1)) if is_gradient else loss
-    params = gfa.Params(GAMMA, THRESHOLD, TEMPERATURE)
     return functools.partial(
-        jax.jit(function), jnp.asarray(problem.features), params, problem.neighbors
+        jax.jit(function), jnp.asarray(problem.features), _PARAMS, problem.neighbors
+    )
+
+
+def _tuning_step(problem: Problem) -> Call:
+    """Makes one optimizer step of `tune`: a batch of pairs, whatever their kind."""
+    num_rows = len(problem.features)
+    choices = Objective(num_updates=_STEPS)
+    optimizer = optax.adam(0.1)
+    indices = jnp.asarray(problem.neighbors.indices)
+    rows = np.random.default_rng(0).integers(num_rows, size=(2, _PAIRS, 2))
+    return functools.partial(
+        objective.update,
+        objective.init(_PARAMS, optimizer=optimizer),
+        jnp.asarray(problem.features),
+        indices,
+        *rows,
+        sharpness=1.0,
+        optimizer=optimizer,
+        objective=choices,
+        reverse=gfa.reverse_neighbors(indices),
     )
 
 
@@ -317,6 +340,18 @@ STAGES = {
         functools.partial(_loss, is_gradient=True),
         (Side("the updates alone", functools.partial(_loss, is_gradient=False)),),
         functools.partial(_moved, 5),
+    ),
+    "tune": Stage(
+        f"a step of tune, T = {_STEPS}",
+        _tuning_step,
+        (
+            Side(
+                "the updates alone",
+                functools.partial(
+                    _aggregate, num_steps=_STEPS, mask="soft", **gfa.SAFE
+                ),
+            ),
+        ),
     ),
     "all_pairs": Stage("all pairs", _all_pairs, (_BARE,), _half_of_all_products),
     "kmeans": Stage(
