@@ -225,7 +225,9 @@ def _read_file(path: str) -> dict[str, Any]:
             f"{path}: expected an object of settings, a threshold among them, as "
             "experiments.tune writes it"
         )
-    stored.pop("reason", None)  # the settings of a report.json may be used again
+    # The settings of a report.json may be used again, and those learnt from frames.
+    for about in ("reason", "power"):
+        stored.pop(about, None)
     for name, value in stored.items():
         if name not in NAMES:
             raise ValueError(

@@ -13,6 +13,11 @@ the first half teach and choose, as they do for a grid; with --held_out a share 
 only chooses. Written to --output_dir: params.json, which `refine --params` takes,
 report.json and curves.png.
 
+With --templates the rows are frames, as the network gives them, and its file has the
+template of each, --labels the identity of each; what is refined and scored are the
+templates, and the power of the frames' lengths by which they are pooled is learnt too
+(from --power on). params.json then has the power: pool by it what `refine` is given.
+
 With --grid the same is done beside a grid search (every --grid_thresholds,
 --grid_gammas and --grid_exponents, 200 cells by default, at the same K and T) and
 beside `thresholds.suggest`, on every split of --seeds; and to take the learning apart,
@@ -35,6 +40,7 @@ from experiments import (
     halves,
     inputs,
     outputs,
+    pooled,
     tuning_comparison,
     tuning_methods,
     tuning_problem,
@@ -42,7 +48,7 @@ from experiments import (
 from gfa_jax import datasets, metrics
 from gfa_jax.affinity import WEIGHTINGS
 from gfa_jax.aggregation import GRAPHS
-from gfa_jax.frames import of_update
+from gfa_jax.frames import Frames, PooledParams
 from gfa_jax.objective import DIFFERENTIATIONS, LOSSES, Objective
 from gfa_jax.tuning import TuneResult, scaled_adam
 
@@ -67,6 +73,14 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list("gamma", ["0.95"], "Where to start.")
 flags.DEFINE_list("exponent", ["1", "3"], "Where to start.")
+flags.DEFINE_string(
+    "templates",
+    None,
+    "Template of every row: .npy, .npz, .csv, .txt. The rows are then frames to pool.",
+)
+flags.DEFINE_list(
+    "power", ["3.6"], "Where to start, with --templates: of a frame's length."
+)
 flags.DEFINE_float("temperature", 0.02, "Of the soft mask, at the start.")
 flags.DEFINE_float(
     "final_sharpness", 4.0, "By what the temperature is divided at the end."
@@ -128,18 +142,30 @@ def main() -> None:
     how = _learning()
     with stages("load"):
         inputs.refuse_overwriting(
-            (FLAGS.features, FLAGS.labels),
+            (FLAGS.features, FLAGS.labels, FLAGS.templates),
             (pathlib.Path(FLAGS.output_dir, name) for name in names),
         )
-        pool = inputs.load_pool()
+        pool, frames = _load()
     if FLAGS.grid:
         _compare(pool, fpr, how, stages)
     else:
-        _learn(pool, fpr, fprs, how, stages)
+        _learn(pool, frames, fpr, fprs, how, stages)
+
+
+def _load() -> tuple[inputs.Pool, Frames | None]:
+    """Reads the pool, and the frames where it is to be pooled."""
+    if FLAGS.templates is None:
+        return inputs.load_pool(), None
+    if FLAGS.grid:
+        raise ValueError("--grid is of rows; leave --templates out with it")
+    frames, identities = pooled.read_frames(FLAGS.templates)
+    power = cli.numbers("power", float)[0]
+    return pooled.pool_by_power(frames, identities, power=power), frames
 
 
 def _learn(
     pool: inputs.Pool,
+    frames: Frames | None,
     fpr: float,
     fprs: tuple[float, ...],
     how: tuning_methods.Learning,
@@ -147,7 +173,7 @@ def _learn(
 ) -> None:
     """Learns on one half, reports on the other."""
     with stages("split"):
-        split = _split(pool, fpr, seed=FLAGS.seed)
+        split = _split(pool, fpr, seed=FLAGS.seed, frames=frames)
         folder = outputs.prepare_folder(FLAGS.output_dir)
     with stages("tuning"):
         how = _with_starts(how, split.learning)
@@ -156,7 +182,7 @@ def _learn(
         k = split.learning.neighbors.indices.shape[1]
         refined = tuning_methods.refine_reported(
             split,
-            of_update(result.params),
+            result.params,
             k=k,
             num_steps=FLAGS.num_steps,
             **_options(),
@@ -298,15 +324,21 @@ def _learning() -> tuning_methods.Learning:
 def _with_starts(
     how: tuning_methods.Learning, problem: tuning_problem.Problem
 ) -> tuning_methods.Learning:
-    """Adds the starts that the half suggests, where they are asked."""
-    if _AUTO not in FLAGS.threshold:
-        return how
-    starts = tuning_methods.suggested_starts(
-        problem,
-        exponents=cli.numbers("exponent", float),
-        temperature=FLAGS.temperature,
-    )
-    return how._replace(starts=(*how.starts, *starts))
+    """Adds the starts that the half suggests, and the powers, where they are asked."""
+    starts = list(how.starts)
+    if _AUTO in FLAGS.threshold:
+        starts += tuning_methods.suggested_starts(
+            problem,
+            exponents=cli.numbers("exponent", float),
+            temperature=FLAGS.temperature,
+        )
+    if problem.frames is not None:
+        powers = cli.numbers("power", float)
+        starts = [
+            PooledParams(*start, power=power)
+            for start, power in itertools.product(starts, powers)
+        ]
+    return how._replace(starts=starts)
 
 
 def _cells(gammas: list, thresholds: list, exponents: list) -> list[gfa.Params]:
@@ -329,7 +361,9 @@ def _options() -> dict[str, Any]:
     return dict(gfa.PRESETS[FLAGS.preset]) | told
 
 
-def _split(pool: inputs.Pool, fpr: float, *, seed: int) -> tuning_problem.Split:
+def _split(
+    pool: inputs.Pool, fpr: float, *, seed: int, frames: Frames | None = None
+) -> tuning_problem.Split:
     return tuning_problem.split(
         pool,
         seed=seed,
@@ -339,6 +373,8 @@ def _split(pool: inputs.Pool, fpr: float, *, seed: int) -> tuning_problem.Split:
         held_out=FLAGS.held_out,
         fpr=fpr,
         max_images=FLAGS.max_images,
+        suggests=_AUTO in FLAGS.threshold,
+        frames=frames,
     )
 
 

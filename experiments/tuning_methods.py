@@ -16,7 +16,7 @@ import gfa_jax as gfa
 from experiments import cli, tuning_problem
 from experiments.tuning_problem import Problem
 from gfa_jax import thresholds
-from gfa_jax.frames import of_update
+from gfa_jax.frames import AnyParams, PooledParams, of_update, pool_frames
 from gfa_jax.objective import Objective
 from gfa_jax.tuning import TuneResult, Validation, tune
 
@@ -40,7 +40,7 @@ class Learning(NamedTuple):
         checkpoint: folder, or None.
     """
 
-    starts: Sequence[gfa.Params]
+    starts: Sequence[AnyParams]
     objective: Objective
     optimizer: Any
     num_steps: int
@@ -103,7 +103,7 @@ def learn(
     # The first look at a start lists the others.
     impostor = tuning_problem.any_impostor(problem)
     return tune(
-        problem.pool.features,
+        problem.learnt_from,
         problem.neighbors,
         np.concatenate([genuine, impostor]),
         np.arange(len(genuine) + 1) < len(genuine),
@@ -241,6 +241,7 @@ def suggested_starts(
     Returns:
         Params for each exponent, gamma inside (0, 1).
     """
+    assert problem.suggestion is not None  # it was asked
     params = problem.suggestion.params
     gamma = min(float(params.gamma), _LARGEST_GAMMA)
     return [
@@ -264,18 +265,28 @@ def refine(
 
 def refine_reported(
     split: tuning_problem.Split,
-    params: gfa.Params,
+    params: AnyParams,
     *,
     k: int,
     num_steps: int,
     **options: Any,
 ) -> np.ndarray:
-    """Refines the half to report on with what was chosen on the other."""
+    """Refines the half to report on with what was chosen on the other.
+
+    Where the power of the pooling was learnt too, it is pooled and searched anew.
+    """
+    features, candidates = split.reported.features, split.candidates
+    if split.frames is not None:
+        assert isinstance(params, PooledParams)  # learnt from frames
+        features = np.asarray(
+            pool_frames(split.frames, num_rows=len(features), power=params.power)
+        )
+        candidates = tuning_problem.find_candidates(features, k=k)
     neighbors = tuning_problem.nearest(
-        split.candidates,
+        candidates,
         k=k,
         isolate_at=params.threshold if split.isolates else None,
     )
     return refine(
-        split.reported.features, neighbors, params, num_steps=num_steps, **options
+        features, neighbors, of_update(params), num_steps=num_steps, **options
     )

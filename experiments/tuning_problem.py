@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gfa_jax as gfa
-from experiments import cli, evaluation, halves, inputs
+from experiments import cli, evaluation, halves, inputs, pooled
 from gfa_jax import metrics, thresholds
+from gfa_jax.frames import Frames
 from gfa_jax.tuning import Validation
 
 # Multiples of the FPR to learn for: where the score takes the TPR, and the ranks of
@@ -37,21 +38,28 @@ class Problem(NamedTuple):
         pool: the half.
         candidates: [N, W] candidates in it, W >= K.
         neighbors: [N, K] the nearest of them, outliers isolated.
-        suggestion: what the half suggests without labels.
+        suggestion: what the half suggests without labels, where it was asked.
         teaches: [N] bool, rows of the identities whose pairs teach.
         chooses: [N] bool, rows of those whose pairs choose the step.
         fpr: the FPR to learn for.
         max_images: identities with more rows have no genuine pairs; None for no limit.
+        frames: that the rows are pooled from, where the power is learnt too.
     """
 
     pool: inputs.Pool
     candidates: gfa.Neighbors
     neighbors: gfa.Neighbors
-    suggestion: thresholds.Suggestion
+    suggestion: thresholds.Suggestion | None
     teaches: np.ndarray
     chooses: np.ndarray
     fpr: float
     max_images: int | None
+    frames: Frames | None = None
+
+    @property
+    def learnt_from(self) -> np.ndarray | Frames:
+        """What `tune` starts from: the rows, or their frames."""
+        return self.pool.features if self.frames is None else self.frames
 
 
 class Split(NamedTuple):
@@ -62,12 +70,14 @@ class Split(NamedTuple):
         reported: the half to report on.
         candidates: [N, W] candidates in it.
         isolates: whether outliers are isolated.
+        frames: that its rows are pooled from, as `Problem.frames`.
     """
 
     learning: Problem
     reported: inputs.Pool
     candidates: gfa.Neighbors
     isolates: bool
+    frames: Frames | None = None
 
 
 class Score(NamedTuple):
@@ -92,6 +102,8 @@ def split(
     fpr: float,
     max_images: int | None,
     options: dict[str, Any],
+    suggests: bool = True,
+    frames: Frames | None = None,
 ) -> Split:
     """Cuts a pool by identity, the halves as holdout has them, and searches each.
 
@@ -105,6 +117,8 @@ def split(
         fpr: the FPR to learn for.
         max_images: see `Problem`.
         options: of `gfa_jax.aggregate`, with which settings are suggested.
+        suggests: whether the half is asked even where neither K nor outliers need it.
+        frames: that the rows of the pool are pooled from, where the power is learnt.
 
     Returns:
         Split.
@@ -116,7 +130,7 @@ def split(
     learning, reported = halves.split(pool, seed=seed)
     for half in (learning, reported):
         gfa.check_k(_LEAST_K if k is None else k, len(half.features))
-    _, order = halves.shuffle_identities(pool, seed=seed)
+    codes, order = halves.shuffle_identities(pool, seed=seed)
     half = len(order) // 2
     assert learning.labels is not None  # a half has them
     teaches = np.isin(learning.labels, order[: half - round(half * held_out)])
@@ -124,23 +138,43 @@ def split(
     for part in (teaches, chooses):
         inputs.check_both_kinds(learning.labels[part])
     candidates, others = (
-        gfa.exact_neighbors(
-            half.features,
-            k=max(k or 0, min(thresholds.SUGGESTING_WIDTH, len(half.features) - 1)),
-            progress=cli.progress,
+        find_candidates(part.features, k=k) for part in (learning, reported)
+    )
+    suggestion = isolate_at = None
+    if suggests or isolates or k is None:
+        suggestion = thresholds.suggest(
+            learning.features, candidates, seed=seed, **options
         )
-        for half in (learning, reported)
-    )
-    suggestion = thresholds.suggest(learning.features, candidates, seed=seed, **options)
-    neighbors = nearest(
-        candidates,
-        k=max(suggestion.k, _LEAST_K) if k is None else k,
-        isolate_at=suggestion.params.threshold if isolates else None,
-    )
+        isolate_at = suggestion.params.threshold if isolates else None
+        k = max(suggestion.k, _LEAST_K) if k is None else k
+    neighbors = nearest(candidates, k=k, isolate_at=isolate_at)
     problem = Problem(
         learning, candidates, neighbors, suggestion, teaches, chooses, fpr, max_images
     )
-    return Split(problem, reported, others, isolates)
+    if frames is None:
+        return Split(problem, reported, others, isolates)
+    learns = np.isin(codes, order[:half])
+    return Split(
+        problem._replace(frames=pooled.select_frames(frames, learns)),
+        reported,
+        others,
+        isolates,
+        pooled.select_frames(frames, ~learns),
+    )
+
+
+def find_candidates(features: np.ndarray, *, k: int | None) -> gfa.Neighbors:
+    """Searches as many candidates as a suggestion reads, and K.
+
+    Args:
+        features: [N, D] unit rows.
+        k: K, the row itself counted, or None.
+
+    Returns:
+        [N, W] candidates.
+    """
+    width = min(thresholds.SUGGESTING_WIDTH, len(features) - 1)
+    return gfa.exact_neighbors(features, k=max(k or 0, width), progress=cli.progress)
 
 
 def nearest(

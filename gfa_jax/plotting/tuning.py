@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfa_jax.plotting.style import COLORS, MARKERS, STYLES
-from gfa_jax.types import Params
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,18 +88,18 @@ def _plot_params(axes: "Axes", result: "TuneResult") -> None:
         axes.plot(
             values.mean(axis=1),
             label=name,
-            color=COLORS[number],
-            linestyle=STYLES[number],
+            color=COLORS[number % len(COLORS)],
+            linestyle=STYLES[number % len(STYLES)],
         )
         if width > 1:
             axes.fill_between(
                 np.arange(len(values)),
                 values.min(axis=1),
                 values.max(axis=1),
-                color=COLORS[number],
+                color=COLORS[number % len(COLORS)],
                 alpha=0.2,
                 linewidth=0,
             )
     axes.set_yscale("log")
     axes.set_ylabel("parameter")
-    axes.legend(frameon=False, ncols=len(Params._fields) // 2)
+    axes.legend(frameon=False, ncols=2)
