@@ -64,7 +64,7 @@ def test_without_flags_it_refines_a_generated_sample(tmp_path):
     assert 0 < low < high < 1
 
 
-@pytest.mark.parametrize("preset", ["safe", "paper"])
+@pytest.mark.parametrize("preset", ["safe", "paper", "guarded"])
 @pytest.mark.parametrize("search", ["exact", "faiss"])
 @pytest.mark.parametrize("isolates", [False, True])
 def test_refined_features_and_figures_are_those_of_the_oracle(
@@ -94,9 +94,12 @@ def test_refined_features_and_figures_are_those_of_the_oracle(
         assert np.sum(np.all(indices[:, 1:] < 0, axis=1)) > 0
     else:
         indices = oracle.exact_neighbors(wide, 8).indices
-    expected = oracle.aggregate(
-        wide, indices, 0.7, 0.4, num_steps=3, **gfa.PRESETS[preset]
-    )
+    form = {
+        "safe": {"weighting": "affinity", "graph": "fixed"},
+        "paper": {"weighting": "uniform", "graph": "rescore"},
+        "guarded": {"weighting": "affinity", "graph": "remask", "exponent": 0.75},
+    }[preset]
+    expected = oracle.aggregate(wide, indices, 0.7, 0.4, num_steps=3, **form)
     refined = np.load(output / "refined.npy")
     # float32 against float64, three steps: a few 2⁻²⁴ of unit rows.
     np.testing.assert_allclose(refined, expected.features, rtol=0, atol=1e-5)

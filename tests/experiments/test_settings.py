@@ -60,6 +60,17 @@ def test_a_flag_overrules_the_file_and_the_file_the_defaults(parse, tmp_path):
     assert parse(f"--params={path}", "--preset=safe").values["graph"] == "fixed"
 
 
+def test_the_guarded_preset_has_an_exponent_and_isolates(parse):
+    chosen = parse("--preset=guarded", "--threshold=0.6").settle()
+    assert chosen.params == gfa.Params(0.5, 0.6, exponent=0.75)
+    assert chosen.options["graph"] == "remask"
+    assert chosen.isolates
+    chosen = parse(
+        "--preset=guarded", "--threshold=0.6", "--exponent=2", "--noisolate_outliers"
+    ).settle()
+    assert (chosen.params.exponent, chosen.isolates) == (2.0, False)
+
+
 def test_auto_asks_the_pool_for_what_is_not_told(parse):
     request = parse("--threshold=auto", "--gamma=0.9")
     assert set(request.asked) == {"threshold", "k", "num_steps"}
