@@ -58,9 +58,17 @@ def reverse_neighbors(
     Returns:
         ReverseNeighbors.
 
+    Raises:
+        ValueError: 2³¹ slots or more.
+
     Cost: N K numbers sorted. Memory: some arrays of N K integers.
     """
     num_slots = indices.size
+    if num_slots >= 2**31:
+        raise ValueError(
+            f"indices {indices.shape} have {num_slots:,} slots; expected fewer than "
+            "2³¹, which int32 can number: leave reverse out"
+        )
     num_rows = len(indices) if num_rows is None else num_rows
     listed = jnp.asarray(indices, jnp.int32).reshape(-1)
     listed = jnp.where(listed >= 0, listed, num_rows)

@@ -8,7 +8,8 @@ the others' gathered or against one arriving part of them after another: `attrac
 evaluates the sums, which add up over the parts, and `move` makes the step. Rows are
 processed in blocks that gather K candidates a row, [block, K, D], small enough to
 stay in cache, so neither an [N, N] nor an [N, K, D] array ever exists. Where the
-weights are known, and no gradient is asked for, not even the block is written.
+weights are known, and no gradient is asked for, not even the block is written; where
+many gradients are, neighbor_products.py has products that transpose faster.
 """
 
 from collections.abc import Callable

@@ -209,6 +209,12 @@ def test_a_reverse_that_does_not_fit_is_refused(rng):
         run(as_neighbors(np.asarray(neighbors.indices)[:, :4]), reverse=reverse)
 
 
+def test_more_slots_than_can_be_numbered_are_refused():
+    indices = jax.ShapeDtypeStruct((2**27, 16), jnp.int32)
+    with pytest.raises(ValueError, match="2,147,483,648 slots"):
+        jax.eval_shape(reverse_neighbors, indices)
+
+
 @pytest.mark.skipif(not X64, reason="differences need float64")
 def test_more_candidates_than_one_sum_adds(rng):
     indices = jnp.asarray(rng.integers(0, 90, (90, 70)), jnp.int32)
