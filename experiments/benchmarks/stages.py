@@ -219,10 +219,10 @@ def _loss(problem: Problem, *, is_gradient: bool) -> Call:
     )
 
 
-def _tuning_step(problem: Problem) -> Call:
+def _tuning_step(num_updates: int, problem: Problem) -> Call:
     """Makes one optimizer step of `tune`: a batch of pairs, whatever their kind."""
     num_rows = len(problem.features)
-    choices = Objective(num_updates=_STEPS)
+    choices = Objective(num_updates=num_updates)
     optimizer = optax.adam(0.1)
     indices = jnp.asarray(problem.neighbors.indices)
     rows = np.random.default_rng(0).integers(num_rows, size=(2, _PAIRS, 2))
@@ -341,18 +341,21 @@ STAGES = {
         (Side("the updates alone", functools.partial(_loss, is_gradient=False)),),
         functools.partial(_moved, 5),
     ),
-    "tune": Stage(
-        f"a step of tune, T = {_STEPS}",
-        _tuning_step,
-        (
-            Side(
-                "the updates alone",
-                functools.partial(
-                    _aggregate, num_steps=_STEPS, mask="soft", **gfa.SAFE
+    **{
+        f"tune_{num_updates}": Stage(
+            f"a step of tune, T = {num_updates}",
+            functools.partial(_tuning_step, num_updates),
+            (
+                Side(
+                    "the updates alone",
+                    functools.partial(
+                        _aggregate, num_steps=num_updates, mask="soft", **gfa.SAFE
+                    ),
                 ),
             ),
-        ),
-    ),
+        )
+        for num_updates in (1, 2, _STEPS)
+    },
     "all_pairs": Stage("all pairs", _all_pairs, (_BARE,), _half_of_all_products),
     "kmeans": Stage(
         f"{_STEPS} updates", functools.partial(_aggregate, num_steps=_STEPS), (_KMEANS,)
