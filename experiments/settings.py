@@ -30,7 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "guarded": {
         "weighting": "affinity",
         "graph": "remask",
-        "exponent": 0.75,
+        "exponent": 0.7,
         "isolate_outliers": True,
     },
 }

@@ -62,7 +62,7 @@ def test_a_flag_overrules_the_file_and_the_file_the_defaults(parse, tmp_path):
 
 def test_the_guarded_preset_has_an_exponent_and_isolates(parse):
     chosen = parse("--preset=guarded", "--threshold=0.6").settle()
-    assert chosen.params == gfa.Params(0.5, 0.6, exponent=0.75)
+    assert chosen.params == gfa.Params(0.5, 0.6, exponent=0.7)
     assert chosen.options["graph"] == "remask"
     assert chosen.isolates
     chosen = parse(
