@@ -162,7 +162,7 @@ def test_an_update_has_the_same_gradients_with_them(rng, own_pool):
         parts = jax.jit(functools.partial(results, reverse=reverse))(*given)
 
         def loss(*given):
-            parts = results(*given, reverse)
+            parts = results(*given, reverse=reverse)
             return jnp.sum(jnp.stack([jnp.sum(jnp.sin(3 * part)) for part in parts]))
 
         return parts, jax.jit(jax.grad(loss, (0, 1, 2)))(*given)
