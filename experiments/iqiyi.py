@@ -21,7 +21,7 @@ import pathlib
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import challenge, challenge_tables, cli, inputs, paper, pooled
+from experiments import challenge, challenge_tables, cli, paper, pooled
 from gfa_jax import datasets
 from gfa_jax.datasets import protocols
 
@@ -47,13 +47,9 @@ def _load() -> challenge.Task:
     truth = challenge.read_ground_truth(len(videos.names))
     frames = protocols.read_names(FLAGS.frames)
     rows = pooled.read_rows(FLAGS.features, len(frames))
-    if FLAGS.power and not inputs.is_scaled(
-        datasets.check_features(rows[:_LOOKED_AT], name=FLAGS.features)
-    ):
-        cli.warn(
-            f"the frames of {FLAGS.features} have length 1, so that --power weighs "
-            "nothing; give them as the network does"
-        )
+    if FLAGS.power:
+        norms = datasets.check_features(rows[:_LOOKED_AT], name=FLAGS.features)
+        pooled.warn_of_unit_frames(norms, effect="--power weighs nothing")
     templates = gfa.pool_streamed(
         rows,
         protocols.match_folders(frames, videos.names),

@@ -51,6 +51,20 @@ def as_pool(templates: np.ndarray) -> inputs.Pool:
     return inputs.Pool(name, np.asarray(templates, np.float32), norms, None, None)
 
 
+def warn_of_unit_frames(norms: np.ndarray, *, effect: str) -> None:
+    """Warns of frames whose lengths say nothing of how clear they are.
+
+    Args:
+        norms: [M] lengths of some frames.
+        effect: what follows from it.
+    """
+    if not inputs.is_scaled(norms):
+        cli.warn(
+            f"the frames of {FLAGS.features} have length 1, so that {effect}; give "
+            "them as the network does"
+        )
+
+
 def read_frames(templates: str) -> tuple[Frames, np.ndarray]:
     """Reads frames with the template and the identity of each.
 
@@ -73,11 +87,7 @@ def read_frames(templates: str) -> tuple[Frames, np.ndarray]:
     source = inputs.open_source()
     rows = source.read(0, source.shape[0])
     norms = datasets.check_features(rows, name=FLAGS.features)
-    if not inputs.is_scaled(norms):
-        cli.warn(
-            f"the frames of {FLAGS.features} have length 1, so that no power of it "
-            "weighs anything; give them as the network does"
-        )
+    warn_of_unit_frames(norms, effect="no power of it weighs anything")
     names = datasets.read_labels(templates)
     datasets.check_labels(names, len(rows))
     labels, _ = inputs.read_truth(len(rows))
@@ -125,9 +135,7 @@ def select_frames(frames: Frames, templates: np.ndarray) -> Frames:
     Returns:
         Their frames.
     """
-    taken = templates[frames.segments]
+    features, segments = map(np.asarray, frames)
+    taken = templates[segments]
     numbers = np.cumsum(templates) - 1
-    return Frames(
-        np.asarray(frames.features)[taken],
-        numbers[np.asarray(frames.segments)[taken]].astype(np.int32),
-    )
+    return Frames(features[taken], numbers[segments[taken]].astype(np.int32))

@@ -281,6 +281,7 @@ def refine_reported(
         features = np.asarray(
             pool_frames(split.frames, num_rows=len(features), power=params.power)
         )
+    if candidates is None:
         candidates = tuning_problem.find_candidates(features, k=k)
     neighbors = tuning_problem.nearest(
         candidates,

@@ -68,14 +68,15 @@ class Split(NamedTuple):
     Attributes:
         learning: the half to learn on.
         reported: the half to report on.
-        candidates: [N, W] candidates in it.
+        candidates: [N, W] candidates in it; None where it is pooled anew and searched
+            when the power is known.
         isolates: whether outliers are isolated.
         frames: that its rows are pooled from, as `Problem.frames`.
     """
 
     learning: Problem
     reported: inputs.Pool
-    candidates: gfa.Neighbors
+    candidates: gfa.Neighbors | None
     isolates: bool
     frames: Frames | None = None
 
@@ -137,9 +138,8 @@ def split(
     chooses = ~teaches if held_out else teaches
     for part in (teaches, chooses):
         inputs.check_both_kinds(learning.labels[part])
-    candidates, others = (
-        find_candidates(part.features, k=k) for part in (learning, reported)
-    )
+    candidates = find_candidates(learning.features, k=k)
+    others = find_candidates(reported.features, k=k) if frames is None else None
     suggestion = isolate_at = None
     if suggests or isolates or k is None:
         suggestion = thresholds.suggest(

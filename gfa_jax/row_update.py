@@ -94,11 +94,11 @@ def update(
     """
     pool = features if pool is None else pool
     if reverse is not None and edges is not None and edges.mask is not None:
-        weight = jnp.where(indices >= 0, edges.weight, 0)
+        survives, weight = _kept_edges(edges, indices)
         attraction = Attraction(
             candidate_sums(weight, pool, indices, reverse),
             jnp.sum(weight, axis=-1, keepdims=True),
-            jnp.sum(jnp.where(indices >= 0, edges.mask, 0), axis=-1),
+            jnp.sum(survives, axis=-1),
         )
         return move(features, attraction, params, renormalize=renormalize)
     attract_row = _row_attraction(
@@ -228,8 +228,7 @@ def _row_attraction(
     def attract_row(row, feature, candidates, edges):
         places = places_in(candidates, pool)
         if edges is not None and edges.mask is not None:
-            survives = jnp.where(places >= 0, edges.mask, 0)
-            weight = jnp.where(places >= 0, edges.weight, 0)
+            survives, weight = _kept_edges(edges, places)
             weighted_sum = neighbor_sum(pool.features, weight, places)
             return Attraction(
                 weighted_sum, jnp.sum(weight, keepdims=True), jnp.sum(survives)
@@ -254,6 +253,14 @@ def places_in(candidates: jax.Array, pool: Pool) -> jax.Array:
     """Finds the candidates in the pool: [K] its rows, -1 for one that is not there."""
     places = candidates - pool.first
     return jnp.where((places >= 0) & (places < len(pool.features)), places, -1)
+
+
+def _kept_edges(edges: Edges, places) -> tuple[jax.Array, jax.Array]:
+    """Reads masks and weights that are used as they are; 0 outside of the pool."""
+    assert edges.mask is not None  # the caller asks
+    return jnp.where(places >= 0, edges.mask, 0), jnp.where(
+        places >= 0, edges.weight, 0
+    )
 
 
 def _counted(row, candidates, places, *, include_self: bool) -> jax.Array:

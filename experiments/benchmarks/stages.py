@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import gfa_jax as gfa
 from experiments import clusterers
@@ -221,8 +220,10 @@ def _loss(problem: Problem, *, is_gradient: bool) -> Call:
 
 def _tuning_step(num_updates: int, problem: Problem) -> Call:
     """Makes one optimizer step of `tune`: a batch of pairs, whatever their kind."""
+    # No other stage holds it: memory is measured process by process.
+    import optax
+
     num_rows = len(problem.features)
-    choices = Objective(num_updates=num_updates)
     optimizer = optax.adam(0.1)
     indices = jnp.asarray(problem.neighbors.indices)
     rows = np.random.default_rng(0).integers(num_rows, size=(2, _PAIRS, 2))
@@ -234,7 +235,7 @@ def _tuning_step(num_updates: int, problem: Problem) -> Call:
         *rows,
         sharpness=1.0,
         optimizer=optimizer,
-        objective=choices,
+        objective=Objective(num_updates=num_updates),
         reverse=gfa.reverse_neighbors(indices),
     )
 
