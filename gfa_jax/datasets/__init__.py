@@ -13,7 +13,7 @@ from gfa_jax.datasets.atomic import (
     write_json,
     write_text,
 )
-from gfa_jax.datasets.candidates import contains_self, read_candidates
+from gfa_jax.datasets.candidates import read_candidates
 from gfa_jax.datasets.checks import check_features
 from gfa_jax.datasets.features import read_features, write_features
 from gfa_jax.datasets.labels import (
@@ -48,7 +48,6 @@ __all__ = [
     "check_features",
     "check_labels",
     "check_pairs",
-    "contains_self",
     "encode_labels",
     "open_parts",
     "open_shards",

@@ -73,18 +73,6 @@ def read_candidates(
     return indices, similarity
 
 
-def contains_self(indices: np.ndarray) -> np.ndarray:
-    """Tells which rows are among their own candidates, as after a search in itself.
-
-    Args:
-        indices: [N, K] integer row numbers, -1 for an empty slot.
-
-    Returns:
-        [N] bool.
-    """
-    return (indices == np.arange(len(indices))[:, np.newaxis]).any(axis=1)
-
-
 def _open(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns row numbers [N, K] and distances [N, K], still on the disk."""
     data = read_array(path, key="data")

@@ -63,12 +63,6 @@ def test_rounding_beyond_one_is_clipped(tmp_path):
     np.testing.assert_array_equal(similarity, [[1, -1], [1, 0]])
 
 
-def test_contains_self():
-    np.testing.assert_array_equal(
-        datasets.contains_self(IDS), [True, True, True, False]
-    )
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [

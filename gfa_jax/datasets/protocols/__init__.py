@@ -18,7 +18,6 @@ from gfa_jax.datasets.protocols.ijbc_template import (
 from gfa_jax.datasets.protocols.lfr import FileList, read_lfr_filelist
 from gfa_jax.datasets.protocols.lfw import read_lfw_pairs
 from gfa_jax.datasets.protocols.market import MarketImages, read_market
-from gfa_jax.datasets.protocols.megaface import MegaFaceFeatures, read_megaface
 from gfa_jax.datasets.protocols.names import (
     PairList,
     match_folders,
@@ -33,7 +32,6 @@ __all__ = [
     "CovariateProtocol",
     "FileList",
     "MarketImages",
-    "MegaFaceFeatures",
     "PairList",
     "TemplateProtocol",
     "match_folders",
@@ -46,7 +44,6 @@ __all__ = [
     "read_lfr_filelist",
     "read_lfw_pairs",
     "read_market",
-    "read_megaface",
     "read_names",
     "read_ytf_mat",
     "read_ytf_splits",
