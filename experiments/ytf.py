@@ -1,70 +1,7 @@
-r"""YouTube Faces, a video the sum of its frames (paper, §4.4, Tab. 4 and Fig. 12).
+"""Runs experiments.paper.ytf."""
 
-    python -m experiments.ytf --features=frames.npy --names=frames.txt \
-        --splits=splits.txt
-
---splits is splits.txt or splits_corrected.txt, --mat meta_and_splits.mat, each as it
-was distributed. Line i of --names is the frame of feature row i, "Name/video/7.jpg",
-in any order and with any folders in front; where the features are of whole videos
-already, give each one frame. The frames of a video are summed as they are stored,
-then scaled to unit length. Every video of --names is in the pool that is refined.
-"""
-
-import numpy as np
-from absl import flags
-
-import gfa_jax as gfa
-from experiments import cli, grid, pair_lists, paper, pooled, tables
-from gfa_jax.datasets import protocols
-
-FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(grid)
-for name in ("features", "features_key", "dim", "seed", "names"):
-    flags.declare_key_flag(name)
-
-flags.DEFINE_string("splits", None, "YTF's splits.txt or splits_corrected.txt.")
-flags.DEFINE_string("mat", None, "YTF's meta_and_splits.mat, instead of --splits.")
-flags.DEFINE_string("output_dir", "outputs/ytf", "Folder of the results.")
-flags.mark_flags_as_required(["features", "names"])
-
-
-def main() -> None:
-    """Sweeps the grid of Tab. 4."""
-    cli.keep_compiled_programs()
-    tables.run(
-        _load,
-        sources=(FLAGS.features, FLAGS.names, FLAGS.splits, FLAGS.mat),
-        folder=FLAGS.output_dir,
-    )
-
-
-def _load() -> grid.Task:
-    if (FLAGS.splits is None) == (FLAGS.mat is None):
-        raise ValueError("name one of --splits and --mat")
-    if FLAGS.mat is None:
-        protocol = protocols.read_ytf_splits(FLAGS.splits)
-    else:
-        protocol = protocols.read_ytf_mat(FLAGS.mat)
-    frames = protocols.read_names(FLAGS.names)
-    rows = pooled.read_rows(FLAGS.features, len(frames))
-    folders = [name.replace("\\", "/").rpartition("/")[0] for name in frames.tolist()]
-    videos, segments = np.unique(folders, return_inverse=True)
-    templates = gfa.pool_streamed(
-        rows,
-        segments,
-        num_segments=len(videos),
-        method="sum",
-        progress=cli.progress,
-    )
-    return pair_lists.from_names(
-        pooled.as_pool(templates),
-        protocol,
-        videos,
-        identity=lambda name: pair_lists.folder(name, 1),
-        table=paper.YTF,
-        notes={"pooling": "sum of the frames as stored", "frames": len(frames)},
-    )
-
+from experiments.paper import ytf
+from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_module(ytf)

@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gfa_jax import numerics, objective
+from gfa_jax import numerics
 from gfa_jax.affinity import WEIGHTINGS, Weighting
 from gfa_jax.aggregation import aggregate
 from gfa_jax.neighbors.exact import exact_neighbors
+from gfa_jax.tuning import objective
 from gfa_jax.types import Array, Params, check_params
 
 try:

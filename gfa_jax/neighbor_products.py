@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfa_jax.affinity import affinity
+from gfa_jax.blocks import gather_rows, map_rows
 from gfa_jax.pseudo_center import neighbor_sum
-from gfa_jax.rows import gather_rows, map_rows
 from gfa_jax.types import Array
 
 # Listing slots that are added at once; a row that more list has several such sums.

@@ -10,7 +10,6 @@ features, before they are normalised.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax
@@ -75,14 +74,14 @@ def pool(
             positive weight, which are named.
     """
     features = numerics.to_compute_dtype(features)
-    _check_options(method, num_segments, power)
-    _check_shapes(features, segments, weights)
-    _check_templates(segments, weights, num_segments)
+    check_options(method, num_segments, power)
+    check_shapes(features, segments, weights)
+    check_templates(segments, weights, num_segments)
     if weights is None:
         weights = jnp.ones(len(features), features.dtype)
     weights = jnp.asarray(weights, features.dtype)
     segments = jnp.asarray(segments)
-    sums, scale = _segment_sums(
+    sums, scale = segment_sums(
         features, segments, weights, power, num_segments=num_segments, method=method
     )
     if normalize:
@@ -130,8 +129,8 @@ def pool_media(
     """
     features = numerics.to_compute_dtype(features)
     templates, media = np.asarray(templates), np.asarray(media)
-    _check_shapes(features, templates, scores)
-    _check_shapes(features, media, None)
+    check_shapes(features, templates, scores)
+    check_shapes(features, media, None)
     if flipped is not None:
         if flipped.shape != features.shape:
             raise ValueError(
@@ -158,84 +157,8 @@ def pool_media(
     )
 
 
-def pool_streamed(
-    features: np.ndarray,
-    segments: npt.ArrayLike,
-    *,
-    num_segments: int,
-    method: Method = "mean",
-    power: float = 3.6,
-    weights: npt.ArrayLike | None = None,
-    normalize: bool = True,
-    block_size: int = 4096,
-    progress: Callable | None = None,
-) -> np.ndarray:
-    """Pools rows that do not fit in memory: `pool`, block by block, on the host.
-
-    The blocks are summed in float64, so the result does not depend on where they are
-    cut beyond the rounding inside a block. Cost O(M·D), one pass over the rows: about
-    250,000 rows of 512 float32 a second on 2 CPU cores, sorted by template and in the
-    file cache. Memory: S·D float64, the [S, D] result, and about four blocks.
-
-    Args:
-        features: [M, D] floating, for example a memory map; rows in any order, but
-            those of a template together are fastest.
-        segments: [M] integer template of each row, in [0, S).
-        num_segments: number S of templates.
-        method: "mean", "sum" or "norm_power".
-        power: exponent p >= 0 of "norm_power".
-        weights: [M] floating w_i >= 0.
-        normalize: whether to scale the templates to unit length.
-        block_size: rows of a block, >= 1.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
-            blocks.
-
-    Returns:
-        [S, D] float32 (float64 where the features are float64 and JAX computes in
-        float64).
-
-    Raises:
-        ValueError: as `pool`, or a `block_size` below 1.
-    """
-    segments = np.asarray(segments)
-    weights = None if weights is None else np.asarray(weights)
-    _check_options(method, num_segments, power)
-    _check_shapes(features, segments, weights)
-    _check_templates(segments, weights, num_segments)
-    if block_size < 1:
-        raise ValueError(f"block_size is {block_size}; expected at least 1")
-    dtype = numerics.to_compute_dtype(features[:0]).dtype
-    templates = np.zeros((num_segments, features.shape[1]), np.float64)
-    starts = range(0, len(features), block_size)
-    if progress is not None:
-        starts = progress(starts, total=len(starts), desc="pooling")
-    for start in starts:
-        rows = slice(start, start + block_size)
-        found, local = np.unique(segments[rows], return_inverse=True)
-        block = numerics.to_compute_dtype(features[rows])
-        sums, scale = _segment_sums(
-            block,
-            jnp.asarray(local, jnp.int32),
-            jnp.ones(len(block), dtype)
-            if weights is None
-            else jnp.asarray(weights[rows], dtype),
-            power,
-            # A power of two, so that few sizes are compiled.
-            num_segments=1 << (len(found) - 1).bit_length(),
-            method=method,
-        )
-        sums = np.asarray(sums, np.float64)[: len(found)]
-        templates[found] += sums * np.asarray(scale)[: len(found), None]
-    if method == "mean" and not normalize:
-        templates /= np.bincount(segments, weights, num_segments)[:, None]
-    if normalize:
-        norms = np.sqrt(np.einsum("sd,sd->s", templates, templates))
-        templates /= np.where(norms > 0, norms, 1)[:, None]
-    return templates.astype(dtype)
-
-
 @functools.partial(jax.jit, static_argnames=("num_segments", "method"))
-def _segment_sums(
+def segment_sums(
     features: jax.Array,
     segments: jax.Array,
     weights: jax.Array,
@@ -273,7 +196,8 @@ def _group_media(
     return inverse, groups // len(distinct)
 
 
-def _check_options(method: str, num_segments: int, power: Scalar) -> None:
+def check_options(method: str, num_segments: int, power: Scalar) -> None:
+    """Refuses an unknown method, no template, or a power out of range."""
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
     if num_segments < 1:
@@ -282,7 +206,8 @@ def _check_options(method: str, num_segments: int, power: Scalar) -> None:
         raise ValueError(f"power is {float(power):g}; expected a finite value >= 0")
 
 
-def _check_shapes(features: Array, segments: Array, weights: Array | None) -> None:
+def check_shapes(features: Array, segments: Array, weights: Array | None) -> None:
+    """Refuses shapes that do not fit each other."""
     if features.ndim != 2 or len(features) == 0:
         raise ValueError(
             f"features have shape {features.shape}; expected [M, D] with M >= 1"
@@ -299,7 +224,7 @@ def _check_shapes(features: Array, segments: Array, weights: Array | None) -> No
         )
 
 
-def _check_templates(segments: Array, weights: Array | None, num_segments: int) -> None:
+def check_templates(segments: Array, weights: Array | None, num_segments: int) -> None:
     """Refuses row numbers, weights and empty templates, as far as they are known."""
     if isinstance(segments, Tracer):
         return

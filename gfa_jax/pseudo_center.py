@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from gfa_jax import numerics
-from gfa_jax.rows import gather_rows
+from gfa_jax.blocks import gather_rows
 
 # Rows that are added in one sum. A longer one compiles slowly.
 _MOST_TERMS = 64

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 
 from gfa_jax import numerics
 from gfa_jax.affinity import Edges, Mask, Weighting, affinity, score_edges
+from gfa_jax.blocks import gather_rows, map_rows
 from gfa_jax.neighbor_products import ReverseNeighbors, candidate_sums
 from gfa_jax.pseudo_center import mean_of_sums, neighbor_sum, weighted_sums
-from gfa_jax.rows import gather_rows, map_rows
 from gfa_jax.types import Params
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import gfa_jax as gfa
 from gfa_jax.affinity import MASKS, WEIGHTINGS
+from gfa_jax.aggregation import PRESETS
 from tests import oracle
 from tests.conftest import X64
 from tests.problems import TOLERANCE, as_neighbors, clustered_features
@@ -440,7 +441,7 @@ def test_bad_input_is_refused(change, message):
 def test_real_features_equal_the_oracle(real_data, name):
     features = real_data(name)["features"][:3000].astype(np.float64)
     neighbors = gfa.exact_neighbors(features, k=15)
-    for preset in gfa.PRESETS.values():
+    for preset in PRESETS.values():
         result = gfa.aggregate(
             features, neighbors, gfa.Params(0.5, 0.5), num_steps=4, **preset
         )

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import gfa_jax as gfa
-from gfa_jax import fixed_point
-from gfa_jax.fixed_point import aggregate_to_fixed_point, update_from_start
+from gfa_jax.fixed_point import iteration
+from gfa_jax.fixed_point.iteration import solve, update_from_start
 from gfa_jax.row_update import score
 from tests import oracle
 from tests.conftest import X64
@@ -42,7 +42,7 @@ def problem(rng):
 
 
 def rest(features, neighbors, params, **options):
-    return aggregate_to_fixed_point(features, neighbors, params, mask="soft", **options)
+    return solve(features, neighbors, params, mask="soft", **options)
 
 
 def scan(features, neighbors, params, *, graph, renormalize, num_steps=LONG):
@@ -249,7 +249,7 @@ def test_bad_parameters_and_shapes_are_refused(problem):
 def test_without_optimistix_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "optimistix", None)
     with pytest.raises(ImportError, match=r"pip install 'gfa_jax\[train\]'"):
-        fixed_point._solvers()
+        iteration._solvers()
 
 
 def test_the_import_alone_needs_neither_optimistix_nor_flax():

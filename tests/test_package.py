@@ -24,7 +24,7 @@ PACKAGES = ["gfa_jax"] + [
 
 def public(package: str) -> list[tuple[str, Any]]:
     module = importlib.import_module(package)
-    return [(name, getattr(module, name)) for name in module.__all__]
+    return [(name, getattr(module, name)) for name in getattr(module, "__all__", ())]
 
 
 FUNCTIONS = {
@@ -102,4 +102,4 @@ def test_faiss_is_imported_in_one_file():
         for path in FOLDER.rglob("*.py")
         if re.search(r"\b(import faiss|from faiss)\b", path.read_text())
     ]
-    assert importing == ["neighbors/approximate.py"]
+    assert importing == ["neighbors/faiss.py"]

@@ -150,9 +150,9 @@ def test_elsewhere_they_are_refused(problem, tmp_path):
         check_params(params)
     mesh = jax.make_mesh((1,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
     for run, options in (
-        (gfa.aggregate_sharded, {"mesh": mesh, "axis_name": "i"}),
-        (gfa.aggregate_pmap, {}),
-        (gfa.aggregate_streamed, {"path": tmp_path / "rows.npy"}),
+        (gfa.sharding.aggregate, {"mesh": mesh, "axis_name": "i"}),
+        (gfa.sharding.aggregate_pmap, {}),
+        (gfa.streaming.aggregate, {"path": tmp_path / "rows.npy"}),
     ):
         with pytest.raises(ValueError, match="gamma has shape"):
             run(problem[0], problem[1], params, num_steps=3, **options)

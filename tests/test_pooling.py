@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from gfa_jax import pooling
-from gfa_jax.pooling import pool, pool_media, pool_streamed
+from gfa_jax import pooling, streaming
+from gfa_jax.pooling import pool, pool_media
 from tests.conftest import X64
 from tests.problems import TOLERANCE
 
@@ -93,7 +93,7 @@ def test_equals_brute_force(
     }
     want = brute_force(features, segments, **options)
     got = np.asarray(pool(features, segments, **options))
-    streamed = pool_streamed(features, segments, **options, block_size=block_size)
+    streamed = streaming.pool(features, segments, **options, block_size=block_size)
     assert got.dtype == streamed.dtype == DTYPE
     assert_close(got, want)
     assert_close(streamed, want)
@@ -199,7 +199,7 @@ def test_half_precision_is_pooled_in_float32(dtype):
     features, segments, _ = problem(7)
     features = features.astype(dtype)
     want = pool(features.astype(np.float32), segments, num_segments=6)
-    for function in (pool, pool_streamed):
+    for function in (pool, streaming.pool):
         got = function(features, segments, num_segments=6)
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
@@ -266,13 +266,13 @@ class TestStreamed:
         np.save(tmp_path / "frames.npy", features)
         mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")
         options = {"num_segments": 40, "method": "norm_power", "weights": weights}
-        got = pool_streamed(mapped, np.sort(segments), **options, block_size=17)
+        got = streaming.pool(mapped, np.sort(segments), **options, block_size=17)
         assert_close(got, pool(features, np.sort(segments), **options))
 
     def test_the_same_bits_again(self):
         features, segments, _ = problem(11)
         first, second = (
-            pool_streamed(features, segments, num_segments=6, block_size=5)
+            streaming.pool(features, segments, num_segments=6, block_size=5)
             for _ in range(2)
         )
         np.testing.assert_array_equal(first, second)
@@ -285,7 +285,7 @@ class TestStreamed:
             calls.append((total, desc))
             return iterable
 
-        pool_streamed(
+        streaming.pool(
             features, segments, num_segments=6, block_size=5, progress=progress
         )
         assert calls == [(5, "pooling")]
@@ -293,10 +293,10 @@ class TestStreamed:
     def test_block_size(self):
         features, segments, _ = problem(13)
         with pytest.raises(ValueError, match="block_size is 0"):
-            pool_streamed(features, segments, num_segments=6, block_size=0)
+            streaming.pool(features, segments, num_segments=6, block_size=0)
 
 
-@pytest.mark.parametrize("function", [pool, pool_streamed])
+@pytest.mark.parametrize("function", [pool, streaming.pool])
 class TestRefused:
     features = np.ones((3, 2), np.float32)
     segments = np.array([0, 1, 1])

@@ -19,7 +19,6 @@ import numpy as np
 from absl import flags
 
 import gfa_jax as gfa
-from experiments import cli, outputs
 from experiments.benchmarks import (
     ceilings,
     gradient_memory,
@@ -29,6 +28,7 @@ from experiments.benchmarks import (
     tables,
 )
 from gfa_jax import datasets
+from gfa_jax.programs import cli, outputs
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sizes", ["3000", "12000"], "Rows N, growing by factors of four.")

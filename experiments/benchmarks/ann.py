@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax.neighbors.approximate import build_index, import_faiss, set_search
+from gfa_jax.neighbors.faiss import build_index, import_faiss, set_search
 from gfa_jax.types import Array
 
 # Each step searches half as much again.

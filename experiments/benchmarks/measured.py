@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gfa_jax as gfa
-from experiments import cli
 from experiments.benchmarks import ann, memory, stages, timing
+from gfa_jax.programs import cli
 
 
 class Row(NamedTuple):

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from experiments import outputs
+from gfa_jax.programs import outputs
 
 _STATUS = pathlib.Path("/proc/self/status")
 _SERVED = ["experiments.benchmarks.stages"]

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import gfa_jax as gfa
-from experiments import clusterers
 from experiments.benchmarks import ann, peers
-from experiments.clusterers import kmeans
-from gfa_jax import metrics, objective
+from experiments.studies import clusterers
+from experiments.studies.clusterers import kmeans
+from gfa_jax import metrics
 from gfa_jax.aggregation import Graph
-from gfa_jax.objective import Objective
+from gfa_jax.tuning import objective
+from gfa_jax.tuning.objective import Objective
 
 GAMMA, THRESHOLD, TEMPERATURE = 0.5, 0.55, 0.05
 _PARAMS = gfa.Params(GAMMA, THRESHOLD, TEMPERATURE)

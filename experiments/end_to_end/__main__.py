@@ -12,8 +12,8 @@ end_to_end.png and report.json. Needs flax: pip install '.[cpu,train]'.
 
 from absl import flags
 
-from experiments import cli, outputs
 from gfa_jax import datasets, metrics
+from gfa_jax.programs import cli, outputs
 
 FLAGS = flags.FLAGS
 _OUTPUTS = ("table.txt", "end_to_end.png", "report.json")

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import gfa_jax as gfa
-from experiments import halves
 from experiments.end_to_end import encoders, turning
 from experiments.end_to_end.turning import Views
 from gfa_jax import metrics
+from gfa_jax.programs import halves
 
 NAMES = ("alone", "after", "encoder", "chosen", "joint")
 

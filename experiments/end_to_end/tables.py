@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments import evaluation
 from experiments.end_to_end.study import NAMES, Row
+from gfa_jax.programs import evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,9 +4,9 @@ import pathlib
 
 from absl import flags
 
-from experiments import cli
 from experiments.training import image_sets, pseudo_labeling, recipes, study
 from gfa_jax import metrics
+from gfa_jax.programs import cli
 
 FLAGS = flags.FLAGS
 

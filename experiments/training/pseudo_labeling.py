@@ -22,6 +22,7 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import metrics
+from gfa_jax.aggregation import PRESETS
 
 
 class Method(NamedTuple):
@@ -203,5 +204,5 @@ def _refine(
         neighbors,
         gfa.Params(method.gamma, threshold),
         num_steps=method.num_steps,
-        **gfa.PRESETS[method.preset],
+        **PRESETS[method.preset],
     ).features

@@ -72,7 +72,7 @@ def render(rows: Sequence[Row]) -> str:
         Lines without the last line break.
     """
     # The flags that come with this import are not those of semi_supervised.
-    from experiments import evaluation
+    from gfa_jax.programs import evaluation
 
     fprs = [point.fpr_target for point in rows[0].points]
     head = ["labelled", "training"]
@@ -149,7 +149,7 @@ def draw(rows: Sequence[Row]) -> "Figure":
     Returns:
         The figure.
     """
-    from gfa_jax import plotting
+    from experiments.training.semi_supervised_plot import plot_semi_supervised
 
     column = _strictest(rows)
     shares = shares_of(rows)
@@ -159,9 +159,7 @@ def draw(rows: Sequence[Row]) -> "Figure":
         )
         for name in NAMES
     }
-    return plotting.plot_semi_supervised(
-        shares, curves, fpr=rows[0].points[column].fpr_target
-    )
+    return plot_semi_supervised(shares, curves, fpr=rows[0].points[column].fpr_target)
 
 
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:

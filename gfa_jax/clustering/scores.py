@@ -15,7 +15,7 @@ from jax import lax
 
 from gfa_jax import numerics
 from gfa_jax.affinity import affinity
-from gfa_jax.rows import gather_rows, map_rows
+from gfa_jax.blocks import gather_rows, map_rows
 
 # Rows between two looks of a progress bar; a part is one call of the device.
 _PART = 2**16

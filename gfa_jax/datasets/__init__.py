@@ -4,7 +4,6 @@ Every reader refuses a bad file with a ValueError of one line and never unpickle
 every writer leaves the whole new file or the old one.
 """
 
-from gfa_jax.datasets import protocols
 from gfa_jax.datasets.arrays import read_array
 from gfa_jax.datasets.atomic import (
     atomic_path,
@@ -51,7 +50,6 @@ __all__ = [
     "encode_labels",
     "open_parts",
     "open_shards",
-    "protocols",
     "read_array",
     "read_candidates",
     "read_features",

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfa_jax.neighbors import calibrated, cells, exact, tiles
+from gfa_jax.neighbors import exact, tiles
+from gfa_jax.neighbors.ivf import calibrated, cells
 
 Search = Literal["exact", "approximate"]
 

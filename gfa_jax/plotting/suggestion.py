@@ -8,7 +8,7 @@ import numpy.typing as npt
 from gfa_jax.plotting.iteration import plot_residual
 from gfa_jax.plotting.style import COLORS, panels
 from gfa_jax.plotting.tail import plot_tail
-from gfa_jax.thresholds import Suggestion
+from gfa_jax.selection.thresholds import Suggestion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfa_jax.plotting.style import COLORS, panels
-from gfa_jax.thresholds import ThresholdSuggestion
+from gfa_jax.selection.thresholds import ThresholdSuggestion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

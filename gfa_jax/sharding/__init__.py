@@ -7,13 +7,13 @@ of FAISS, a forest of edges, the counts of a curve, each process makes of its ow
 or tiles, and tells the others by a collective too (`processes`).
 """
 
-from gfa_jax.sharding.aggregation import aggregate_pmap, aggregate_sharded
-from gfa_jax.sharding.all_pairs import all_pairs_roc_sharded
-from gfa_jax.sharding.approximate import faiss_neighbors_sharded
-from gfa_jax.sharding.clustering import cluster_sharded, score_candidates_sharded
+from gfa_jax.sharding.aggregation import aggregate, aggregate_pmap
+from gfa_jax.sharding.all_pairs import all_pairs_roc
+from gfa_jax.sharding.clustering import cluster, score_candidates
 from gfa_jax.sharding.exchange import ExchangeMemory, choose_exchange, exchange_memory
+from gfa_jax.sharding.faiss import faiss_neighbors
 from gfa_jax.sharding.layout import row_mesh, shard_rows
-from gfa_jax.sharding.neighbors import exact_neighbors_sharded
+from gfa_jax.sharding.neighbors import exact_neighbors
 from gfa_jax.sharding.processes import (
     gather_arrays,
     gather_bytes,
@@ -25,21 +25,21 @@ from gfa_jax.sharding.processes import (
 
 __all__ = [
     "ExchangeMemory",
+    "aggregate",
     "aggregate_pmap",
-    "aggregate_sharded",
-    "all_pairs_roc_sharded",
+    "all_pairs_roc",
     "choose_exchange",
-    "cluster_sharded",
-    "exact_neighbors_sharded",
+    "cluster",
+    "exact_neighbors",
     "exchange_memory",
-    "faiss_neighbors_sharded",
+    "faiss_neighbors",
     "gather_arrays",
     "gather_bytes",
     "own_rows",
     "place_own_rows",
     "raise_together",
     "row_mesh",
-    "score_candidates_sharded",
+    "score_candidates",
     "shard_rows",
     "take_own_rows",
 ]

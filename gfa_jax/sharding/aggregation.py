@@ -1,7 +1,7 @@
-"""`aggregate` over many devices: pmap on one host, shard_map on any mesh.
+"""`gfa_jax.aggregate` over many devices: pmap on one host, shard_map on any mesh.
 
 Both doors cut the rows into equal shares, map `score_shard` and `advance_shard` over
-them, and hand back what `aggregate` gives on one device.
+them, and hand back what `gfa_jax.aggregate` gives on one device.
 """
 
 import functools
@@ -28,7 +28,7 @@ from gfa_jax.sharding.shard_update import Setting, advance_shard, score_shard
 from gfa_jax.types import Aggregation, Array, Neighbors, Params
 
 
-def aggregate_sharded(
+def aggregate(
     features: Array,
     neighbors: Neighbors,
     params: Params,
@@ -44,15 +44,15 @@ def aggregate_sharded(
 ) -> Aggregation:
     """Pulls every feature towards its neighbours, the rows spread over a mesh.
 
-    The equations, the result and the gradients are those of `aggregate`; through a
-    ring the gradient is in reverse mode only. Every process of `jax.distributed`
-    calls this with the same arguments.
+    The equations, the result and the gradients are those of `gfa_jax.aggregate`;
+    through a ring the gradient is in reverse mode only. Every process of
+    `jax.distributed` calls this with the same arguments.
 
     Args:
         features: [N, D] floating rows of unit length, or [P ⌈N/P⌉, D] as
             `shard_rows` places them.
         neighbors: candidates with as many rows as `features`; padding has -1.
-        params: see `aggregate`.
+        params: see `gfa_jax.aggregate`.
         mesh: the devices.
         axis_name: the axis of the mesh, of P devices, that the rows are spread over.
         num_steps: T >= 0, the number of updates.
@@ -62,10 +62,10 @@ def aggregate_sharded(
             `choose_exchange` says.
         memory_limit: bytes that an update may take on a device, for that choice;
             8 GiB by default.
-        progress: see `aggregate`.
+        progress: see `gfa_jax.aggregate`.
         **options: mask, weighting, graph ("refresh" searches exactly, as
-            `exact_neighbors_sharded` does), include_self, renormalize, refresh_every
-            and block_size; see `aggregate`.
+            `exact_neighbors` does), include_self, renormalize, refresh_every
+            and block_size; see `gfa_jax.aggregate`.
 
     Returns:
         Aggregation with as many rows as `features`. They stay spread over the axis
@@ -74,8 +74,8 @@ def aggregate_sharded(
         `shard_rows` and `num_rows`.
 
     Raises:
-        ValueError: what `aggregate` refuses; an axis that the mesh lacks; zero rows
-            on a device.
+        ValueError: what `gfa_jax.aggregate` refuses; an axis that the mesh lacks; zero
+            rows on a device.
 
     Cost a device and a step: (P − 1)/P N D elements over the links either way.
     Gathered, N K D / P multiply-adds (twice that when edges are rescored); in a
@@ -112,27 +112,27 @@ def aggregate_pmap(
 ) -> Aggregation:
     """Pulls every feature towards its neighbours, on the devices of one host.
 
-    The result and the gradients are those of `aggregate`; `jax.pmap` runs the same
-    per-shard function as `aggregate_sharded`, whose costs hold.
+    The result and the gradients are those of `gfa_jax.aggregate`; `jax.pmap` runs the
+    same per-shard function as `aggregate`, whose costs hold.
 
     Args:
         features: [N, D] floating rows of unit length.
         neighbors: [N, K] candidates.
-        params: see `aggregate`.
+        params: see `gfa_jax.aggregate`.
         num_steps: T >= 0, the number of updates.
         devices: the devices, or how many; all of this host by default.
         axis_name: name of the mapped axis.
-        exchange: see `aggregate_sharded`.
-        memory_limit: see `aggregate_sharded`.
-        progress: see `aggregate`.
-        **options: see `aggregate_sharded`.
+        exchange: see `aggregate`.
+        memory_limit: see `aggregate`.
+        progress: see `gfa_jax.aggregate`.
+        **options: see `aggregate`.
 
     Returns:
         Aggregation: features [N, D], residual [T], degree [N].
 
     Raises:
-        ValueError: what `aggregate` refuses; more devices asked than there are; zero
-            rows on a device.
+        ValueError: what `gfa_jax.aggregate` refuses; more devices asked than there are;
+            zero rows on a device.
     """
     mesh = layout.pmap_mesh(devices, axis_name=axis_name)
     shards = _shards(features, mesh, axis_name, None)
@@ -171,7 +171,7 @@ def _aggregate(
     choices: Choices,
     progress: Callable | None,
 ) -> Aggregation:
-    """Runs the stages of `aggregate`, each mapped over the shards."""
+    """Runs the stages of `gfa_jax.aggregate`, each mapped over the shards."""
     check_arguments(features, neighbors, params, num_steps=num_steps, choices=choices)
     rows = numerics.to_compute_dtype(layout.place(features, shards, 0))
     indices = layout.place(neighbors.indices, shards, -1).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""`all_pairs_roc` over many devices: each one scores its share of the tiles.
+"""`metrics.all_pairs_roc` over many devices: each scores its share of the tiles.
 
 The tiles are dealt out to the devices like cards, so that each has its share of the
 short rows of tiles too. What they count adds up exactly: bins are sums of integers,
@@ -25,7 +25,7 @@ from gfa_jax.metrics.scored_pairs import ScoredPairs
 from gfa_jax.sharding import processes
 
 
-def all_pairs_roc_sharded(
+def all_pairs_roc(
     features: Any,
     labels: npt.ArrayLike,
     *,

@@ -1,10 +1,10 @@
-"""`cluster` over many devices: each shard keeps a forest, the forests are joined.
+"""`gfa_jax.cluster` over many devices: a forest each, and the forests are joined.
 
 At every threshold a minimum spanning forest has the components of the graph it spans,
 and the components of a union of graphs are those of the union of their forests. A
 shard therefore hands on only the edges of its forest, and what is joined in the end
-gives the clusters of `cluster`, also where large ones are cut (`split_large`): the
-forests keep the similarity at which any two rows come together.
+gives the clusters of `gfa_jax.cluster`, also where large ones are cut (`split_large`):
+the forests keep the similarity at which any two rows come together.
 """
 
 import functools
@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from gfa_jax import numerics, row_update
 from gfa_jax.affinity import affinity
 from gfa_jax.aggregation import Choices
+from gfa_jax.blocks import gather_rows, map_rows
 from gfa_jax.clustering.clusters import (
     Clusters,
     agreement,
@@ -25,14 +26,13 @@ from gfa_jax.clustering.clusters import (
     number_clusters,
 )
 from gfa_jax.clustering.components import connected, split_large
-from gfa_jax.rows import gather_rows, map_rows
 from gfa_jax.sharding import layout, processes
 from gfa_jax.sharding.exchange import Exchange, resolve_exchange
 from gfa_jax.sharding.shard_update import Setting, sum_over_pools
 from gfa_jax.types import Array, Neighbors
 
 
-def cluster_sharded(
+def cluster(
     features: Array,
     neighbors: Neighbors,
     *,
@@ -53,21 +53,21 @@ def cluster_sharded(
         features: [N, D] floating rows of unit length, or [P ⌈N/P⌉, D] as
             `shard_rows` places them.
         neighbors: candidates with as many rows as `features`; padding has -1.
-        threshold: t_s in [−1, 1]; see `cluster`.
+        threshold: t_s in [−1, 1]; see `gfa_jax.cluster`.
         mesh: the devices.
         axis_name: the axis of the mesh that the rows are spread over.
         num_rows: N, where `features` hold the padding of `shard_rows`.
-        min_size: see `cluster`.
-        max_size: see `cluster`.
-        exchange: see `aggregate_sharded`.
-        memory_limit: see `aggregate_sharded`.
+        min_size: see `gfa_jax.cluster`.
+        max_size: see `gfa_jax.cluster`.
+        exchange: see `aggregate`.
+        memory_limit: see `aggregate`.
 
     Returns:
-        Clusters of all N rows, the same in every process: what `cluster` returns
-        with single linkage, but for pairs within rounding of t_s.
+        Clusters of all N rows, the same in every process: what `gfa_jax.cluster`
+        returns with single linkage, but for pairs within rounding of t_s.
 
     Raises:
-        ValueError: what `cluster` refuses; zero rows on a device.
+        ValueError: what `gfa_jax.cluster` refuses; zero rows on a device.
 
     Cost a device: N K D / P multiply-adds, in a ring up to P times as many; on the
     host O(n K log(n K)) for the forest of each shard of n rows, then O(N K') for their
@@ -93,7 +93,7 @@ def cluster_sharded(
     )
     _check_rows(take(rows))
     similarity = take(
-        score_candidates_sharded(
+        score_candidates(
             rows,
             candidates,
             mesh=mesh,
@@ -122,7 +122,7 @@ def cluster_sharded(
     return Clusters(labels, sizes, np.concatenate([x["confidence"] for x in gathered]))
 
 
-def score_candidates_sharded(
+def score_candidates(
     features: Array,
     indices: Array,
     *,
@@ -141,8 +141,8 @@ def score_candidates_sharded(
         mesh: the devices.
         axis_name: the axis of the mesh that the rows are spread over.
         num_rows: N, where `features` hold the padding of `shard_rows`.
-        exchange: see `aggregate_sharded`.
-        memory_limit: see `aggregate_sharded`.
+        exchange: see `aggregate`.
+        memory_limit: see `aggregate`.
 
     Returns:
         [P ⌈N/P⌉, K] floating cosines, 0 in an empty slot, spread over the mesh.

@@ -1,4 +1,4 @@
-"""`exact_neighbors` over many devices: the same ids, the rows spread over a mesh."""
+"""`gfa_jax.exact_neighbors` over many devices: the same ids, the rows spread."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from gfa_jax.sharding.shard_search import Setting
 from gfa_jax.types import Array, Neighbors
 
 
-def exact_neighbors_sharded(
+def exact_neighbors(
     features: Array,
     *,
     k: int,
@@ -48,7 +48,7 @@ def exact_neighbors_sharded(
             tracing.
 
     Returns:
-        Neighbors with as many rows as `features`, the ids of `exact_neighbors`,
+        Neighbors with as many rows as `features`, the ids of `gfa_jax.exact_neighbors`,
         spread over the axis where P divides their number. No gradient flows through
         the search.
 

@@ -24,7 +24,7 @@ from gfa_jax.types import Neighbors
 
 
 class Setting(NamedTuple):
-    """The static choices; see `exact_neighbors_sharded`.
+    """The static choices; see `exact_neighbors`.
 
     Attributes:
         axis_name: the mapped axis.

@@ -23,13 +23,13 @@ from gfa_jax.types import Params
 
 
 class Setting(NamedTuple):
-    """The static choices; see `aggregate` and `aggregate_sharded`.
+    """The static choices; see `gfa_jax.aggregate` and `aggregate`.
 
     Attributes:
         axis_name: the mapped axis.
         num_rows: N; rows after them are padding.
         exchange: how the shards meet.
-        choices: the options of `aggregate`.
+        choices: the options of `gfa_jax.aggregate`.
     """
 
     axis_name: str
@@ -46,7 +46,7 @@ def score_shard(
     Args:
         features: [n, D] floating rows of this shard.
         indices: [n, K] int32 candidates, numbers among all rows.
-        params: see `aggregate`.
+        params: see `gfa_jax.aggregate`.
         setting: the static choices.
 
     Returns:
@@ -80,7 +80,7 @@ def advance_shard(
     Args:
         state: features [n, D], indices [n, K] and degree [n] of this shard.
         steps: [t] step numbers.
-        params: see `aggregate`.
+        params: see `gfa_jax.aggregate`.
         edges: [n, K] mask and weights to use as they are, or None to score them in
             every step.
         setting: the static choices.

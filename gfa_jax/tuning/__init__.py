@@ -1,6 +1,6 @@
 """Learns the parameters of an aggregation, and of a pooling, by gradients."""
 
-from gfa_jax.frames import Frames, PooledParams
+from gfa_jax.tuning.frames import Frames, PooledParams
 from gfa_jax.tuning.loop import TuneResult, tune
 from gfa_jax.tuning.optimizers import scaled_adam
 from gfa_jax.tuning.results import History

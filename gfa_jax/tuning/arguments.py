@@ -8,8 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import numerics
-from gfa_jax.frames import AnyParams, Frames, PooledParams, of_update, pool_frames
-from gfa_jax.objective import Objective, over_steps
+from gfa_jax.tuning.frames import (
+    AnyParams,
+    Frames,
+    PooledParams,
+    of_update,
+    pool_frames,
+)
+from gfa_jax.tuning.objective import Objective, over_steps
 from gfa_jax.tuning.results import as_floats
 from gfa_jax.types import Array, Neighbors, check_params
 

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gfa_jax.objective import TuneState
+from gfa_jax.tuning.objective import TuneState
 
 # Of the file and of the loop; another one makes old checkpoints other.
 _LAYOUT = 1

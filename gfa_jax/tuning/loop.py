@@ -21,16 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax.frames import AnyParams, Frames
 from gfa_jax.neighbor_products import ReverseNeighbors, reverse_neighbors
-from gfa_jax.objective import (
-    Objective,
-    TuneState,
-    check_objective,
-    constrain,
-    init,
-    update,
-)
 from gfa_jax.tuning.arguments import (
     check_edges,
     check_options,
@@ -38,6 +29,15 @@ from gfa_jax.tuning.arguments import (
     read_starts,
 )
 from gfa_jax.tuning.checkpoints import Course, open_checkpoints
+from gfa_jax.tuning.frames import AnyParams, Frames
+from gfa_jax.tuning.objective import (
+    Objective,
+    TuneState,
+    check_objective,
+    constrain,
+    init,
+    update,
+)
 from gfa_jax.tuning.optimizers import scaled_adam
 from gfa_jax.tuning.pairs import (
     Pairs,

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfa_jax.frames import AnyParams
+from gfa_jax.tuning.frames import AnyParams
 
 
 class History(NamedTuple):

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from gfa_jax.affinity import Mask
-from gfa_jax.frames import AnyParams, Frames
-from gfa_jax.objective import Objective, refine
+from gfa_jax.tuning.frames import AnyParams, Frames
+from gfa_jax.tuning.objective import Objective, refine
 from gfa_jax.tuning.pairs import Pairs
 
 

@@ -23,12 +23,10 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import sharding
+from gfa_jax.fixed_point import iteration
 
 NUM_STEPS = 3
 PARAMS = gfa.Params(0.6, 0.4, 0.1, 2.5)
-PER_STEP = gfa.Params(
-    np.array([0.6, 0.4, 0.5]), np.array([0.4, 0.5, 0.3]), 0.1, np.array([2.5, 1.0, 3.0])
-)
 DTYPES = ("float64", "float32")
 SOFT_REMASK = {"mask": "soft", "graph": "remask"}
 
@@ -43,6 +41,13 @@ def problem(dtype: str) -> tuple[np.ndarray, gfa.Neighbors]:
     indices[rng.random(indices.shape) < 0.15] = -1
     neighbors = gfa.Neighbors(indices.astype(np.int32), np.zeros(indices.shape))
     return features.astype(dtype), neighbors
+
+
+def per_step() -> gfa.Params:
+    """A value an update; made late, in the precision of the run."""
+    columns = [0.6, 0.4, 0.5], [0.4, 0.5, 0.3], [2.5, 1.0, 3.0]
+    gamma, threshold, exponent = map(jnp.array, columns)
+    return gfa.Params(gamma, threshold, 0.1, exponent)
 
 
 def outputs(dtype: str) -> dict[str, np.ndarray]:
@@ -63,7 +68,7 @@ def outputs(dtype: str) -> dict[str, np.ndarray]:
     }.items():
         found[f"memory/{name}"] = gfa.aggregate(*given, num_steps=NUM_STEPS, **options)
     found["memory/per_step"] = gfa.aggregate(
-        features, neighbors, PER_STEP, num_steps=NUM_STEPS, graph="rescore"
+        features, neighbors, per_step(), num_steps=NUM_STEPS, graph="rescore"
     )
     found |= _streamed(given) | _on_devices(given) | _fixed_points(given)
     found |= _gradients(given)
@@ -83,7 +88,7 @@ def _streamed(given) -> dict:
             "soft_remask": SOFT_REMASK,
         }.items():
             path = pathlib.Path(folder, f"{name}.npy")
-            result = gfa.aggregate_streamed(
+            result = gfa.streaming.aggregate(
                 *given, num_steps=NUM_STEPS, path=path, chunk_size=10, **options
             )
             found[f"streamed/{name}"] = jax.tree.map(np.array, result)
@@ -98,7 +103,7 @@ def _on_devices(given) -> dict:
         ("gather", "ring"),
     ):
         options = {"num_steps": NUM_STEPS, "exchange": exchange, **options}
-        found[f"sharded/{exchange}/{name}"] = sharding.aggregate_sharded(
+        found[f"sharded/{exchange}/{name}"] = sharding.aggregate(
             *given, mesh=mesh, axis_name="rows", **options
         )
         found[f"pmap/{exchange}/{name}"] = sharding.aggregate_pmap(*given, **options)
@@ -107,10 +112,10 @@ def _on_devices(given) -> dict:
 
 def _fixed_points(given) -> dict:
     return {
-        f"fixed_point/{form}/{graph}": gfa.aggregate_to_fixed_point(
-            *given, form=form, graph=graph, mask="soft", tolerance=1e-7, max_steps=400
+        f"fixed_point/restart/{graph}": gfa.fixed_point.solve(
+            *given, graph=graph, mask="soft", tolerance=1e-7, max_steps=400
         )
-        for form, graph in (("restart", "fixed"), ("restart", "rescore"))
+        for graph in iteration.GRAPHS
     }
 
 
@@ -135,11 +140,11 @@ def _gradients(given) -> dict:
         "gradient/fixed": gradient(gfa.aggregate, **steps),
         "gradient/reverse": gradient(gfa.aggregate, reverse=reverse, **steps),
         "gradient/rescore": gradient(
-            gfa.aggregate, params=PER_STEP, graph="rescore", **steps
+            gfa.aggregate, params=per_step(), graph="rescore", **steps
         ),
-        "gradient/sharded": gradient(sharding.aggregate_sharded, **ring),
+        "gradient/sharded": gradient(sharding.aggregate, **ring),
         "gradient/fixed_point": gradient(
-            gfa.aggregate_to_fixed_point, tolerance=1e-7, max_steps=400
+            gfa.fixed_point.solve, tolerance=1e-7, max_steps=400
         ),
     }
 

@@ -6,7 +6,7 @@ from matplotlib.patches import StepPatch
 
 import gfa_jax as gfa
 from gfa_jax import datasets, plotting
-from gfa_jax.thresholds import suggest
+from gfa_jax.selection.thresholds import suggest
 from tests.plotting.reading import legend_of, own_axes, points_of
 
 

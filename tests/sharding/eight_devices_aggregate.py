@@ -176,7 +176,7 @@ def test_rows_placed_beforehand_stay_spread(problem):
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_one_axis_of_a_larger_mesh(problem, axis_type):
     grid = jax.make_mesh((2, 4), ("copies", "rows"), axis_types=(axis_type,) * 2)
-    got = sharding.aggregate_sharded(
+    got = sharding.aggregate(
         *problem, num_steps=2, mesh=grid, axis_name="rows", exchange="ring"
     )
     want = gfa.aggregate(*problem, num_steps=2)
@@ -204,7 +204,7 @@ def test_bad_devices_are_refused(problem):
     zero = "9 rows over 8 devices leave device 5 with zero rows; expected at most 5"
     refused(zero, pmap, *few, **steps)
     refused(zero, on_mesh(), *few, **steps)
-    search = functools.partial(sharding.exact_neighbors_sharded, k=2)
+    search = functools.partial(sharding.exact_neighbors, k=2)
     refused(zero, search, few[0], mesh=mesh(), axis_name="rows")
     refused(
         "axis_name is 'x'; expected one of rows",
@@ -228,9 +228,7 @@ def test_bad_options_are_refused(problem):
         num_steps=1,
         num_rows=57,
     )
-    search = functools.partial(
-        sharding.exact_neighbors_sharded, mesh=mesh(), axis_name="rows"
-    )
+    search = functools.partial(sharding.exact_neighbors, mesh=mesh(), axis_name="rows")
     refused("k is 61 with 61 rows", search, problem[0], k=61)
     refused(r"valid has shape \(3,\)", search, problem[0], k=4, valid=np.ones(3, bool))
     refused("expected a floating dtype", search, np.ones((61, 2), int), k=4)

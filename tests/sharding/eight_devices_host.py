@@ -43,7 +43,7 @@ def test_clusters_are_those_of_one_device(rng, exchange, threshold, options):
     features = dyadic_rows(rng, 93)
     neighbors = gfa.exact_neighbors(features, k=6)
     want = gfa.cluster(features, neighbors, threshold=threshold, **options)
-    got = sharding.cluster_sharded(
+    got = sharding.cluster(
         features,
         neighbors,
         threshold=threshold,
@@ -66,7 +66,7 @@ def test_clusters_of_rows_placed_beforehand(rng):
     placed = gfa.Neighbors(
         spread(neighbors.indices, fill=-1), spread(neighbors.similarity)
     )
-    got = sharding.cluster_sharded(
+    got = sharding.cluster(
         spread(features),
         placed,
         threshold=0.8,
@@ -86,7 +86,7 @@ def test_candidates_listed_twice_and_empty_slots(rng):
     for threshold in (0.1, 0.9):
         options = {"threshold": threshold, "max_size": 20}
         want = gfa.cluster(features, neighbors, **options)
-        got = sharding.cluster_sharded(
+        got = sharding.cluster(
             features, neighbors, mesh=mesh(), axis_name="rows", **options
         )
         np.testing.assert_array_equal(got.labels, want.labels)
@@ -95,7 +95,7 @@ def test_candidates_listed_twice_and_empty_slots(rng):
 def test_bad_clusterings_are_refused(rng):
     features = clustered_features(rng, num_rows=61, dim=8)
     neighbors = gfa.exact_neighbors(features, k=5)
-    run = functools.partial(sharding.cluster_sharded, mesh=mesh(), axis_name="rows")
+    run = functools.partial(sharding.cluster, mesh=mesh(), axis_name="rows")
     with pytest.raises(ValueError, match="threshold is 2"):
         run(features, neighbors, threshold=2)
     with pytest.raises(ValueError, match="do not fit"):
@@ -120,9 +120,7 @@ def test_the_curve_is_that_of_one_device(rng, num_devices, tail_size, genuine_si
         "num_bins": 256,
     }
     want = metrics.all_pairs_roc(features, labels, **options)
-    got = sharding.all_pairs_roc_sharded(
-        features, labels, mesh=mesh(num_devices), **options
-    )
+    got = sharding.all_pairs_roc(features, labels, mesh=mesh(num_devices), **options)
     for name in ("roc", "histogram"):
         for ours, theirs in zip(getattr(got, name), getattr(want, name), strict=True):
             np.testing.assert_array_equal(ours, theirs)
@@ -147,7 +145,7 @@ def test_more_devices_than_tiles_and_progress(rng):
         calls.append((len(list(iterable)), total, desc))
         return iterable
 
-    got = sharding.all_pairs_roc_sharded(
+    got = sharding.all_pairs_roc(
         features, labels, mesh=mesh(), block_size=16, progress=progress
     )
     want = metrics.all_pairs_roc(features, labels)
@@ -158,7 +156,7 @@ def test_more_devices_than_tiles_and_progress(rng):
 
 def test_bad_pairs_are_refused(rng):
     with pytest.raises(ValueError, match="0 genuine"):
-        sharding.all_pairs_roc_sharded(dyadic_rows(rng, 12), np.arange(12), mesh=mesh())
+        sharding.all_pairs_roc(dyadic_rows(rng, 12), np.arange(12), mesh=mesh())
 
 
 # --- FAISS ----------------------------------------------------------------------------
@@ -170,7 +168,7 @@ def test_flat_indexes_find_the_exact_neighbors(rng, include_self, count):
     pytest.importorskip("faiss")
     features = dyadic_rows(rng, 150)
     options = {"k": 9, "include_self": include_self}
-    got = sharding.faiss_neighbors_sharded(
+    got = sharding.faiss_neighbors(
         features, mesh=mesh(3), indexes_per_process=count, axis_name="rows", **options
     )
     want = oracle.exact_neighbors(features, **options)
@@ -192,7 +190,7 @@ def test_an_inverted_file_a_process(rng):
         calls.append((total, desc))
         return iterable
 
-    got = sharding.faiss_neighbors_sharded(
+    got = sharding.faiss_neighbors(
         spread,
         mesh=mesh(),
         num_rows=602,
@@ -217,9 +215,7 @@ def test_an_inverted_file_a_process(rng):
 def test_bad_indexes_are_refused(rng):
     pytest.importorskip("faiss")
     features = clustered_features(rng, num_rows=61, dim=8)
-    run = functools.partial(
-        sharding.faiss_neighbors_sharded, mesh=mesh(), axis_name="rows"
-    )
+    run = functools.partial(sharding.faiss_neighbors, mesh=mesh(), axis_name="rows")
     with pytest.raises(ValueError, match="k is 61 with 61 rows"):
         run(features, k=61)
     with pytest.raises(ValueError, match="indexes_per_process is 0"):

@@ -31,7 +31,7 @@ def test_neighbors_equal_the_oracle_with_ties(rng, num_rows, num_devices):
     features = quantised_features(rng, num_rows=num_rows, dim=3)
     k = 12
     for include_self in (True, False):
-        got = sharding.exact_neighbors_sharded(
+        got = sharding.exact_neighbors(
             features,
             k=k,
             mesh=mesh(num_devices),
@@ -49,7 +49,7 @@ def test_neighbors_equal_the_oracle_with_ties(rng, num_rows, num_devices):
 def test_equal_rows_go_by_their_number(num_devices):
     features = np.full((60, 3), 0.5, np.float32)
     search = functools.partial(
-        sharding.exact_neighbors_sharded, mesh=mesh(num_devices), axis_name="rows"
+        sharding.exact_neighbors, mesh=mesh(num_devices), axis_name="rows"
     )
     got = search(features, k=30, include_self=False)
     want = oracle.exact_neighbors(features, 30, False)
@@ -58,14 +58,14 @@ def test_equal_rows_go_by_their_number(num_devices):
 
 def test_the_smallest_k_is_the_row_itself(rng):
     features = clustered_features(rng, num_rows=61, dim=8)
-    got = sharding.exact_neighbors_sharded(features, k=1, mesh=mesh(), axis_name="rows")
+    got = sharding.exact_neighbors(features, k=1, mesh=mesh(), axis_name="rows")
     np.testing.assert_array_equal(got.indices[:, 0], np.arange(61))
 
 
 def test_neighbors_agree_with_one_device_where_rows_do_not_count(rng):
     features = clustered_features(rng, num_rows=61, dim=8)
     valid = rng.random(61) < 0.7
-    got = sharding.exact_neighbors_sharded(
+    got = sharding.exact_neighbors(
         features, k=9, mesh=mesh(), axis_name="rows", valid=valid
     )
     want = gfa.exact_neighbors(features, k=9, valid=valid)
@@ -85,7 +85,7 @@ def test_progress_goes_round_the_hops_and_changes_no_bit(rng, num_devices):
             seen.append(hops)
 
     search = functools.partial(
-        sharding.exact_neighbors_sharded,
+        sharding.exact_neighbors,
         features,
         k=5,
         mesh=mesh(num_devices),
@@ -99,7 +99,7 @@ def test_progress_goes_round_the_hops_and_changes_no_bit(rng, num_devices):
 def test_neighbors_of_rows_placed_beforehand(rng):
     features = clustered_features(rng, num_rows=61, dim=8)
     placed = sharding.shard_rows(features, mesh=mesh(), axis_name="rows")
-    got = sharding.exact_neighbors_sharded(
+    got = sharding.exact_neighbors(
         placed, k=5, mesh=mesh(), axis_name="rows", num_rows=61
     )
     np.testing.assert_array_equal(
@@ -113,7 +113,7 @@ def test_the_search_holds_no_pool_on_a_device():
     rows = NamedSharding(mesh(), PartitionSpec("rows"))
     features = jax.ShapeDtypeStruct((num_rows, dim), jnp.float32, sharding=rows)
     run = functools.partial(
-        sharding.exact_neighbors_sharded,
+        sharding.exact_neighbors,
         k=4,
         mesh=mesh(),
         axis_name="rows",

@@ -20,7 +20,7 @@ def mesh(num_devices: int = 8) -> Mesh:
 
 def on_mesh(num_devices: int = 8):
     return functools.partial(
-        sharding.aggregate_sharded, mesh=mesh(num_devices), axis_name="rows"
+        sharding.aggregate, mesh=mesh(num_devices), axis_name="rows"
     )
 
 

@@ -32,10 +32,10 @@ def main(process: str, port: str, features_path: str, output_path: str) -> None:
     placed = sharding.shard_rows(features, **axis)
     assert not placed.is_fully_addressable
     spread = {**axis, "num_rows": NUM_ROWS}
-    neighbors = sharding.exact_neighbors_sharded(placed, k=K, **spread)
+    neighbors = sharding.exact_neighbors(placed, k=K, **spread)
     results = {"indices": neighbors.indices}
     for exchange, graph in RUNS:
-        refined = sharding.aggregate_sharded(
+        refined = sharding.aggregate(
             placed,
             neighbors,
             PARAMS,
@@ -47,7 +47,7 @@ def main(process: str, port: str, features_path: str, output_path: str) -> None:
         results |= {f"{exchange}_{graph}_{n}": v for n, v in refined._asdict().items()}
     # The whole array given in every process, the padding cut off again.
     whole = gfa.Neighbors(*(np.asarray(x) for x in gfa.exact_neighbors(features, k=K)))
-    refined = sharding.aggregate_sharded(features, whole, PARAMS, num_steps=2, **axis)
+    refined = sharding.aggregate(features, whole, PARAMS, num_steps=2, **axis)
     results |= {f"whole_fixed_{n}": v for n, v in refined._asdict().items()}
     results |= host_results(features, placed, neighbors, spread)
     gathered = {
@@ -60,16 +60,14 @@ def main(process: str, port: str, features_path: str, output_path: str) -> None:
 
 def host_results(features, placed, neighbors, spread) -> dict:
     """Clusters, curve and FAISS; what they give is whole in every process."""
-    clusters = sharding.cluster_sharded(
-        placed, neighbors, threshold=0.8, max_size=9, **spread
-    )
+    clusters = sharding.cluster(placed, neighbors, threshold=0.8, max_size=9, **spread)
     labels = np.arange(NUM_ROWS) // 3
-    curve = sharding.all_pairs_roc_sharded(
+    curve = sharding.all_pairs_roc(
         features, labels, mesh=spread["mesh"], block_size=16, tail_size=100
     )
     indices = neighbors.indices
     if importlib.util.find_spec("faiss"):
-        found = sharding.faiss_neighbors_sharded(placed, k=K, **spread)
+        found = sharding.faiss_neighbors(placed, k=K, **spread)
         assert isinstance(found.indices, jax.Array)
         assert not found.indices.is_fully_addressable
         indices = found.indices

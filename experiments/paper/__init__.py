@@ -1,0 +1,1 @@
+"""The paper's tables and figures, each from the files of its protocol."""

@@ -1,0 +1,39 @@
+r"""CFP, frontal against profile (paper, §4.3, Tab. 3 and Fig. 11).
+
+    python -m experiments.cfp_fp --features=cfp.npy --names=names.txt \
+        --protocol=cfp-dataset/Protocol
+    python -m experiments.cfp_fp --features=cfp.npz --labels=cfp.npz \
+        --pairs=cfp.npz --pairs_key=pairs_fp --folds_key=pairs_fp_fold
+
+The first form takes the folder Protocol as it was distributed; line i of --names is
+the image of feature row i, "001/frontal/01.jpg", in any order and with any folders in
+front. The second takes pairs of row numbers. Every row of --features is in the pool
+that is refined. The ROC is one curve over the pairs of all folds: the paper's figures
+fit 3,500 genuine pairs exactly, which no mean over folds would. The accuracy is that
+of the folds, each at the threshold of the others.
+"""
+
+from absl import flags
+
+from experiments.paper import grid, pair_lists, paper, protocols
+from gfa_jax.programs import inputs
+
+FLAGS = flags.FLAGS
+for module in (inputs, grid, pair_lists):
+    flags.adopt_module_key_flags(module)
+
+flags.DEFINE_string("protocol", None, "CFP's folder Protocol; needs --names.")
+flags.DEFINE_string("output_dir", "outputs/cfp_fp", "Folder of the results.")
+flags.mark_flag_as_required("features")
+
+_PAIRS_A_KIND = 3500
+
+
+def main() -> None:
+    """Sweeps the grid of Tab. 3."""
+    pair_lists.run(
+        protocols.read_cfp,
+        depth=2,
+        table=paper.CFP_FP,
+        pairs_a_kind=_PAIRS_A_KIND,
+    )

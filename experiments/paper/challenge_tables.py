@@ -1,0 +1,212 @@
+"""The challenge's table, report and submission file.
+
+The table has a column a reading; under it stand the figures that the paper, and
+others, printed of their own networks.
+"""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from experiments.paper import challenge, grid, impostor_readings, paper, tables
+from gfa_jax import datasets, metrics
+from gfa_jax.programs import cli, evaluation, inputs, outputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FLAGS = flags.FLAGS
+_OUTPUTS = ("submission.bin", "table.txt", "roc.png", "report.json")
+
+
+def run(
+    load: Callable[[], challenge.Task], *, sources: Sequence[str | None], folder: str
+) -> None:
+    """Loads a task, refines, measures and writes; prints the table.
+
+    Cost: N² D / 2 multiply-adds for an exact search, and as many for the figures of
+    the raw features and of each setting. Memory: about four times the features, and
+    40 bytes a pair kept.
+
+    Args:
+        load: reads and checks everything.
+        sources: the input files, which must not be overwritten.
+        folder: the output folder. `submission.bin` holds the first setting.
+    """
+    stages = cli.Stages()
+    sources = (*sources, FLAGS.filelist, FLAGS.ground_truth)
+    inputs.refuse_overwriting(sources, (pathlib.Path(folder, n) for n in _OUTPUTS))
+    with stages("load"):
+        task = load()
+        # A table of the kind that the settings are read from.
+        cells = paper.Table(task.table.source, (), (), {task.table.cell: ()})
+        settings = grid.read_settings(cells, num_rows=len(task.pool.features))
+        target = outputs.prepare_folder(folder)
+    tables.print_counts(task.counts)
+    rows = []
+    if task.identities is not None:
+        with stages("raw features"):
+            rows.append(challenge.measure(task, None, task.pool.features))
+    with stages("neighbors"):
+        candidates = grid.find_candidates(task.pool, settings)
+    with outputs.staged(target, _OUTPUTS) as hidden:
+        features = jnp.asarray(task.pool.features)
+        for setting in cli.progress(settings, total=len(settings), desc="settings"):
+            with stages("updates"):
+                result = grid.refine(features, candidates.neighbors, setting)
+                refined = np.asarray(result.features)
+            if setting == settings[0]:
+                datasets.write_features(hidden / "submission.bin", refined)
+            if task.identities is not None:
+                with stages("refined features"):
+                    row = challenge.measure(task, setting, refined, before=rows[0])
+                    rows.append(row)
+                rows[-1].report["residual"] = result.residual.tolist()
+                rows[-1].report["mean_degree"] = float(result.degree.mean())
+        text = "\n".join([render(task, rows), *grid.name_search(candidates)])
+        datasets.write_text(hidden / "table.txt", text + "\n")
+        if rows:
+            draw(rows).savefig(hidden / "roc.png", dpi=150)
+        content = report(task, rows, settings[0], candidates, stages)
+        datasets.write_json(hidden / "report.json", content)
+    print(text)
+    print(f"submission.bin, the table and report.json are in {target}")
+
+
+def render(task: challenge.Task, rows: Sequence[challenge.Row]) -> str:
+    """Lays out what was measured, its gain, and Tab. 5.
+
+    Args:
+        task: what was measured.
+        rows: the raw row first; none where there is no ground truth.
+
+    Returns:
+        Lines without the last line break.
+    """
+    table, lines = task.table, []
+    if rows:
+        readings = list(rows[0].points)
+        head = ["preset", "K", "t", *readings]
+        measured = [
+            [
+                *grid.name_setting(row.setting),
+                *(_cell(row.points[name]) for name in readings),
+            ]
+            for row in rows
+        ]
+        gains = [
+            [
+                *grid.name_setting(row.setting),
+                *(str(row.gains.get(name, "unknown")) for name in readings),
+            ]
+            for row in rows[1:]
+        ]
+        title = "gain over the raw features"
+        if FLAGS.resamples:
+            title += " [95 %, the same people for both]"
+        blocks = {
+            f"TPR at FPR {challenge.target(table):.0e} (false accepts)": [
+                head,
+                *measured,
+            ],
+            title: [head, *gains],
+        }
+        if FLAGS.resamples:
+            intervals = [
+                [
+                    *grid.name_setting(row.setting),
+                    *(_interval(row, name) for name in readings),
+                ]
+                for row in rows
+            ]
+            title = "95 % interval, people drawn anew, conservative rule"
+            blocks[title] = [head, *intervals]
+        for title, cells in blocks.items():
+            lines += [title, evaluation.align(cells), ""]
+        lines += [
+            f"{name}: an impostor pair is {impostor_readings.READINGS[name]}"
+            for name in readings
+        ]
+        all_pairs = rows[0].report[impostor_readings.ALL_PAIRS]
+        lines.append(
+            evaluation.footnote(all_pairs["genuine_pairs"], all_pairs["impostor_pairs"])
+        )
+    else:
+        lines.append("no --ground_truth: no figures of these features")
+    k, threshold = table.cell
+    printed = [
+        [name, f"{base:.4f}", f"{after:.4f}", f"{after - base:+.4f}"]
+        for name, (base, after) in table.models.items()
+    ]
+    head = ["network", "base", "clustered", "gain"]
+    lines += [
+        "",
+        f"the paper, {table.source}, K={k}, t={threshold:g}, FPR {table.fpr:.0e}",
+    ]
+    lines.append(evaluation.align([head, *printed]))
+    others = ", ".join(f"{name} {tpr:.4f}" for name, tpr in table.others.items())
+    lines.append(f"published by others: {others}")
+    lines += [f"odd in the paper: {oddity}" for oddity in table.oddities]
+    return "\n".join(lines)
+
+
+def report(
+    task: challenge.Task,
+    rows: Sequence[challenge.Row],
+    submitted: grid.Setting,
+    candidates: grid.Candidates,
+    stages: cli.Stages,
+) -> dict[str, Any]:
+    """Collects everything that someone needs to judge or to repeat the table."""
+    shared = tables.describe_run(task.pool, task.counts, task.notes, candidates, stages)
+    return {
+        "table": task.table.source,
+        "readings": impostor_readings.READINGS,
+        "submitted": submitted._asdict(),
+        "rows": [
+            {"setting": row.setting and row.setting._asdict(), **row.report}
+            for row in rows
+        ],
+        "paper": task.table._asdict(),
+        "calibration": candidates.report["calibration"],
+        **shared,
+    }
+
+
+def draw(rows: Sequence[challenge.Row]) -> "Figure":
+    """Draws the ROC over all pairs, raw and of every setting, with its intervals.
+
+    Args:
+        rows: the raw row first.
+
+    Returns:
+        The figure.
+    """
+    from gfa_jax import plotting
+
+    all_pairs = impostor_readings.ALL_PAIRS
+    intervals = {
+        grid.label(row.setting): metrics.tpr_intervals(row.resampled[all_pairs])
+        for row in rows
+        if all_pairs in row.resampled
+    }
+    curves = {grid.label(row.setting): row.roc for row in rows}
+    return plotting.plot_roc(curves, intervals=intervals)
+
+
+def _cell(point: metrics.OperatingPoint | None) -> str:
+    if point is None:
+        return "unknown"
+    star = " " if point.is_reliable else "*"
+    return f"{point.tpr:.4f} ({point.false_accepts:,}){star}"
+
+
+def _interval(row: challenge.Row, reading: str) -> str:
+    if reading not in row.resampled:
+        return "unknown"
+    (interval,) = metrics.tpr_intervals(row.resampled[reading])
+    return f"{interval.lower:.4f}-{interval.upper:.4f}"

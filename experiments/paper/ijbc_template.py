@@ -1,0 +1,109 @@
+"""IJB-C test 1, 15.7 million pairs of templates (paper, §4.2, Tab. 2, Fig. 9 and 10).
+
+    python -m experiments.ijbc_template --features=faces.npy --meta=IJBC/meta
+    python -m experiments.ijbc_template --features=faces.npy --nist=IJB-C/protocols
+
+--meta is a folder with insightface's ijbc_face_tid_mid.txt and
+ijbc_template_pair_label.txt (and, for --pooling=media, ijbc_name_5pts_score.txt where
+it is there); feature row i is the face of line i. --nist is a folder with NIST's
+ijbc_1N_gallery_G1.csv, ijbc_1N_gallery_G2.csv, ijbc_1N_probe_mixed.csv and
+ijbc_11_G1_G2_matches.csv; the feature rows follow the faces of those three lists, one
+list after the other. The pool that is refined is every template.
+"""
+
+import pathlib
+
+import numpy as np
+from absl import flags
+
+import gfa_jax as gfa
+from experiments.paper import grid, pair_lists, paper, protocols, tables
+from gfa_jax import datasets
+from gfa_jax.programs import cli, pooled
+
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(grid)
+for name in ("features", "features_key", "dim", "seed"):
+    flags.declare_key_flag(name)
+
+flags.DEFINE_string("meta", None, "Folder of insightface's lists.")
+flags.DEFINE_string("nist", None, "Folder of NIST's lists, instead of --meta.")
+flags.DEFINE_enum(
+    "pooling",
+    "mean",
+    ["mean", "media"],
+    "mean: plain average of a template's faces, the paper's; media: insightface's, a "
+    "video counts as one image and detector scores weigh where there are any.",
+)
+flags.DEFINE_string("flipped", None, "Features of the mirrored faces, for media.")
+flags.DEFINE_string("output_dir", "outputs/ijbc_template", "Folder of the results.")
+flags.mark_flag_as_required("features")
+
+_SCORES = "ijbc_name_5pts_score.txt"
+
+
+def main() -> None:
+    """Sweeps the grid of Tab. 2."""
+    cli.keep_compiled_programs()
+    tables.run(_load, sources=(FLAGS.features, FLAGS.flipped), folder=FLAGS.output_dir)
+
+
+def _load() -> grid.Task:
+    if (FLAGS.meta is None) == (FLAGS.nist is None):
+        raise ValueError("name one of --meta and --nist")
+    if FLAGS.flipped is not None and FLAGS.pooling != "media":
+        raise ValueError("--flipped is for --pooling=media")
+    protocol = _read_meta() if FLAGS.nist is None else _read_nist()
+    datasets.check_pairs(protocol.pairs, len(protocol.template_ids))
+    pool = pooled.as_pool(_pool(protocol))._replace(pairs=protocol.pairs)
+    labels = pair_lists.link_genuine(protocol.pairs, len(pool.features))
+    notes = {
+        "pooling": FLAGS.pooling,
+        "detector_scores": FLAGS.pooling == "media" and protocol.scores is not None,
+        "faces": len(protocol.names),
+    }
+    pool = pair_lists.with_labels(pool, labels)
+    return grid.Task(pool, paper.IJBC_TEMPLATE, protocol.counts, notes=notes)
+
+
+def _read_meta() -> protocols.TemplateProtocol:
+    folder = pathlib.Path(FLAGS.meta)
+    scores = folder / _SCORES
+    return protocols.read_ijbc_templates(
+        folder / "ijbc_face_tid_mid.txt",
+        folder / "ijbc_template_pair_label.txt",
+        name_5pts_score=scores if scores.exists() else None,
+        progress=cli.progress,
+    )
+
+
+def _read_nist() -> protocols.TemplateProtocol:
+    folder = pathlib.Path(FLAGS.nist)
+    return protocols.read_ijbc_nist_templates(
+        [folder / f"ijbc_1N_gallery_{name}.csv" for name in ("G1", "G2")],
+        folder / "ijbc_1N_probe_mixed.csv",
+        folder / "ijbc_11_G1_G2_matches.csv",
+        progress=cli.progress,
+    )
+
+
+def _pool(protocol: protocols.TemplateProtocol) -> np.ndarray:
+    num_faces, num_templates = len(protocol.names), len(protocol.template_ids)
+    faces = pooled.read_rows(FLAGS.features, num_faces)
+    if FLAGS.pooling == "mean":
+        return gfa.streaming.pool(
+            faces,
+            protocol.segments,
+            num_segments=num_templates,
+            progress=cli.progress,
+        )
+    flipped = FLAGS.flipped and pooled.read_rows(FLAGS.flipped, num_faces)
+    templates = gfa.pooling.pool_media(
+        faces,
+        protocol.segments,
+        protocol.media,
+        num_templates=num_templates,
+        flipped=flipped,
+        scores=protocol.scores,
+    )
+    return np.asarray(templates)

@@ -1,0 +1,1 @@
+"""Questions beside the paper: what each part does, and how it compares."""

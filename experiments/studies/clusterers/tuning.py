@@ -1,0 +1,114 @@
+"""The same budget for all: draw settings, keep the best, score it elsewhere."""
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.studies.clusterers.problem import Clusterer, Problem
+from gfa_jax import metrics
+
+
+class Outcome(NamedTuple):
+    """What a clusterer did in one split.
+
+    Attributes:
+        setting: chosen on the first half.
+        tried: the mean of both F on the first half, of each setting tried.
+        scores: on the other half.
+        seconds: of one run on the other half.
+    """
+
+    setting: dict[str, Any]
+    tried: list[tuple[dict[str, Any], float]]
+    scores: metrics.ClusterScores
+    seconds: float
+
+
+def settings(
+    space: Mapping[str, Sequence[Any]], *, trials: int, seed: int
+) -> list[dict[str, Any]]:
+    """Draws settings from a space without repeats.
+
+    Args:
+        space: values of each keyword.
+        trials: most settings.
+        seed: of the draw.
+
+    Returns:
+        All combinations where they are no more than `trials`, else so many of them.
+    """
+    cells = [
+        dict(zip(space, cell, strict=True))
+        for cell in itertools.product(*space.values())
+    ]
+    order = np.random.default_rng(seed).permutation(len(cells))[:trials]
+    return [cells[i] for i in sorted(order)]
+
+
+def compete(
+    clusterer: Clusterer,
+    first: tuple[Problem, np.ndarray],
+    second: tuple[Problem, np.ndarray],
+    *,
+    trials: int,
+    seed: int,
+) -> Outcome:
+    """Tunes a clusterer on one problem and scores it on another.
+
+    Args:
+        clusterer: see `Clusterer`.
+        first: problem to choose the setting on, and its identities.
+        second: problem to score, and its identities.
+        trials: most settings to try.
+        seed: of their draw.
+
+    Returns:
+        Outcome; of equally good settings the first.
+    """
+    problem, identities = first
+    tried = tune(clusterer, problem, identities, trials=trials, seed=seed)
+    setting = best(tried)
+    problem, identities = second
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        labels = clusterer.cluster(problem, **setting)
+        seconds.append(time.perf_counter() - start)
+    scores = metrics.cluster_scores(identities, labels)
+    return Outcome(setting, tried, scores, min(seconds))
+
+
+def tune(
+    clusterer: Clusterer,
+    problem: Problem,
+    identities: np.ndarray,
+    *,
+    trials: int,
+    seed: int,
+) -> list[tuple[dict[str, Any], float]]:
+    """Tries settings of a clusterer.
+
+    Args:
+        clusterer: see `Clusterer`.
+        problem: rows to cluster.
+        identities: [N] integers, the truth.
+        trials: most settings to try.
+        seed: of their draw.
+
+    Returns:
+        Each setting with the mean of its pairwise F and its BCubed F.
+    """
+    tried = []
+    for setting in settings(clusterer.space, trials=trials, seed=seed):
+        labels = clusterer.cluster(problem, **setting)
+        scores = metrics.cluster_scores(identities, labels)
+        tried.append((setting, (scores.pairwise.f_score + scores.bcubed.f_score) / 2))
+    return tried
+
+
+def best(tried: Sequence[tuple[dict[str, Any], float]]) -> dict[str, Any]:
+    """Returns the setting with the largest value; of equal ones the first."""
+    return max(tried, key=lambda each: each[1])[0]

@@ -1,0 +1,216 @@
+"""The methods that are compared, and the settings that each may try.
+
+Each parameter is an axis, a function of [0, 1) and of what the pool allows; how the
+cube is searched stands in `search`, for all methods alike.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import gfa_jax as gfa
+from experiments.studies import baselines
+
+Setting = dict[str, Any]
+Output = np.ndarray | baselines.PairScores
+
+
+class Range(NamedTuple):
+    """What the pool allows.
+
+    Attributes:
+        max_k: the most neighbours, the row itself counted.
+        low: lowest cosine worth a threshold.
+        high: highest cosine worth a threshold.
+    """
+
+    max_k: int
+    low: float
+    high: float
+
+
+Axis = Callable[[float, Range], Any]
+
+
+class Method(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        axes: the parameters, each from [0, 1) to a value.
+        run: features [N, D], neighbors [N, >= k] and the setting to refined features
+            or scores.
+        strength: orders settings, the gentlest lowest, for the rule of `halves`.
+        search: finds the neighbours where the time of the whole is measured.
+    """
+
+    axes: Mapping[str, Axis]
+    run: Callable[..., Output]
+    strength: Callable[[Setting], tuple]
+    search: Callable[..., gfa.Neighbors] = gfa.exact_neighbors
+
+
+def range_of(neighbors: gfa.Neighbors) -> Range:
+    """Reads the range of thresholds off the cosines of the candidates, label-free.
+
+    From the median cosine of the last candidates, where the impostors are, to the
+    cosine that 5 % of the rows have with their nearest.
+
+    Args:
+        neighbors: [N, K >= 2] candidates, the row itself first.
+
+    Returns:
+        Range.
+    """
+    similarity = np.asarray(neighbors.similarity)
+    low = float(np.median(similarity[:, -1]))
+    high = float(np.quantile(similarity[:, 1], 0.95))
+    return Range(similarity.shape[1], low, high)
+
+
+def _uniform(low: float, high: float) -> Axis:
+    return lambda u, limits: low + u * (high - low)
+
+
+def _logarithmic(low: float, high: float) -> Axis:
+    return lambda u, limits: low * (high / low) ** u
+
+
+def _choice(*values: Any) -> Axis:
+    return lambda u, limits: values[int(u * len(values))]
+
+
+def _neighbors(low: int, high: int | None = None) -> Axis:
+    """Whole numbers, as many between 3 and 6 as between 6 and 12."""
+
+    def axis(u: float, limits: Range) -> int:
+        most = limits.max_k if high is None else min(high, limits.max_k)
+        return int(low * ((most + 1) / low) ** u)
+
+    return axis
+
+
+def _threshold(u: float, limits: Range) -> float:
+    """Leans to the low end: few pools want a t above most of their nearest pairs."""
+    return limits.low + u**1.5 * (limits.high - limits.low)
+
+
+def _aggregate(
+    features: np.ndarray,
+    neighbors: gfa.Neighbors,
+    *,
+    k: int,
+    gamma: float,
+    threshold: float,
+    num_steps: int,
+    exponent: float = 3.0,
+    **options: Any,
+) -> np.ndarray:
+    """Calls `aggregate`; wider candidates are masked: no k and no T compiles anew."""
+    indices, progress = np.asarray(neighbors.indices), None
+    if indices.shape[1] > k:
+        indices = np.where(np.arange(indices.shape[1]) < k, indices, -1)
+        # One compiled step serves every T.
+        progress = _at_once
+    result = gfa.aggregate(
+        features,
+        neighbors._replace(indices=indices),
+        gfa.Params(gamma, threshold, exponent=exponent),
+        num_steps=num_steps,
+        progress=progress,
+        **options,
+    )
+    return np.asarray(jax.block_until_ready(result.features))
+
+
+def _ours(
+    features: np.ndarray, neighbors: gfa.Neighbors, *, threshold: float, **options: Any
+) -> np.ndarray:
+    """Refines as `refine --isolate_outliers` does."""
+    is_outlier = gfa.find_outliers(neighbors, threshold=threshold)
+    neighbors = gfa.selection.isolate(neighbors, is_outlier)
+    return _aggregate(features, neighbors, threshold=threshold, **options)
+
+
+def _at_once(steps: range, **_: Any) -> range:
+    return steps
+
+
+def _most_moved(s: Setting) -> tuple:
+    return (s["gamma"] * s["num_steps"], -s["threshold"], s["k"])
+
+
+_K = _neighbors(3)
+_PAPER: Mapping[str, Axis] = {
+    "k": _K,
+    "threshold": _threshold,
+    "gamma": _choice(0.5, 1.0),
+    "num_steps": _choice(1, 2, 3, 4),
+}
+_OURS: Mapping[str, Axis] = {
+    **_PAPER,
+    "exponent": _uniform(0.0, 5.0),
+    "graph": _choice("fixed", "rescore"),
+}
+
+METHODS: Mapping[str, Method] = {
+    "average query expansion": Method(
+        {"k": _neighbors(2)},
+        baselines.average_query_expansion,
+        lambda s: (s["k"],),
+    ),
+    "alpha query expansion": Method(
+        {"k": _K, "alpha": _uniform(0.0, 8.0)},
+        baselines.alpha_query_expansion,
+        lambda s: (-s["alpha"], s["k"]),
+    ),
+    "database augmentation": Method(
+        {"k": _neighbors(2)},
+        baselines.database_augmentation,
+        lambda s: (s["k"],),
+    ),
+    "k-reciprocal": Method(
+        {
+            "k1": _neighbors(3, 25),
+            "k2": _neighbors(1, 6),
+            "cosine_share": _logarithmic(0.05, 0.95),
+            "normalize": _choice(True, False),
+        },
+        baselines.k_reciprocal,
+        lambda s: (-s["cosine_share"], s["k1"], s["k2"]),
+    ),
+    "diffusion": Method(
+        {
+            "k": _neighbors(3, 25),
+            "alpha": _uniform(0.2, 0.9),
+            "exponent": _uniform(1.0, 6.0),
+            "cosine_share": _logarithmic(0.01, 0.95),
+            "normalize": _choice(True, False),
+        },
+        baselines.diffusion,
+        lambda s: (-s["cosine_share"], s["alpha"], s["k"]),
+    ),
+    "mean shift": Method(
+        {"k": _K, "threshold": _threshold, "num_steps": _choice(1, 2, 3, 4)},
+        baselines.mean_shift,
+        lambda s: (s["num_steps"], -s["threshold"], s["k"]),
+    ),
+    "FAISS + CSR": Method(
+        _PAPER, baselines.csr_aggregate, _most_moved, baselines.faiss_search
+    ),
+    "paper preset": Method(
+        _PAPER, functools.partial(_aggregate, **gfa.PAPER), _most_moved
+    ),
+    "ours with T = 1": Method(
+        {
+            name: axis
+            for name, axis in _OURS.items()
+            if name not in ("num_steps", "graph")
+        },
+        functools.partial(_ours, num_steps=1),
+        lambda s: _most_moved(s | {"num_steps": 1}),
+    ),
+    "ours": Method(_OURS, _ours, _most_moved),
+}

@@ -1,0 +1,288 @@
+"""Where the rows come to rest, and its gradient at a memory free of the steps.
+
+A fixed point F* = U(F*; θ) has a derivative by the implicit function theorem, whatever
+way led to it:
+
+    dF* = (I − ∂U/∂F)⁻¹ ∂U/∂θ dθ        where I − ∂U/∂F has an inverse
+
+**The plain Eq. 2 has no such fixed point.** Its pseudo-centers are means, so rows that
+agree stay: every state in which each connected component has shrunk to one point is at
+rest. They are a continuum, I − ∂U/∂F is singular at each of them, and where a run ends
+is decided by its start, not by the equation. Form "plain" finds it, not its gradient.
+What has one (form "restart") starts every step at the first features, not at the last:
+
+    F_i^t = F_i^0 + γ (C*_i(F^{t−1}) − F_i^0), then to unit length
+
+The first step is that of Eq. 2. Before the division by the length, and with a fixed
+graph of row-stochastic weights P, F* = (1 − γ) Σ_s γ^s P^s F^0: every row is a mean of
+its neighbourhoods, the nearer ones weighing more; the map contracts by the factor γ, so
+F* is unique, and as γ → 1 it tends to the consensus of Eq. 2. This is the diffusion of
+Zhou et al., Learning with Local and Global Consistency, NIPS 2003, and personalised
+PageRank (Gasteiger et al., Predict then Propagate, ICLR 2019). Implicit derivatives are
+those of optimistix: `pip install 'gfa_jax[train]'`.
+"""
+
+import functools
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from gfa_jax import numerics
+from gfa_jax.affinity import Edges, Mask, Weighting
+from gfa_jax.aggregation import Choices, check_arguments
+from gfa_jax.row_update import score, update
+from gfa_jax.types import Array, Neighbors, Params
+
+Form = Literal["restart", "plain"]
+FORMS: tuple[Form, ...] = get_args(Form)
+FixedGraph = Literal["fixed", "rescore"]
+GRAPHS: tuple[FixedGraph, ...] = get_args(FixedGraph)
+
+# Rounding moves an entry by a few units in the last place a step.
+_UNITS_OF_ROUNDING = 32
+
+
+class FixedPoint(NamedTuple):
+    """What `solve` returns.
+
+    Attributes:
+        features: [N, D] floating F*.
+        residual: [] floating root mean square over the rows of ‖U(F*)_i − F*_i‖.
+        num_steps: [] int, updates that were made.
+        converged: [] bool, whether no entry moved by more than the tolerance.
+    """
+
+    features: jax.Array
+    residual: jax.Array
+    num_steps: jax.Array
+    converged: jax.Array
+
+
+def solve(
+    features: Array,
+    neighbors: Neighbors,
+    params: Params,
+    *,
+    form: Form = "restart",
+    mask: Mask = "hard",
+    weighting: Weighting = "affinity",
+    graph: FixedGraph = "fixed",
+    include_self: bool = True,
+    renormalize: bool = True,
+    tolerance: float | None = None,
+    max_steps: int = 1000,
+    block_size: int | None = None,
+) -> FixedPoint:
+    """Solves F = U(F): updates until nothing moves, differentiable in the limit.
+
+    F*_i = normalize((1 − γ) F_i^0 + γ C*_i(F*))           (form "restart")
+
+    Differentiable in reverse and in forward mode, in `features` (through the edges of
+    a fixed graph too), gamma, temperature, exponent and, with the soft mask, threshold.
+
+    Args:
+        features: [N, D] floating rows F^0 of unit length.
+        neighbors: [N, K] candidates, see `gfa_jax.aggregate`.
+        params: see `gfa_jax.aggregate`; gamma below 1 with "restart".
+        form: "restart", or "plain" for where Eq. 2 itself comes to rest, which has no
+            derivative: asking for one raises. See the module.
+        mask: see `gfa_jax.aggregate`.
+        weighting: see `gfa_jax.aggregate`.
+        graph: "fixed" scores the edges at F^0, "rescore" at F*. A rescored hard mask
+            may switch for ever.
+        include_self: see `gfa_jax.aggregate`. A plain update with gamma 1 and without
+            it may swap neighbours for ever.
+        renormalize: see `gfa_jax.aggregate`. Without it "restart" always converges;
+            with it, it does where neighbours agree.
+        tolerance: most that an entry may move in the last step, absolute and
+            relative; 32 units of rounding by default.
+        max_steps: most updates, and most steps of the linear solve of a gradient.
+        block_size: see `gfa_jax.aggregate`.
+
+    Returns:
+        FixedPoint.
+
+    Raises:
+        ValueError: an option or a shape that `aggregate` refuses; gamma 1 with
+            "restart"; a derivative of "plain"; where nothing is traced, no convergence.
+            Traced, `converged` tells.
+        RuntimeError: the linear system of a derivative was not solved.
+        ImportError: optimistix is not installed.
+
+    Cost: O(N K D) an update, about log(tolerance) / log(gamma) of them, and as many
+    again for a derivative. Memory: four [N, D] arrays and [N, K] weights; some ten
+    [N, D] more for a derivative, however many updates.
+    """
+    features = numerics.to_compute_dtype(features)
+    _check(form, graph, tolerance, max_steps)
+    choices = Choices(mask, weighting, graph, include_self, renormalize, 1, block_size)
+    check_arguments(features, neighbors, params, num_steps=max_steps, choices=choices)
+    for name, value in params._asdict().items():
+        if jnp.ndim(value):
+            raise ValueError(
+                f"{name} has shape {jnp.shape(value)}; expected a number: all updates "
+                "of an iteration that comes to rest are one map"
+            )
+    traced = isinstance(params.gamma, Tracer)
+    if form == "restart" and not traced and float(params.gamma) >= 1:
+        raise ValueError(
+            "gamma is 1; expected less: the share 1 - gamma holds each row to its "
+            "start, and without it the fixed point is not unique"
+        )
+    if tolerance is None:
+        tolerance = _UNITS_OF_ROUNDING * float(jnp.finfo(features.dtype).eps)
+    found = _solve(
+        features,
+        jnp.asarray(neighbors.indices, jnp.int32),
+        Params(*(jnp.asarray(p, features.dtype) for p in params)),
+        form=form,
+        graph=graph,
+        tolerance=tolerance,
+        max_steps=max_steps,
+        renormalize=renormalize,
+        **choices.scoring,
+    )
+    if not isinstance(found.converged, Tracer) and not found.converged:
+        raise ValueError(
+            f"no fixed point after {int(found.num_steps)} updates: rows still move by "
+            f"{float(found.residual):.2g}; give a larger max_steps or tolerance, a "
+            "smaller gamma, or graph='fixed'"
+        )
+    return found
+
+
+def update_from_start(
+    features: jax.Array,
+    start: jax.Array,
+    indices: jax.Array,
+    params: Params,
+    *,
+    edges: Edges | None,
+    renormalize: bool = True,
+    **scoring: Any,
+) -> jax.Array:
+    """Makes one update of the form "restart", U of the module.
+
+    F_i ← F_i^0 + γ (C*_i(F) − F_i^0), then to unit length
+
+    Args:
+        features: [N, D] floating F, of which the pseudo-centers are.
+        start: [N, D] floating F^0.
+        indices: [N, K] int32 candidates.
+        params: see `gfa_jax.aggregate`.
+        edges: [N, K] mask and weights to use; None scores them at `features`.
+        renormalize: see `gfa_jax.aggregate`.
+        **scoring: the other options of `row_update.score`.
+
+    Returns:
+        [N, D] the rows after the update. Cost as for `row_update.update`.
+    """
+    if edges is None:
+        edges = score(features, indices, params, **scoring)
+    return update(
+        start,
+        indices,
+        params,
+        pool=features,
+        edges=edges,
+        renormalize=renormalize,
+        **scoring,
+    )[0]
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        "form",
+        "graph",
+        "tolerance",
+        "max_steps",
+        "renormalize",
+        "mask",
+        "weighting",
+        "include_self",
+        "block_size",
+    ),
+)
+def _solve(
+    features: jax.Array,
+    indices: jax.Array,
+    params: Params,
+    *,
+    form: Form,
+    graph: FixedGraph,
+    tolerance: float,
+    max_steps: int,
+    renormalize: bool,
+    **scoring: Any,
+) -> FixedPoint:
+    optimistix, neumann = _solvers()
+    if form == "plain":
+        features, params = _without_derivative((features, params))
+    edges = score(features, indices, params, **scoring) if graph == "fixed" else None
+
+    def step(rows: jax.Array, given: Any) -> jax.Array:
+        start, params, edges = given
+        options = {"edges": edges, "renormalize": renormalize, **scoring}
+        if form == "plain":
+            return update(rows, indices, params, **options)[0]
+        return update_from_start(rows, start, indices, params, **options)
+
+    given = features, params, edges
+    solution = optimistix.fixed_point(
+        step,
+        optimistix.FixedPointIteration(rtol=tolerance, atol=tolerance),
+        features,
+        given,
+        max_steps=max_steps,
+        # Only products with the Jacobian: as a matrix it would have (N D)² entries.
+        adjoint=optimistix.ImplicitAdjoint(
+            neumann.NeumannSeries(tolerance=tolerance, max_steps=max_steps)
+        ),
+        throw=False,
+    )
+    rest, given = jax.lax.stop_gradient((solution.value, given))
+    moved = jnp.sum(jnp.square(step(rest, given) - rest), axis=1)
+    return FixedPoint(
+        solution.value,
+        jnp.sqrt(jnp.mean(moved)),
+        solution.stats["num_steps"],
+        solution.result == optimistix.RESULTS.successful,
+    )
+
+
+@jax.custom_jvp
+def _without_derivative(values: Any) -> Any:
+    return values
+
+
+@_without_derivative.defjvp
+def _refuse_derivative(primals, tangents):
+    raise ValueError(
+        "form='plain' has no derivative: the rest points of Eq. 2 are not isolated; "
+        "use form='restart', or aggregate with a fixed number of steps"
+    )
+
+
+def _solvers() -> tuple[Any, Any]:
+    try:
+        import optimistix
+
+        from gfa_jax.fixed_point import neumann
+    except ImportError as error:
+        raise ImportError(
+            "a fixed point needs optimistix: pip install 'gfa_jax[train]'"
+        ) from error
+    return optimistix, neumann
+
+
+def _check(form: Form, graph: str, tolerance: float | None, max_steps: int) -> None:
+    for name, value, known in (("form", form, FORMS), ("graph", graph, GRAPHS)):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"tolerance is {tolerance}; expected a number above 0")
+    if max_steps < 1:
+        raise ValueError(f"max_steps is {max_steps}; expected at least 1")

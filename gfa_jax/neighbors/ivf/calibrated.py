@@ -1,0 +1,365 @@
+"""Approximate neighbours whose recall is measured, not hoped for.
+
+What a refinement needs is not all K neighbours but the edges that survive the
+threshold. The rows are put into cells (an inverted file, by FAISS's k-means), and each
+looks into the cells whose centroid is nearly as near as its own's; see `cells`. How
+nearly, ρ, follows from the edges of a sample of rows, found by exact search: each says
+up to which ρ it would have been found,
+
+    ρ_ij = max(F_i · c_j / F_i · c_i, F_j · c_i / F_j · c_j)
+
+with c_i the centroid of the cell of i, and the largest ρ is taken for which the lower
+confidence bound of their recall reaches the target. The result is then measured on the
+same sample. Where so many products would be left that nothing is saved, exact search
+does the job, and the result says so.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfa_jax.neighbors import unfinished
+from gfa_jax.neighbors.exact import exact_neighbors
+from gfa_jax.neighbors.faiss import as_searchable, import_faiss
+from gfa_jax.neighbors.ivf import cell_search, cells, lists
+from gfa_jax.neighbors.ivf.cells import num_cells
+from gfa_jax.types import Neighbors
+
+__all__ = ["FEWEST_ROWS", "Calibration", "approximate_neighbors", "num_cells"]
+
+# Exact search makes half of all products, and in larger blocks: with more than this
+# share of them approximate search saves too little.
+LARGEST_SHARE = 1 / 8
+# Visits of a row to cells, at most on average: 2 KB a row.
+_MOST_VISITS = 1024
+# Below, the exact search ends before the cells are trained.
+FEWEST_ROWS = 20_000
+# How far below the threshold another cell's rows still count as candidates.
+_BELOW_THRESHOLD = 0.1
+# ρ is lowered by what products in blocks of other shapes may differ.
+_ROUNDING = 1e-5
+# One-sided 95 % normal quantile.
+_QUANTILE = 1.645
+_BLOCK_ROWS = 1024
+# What is kept of the calibration.
+_KEPT = ("centroids", "place", "rows", "others")
+
+
+class Calibration(NamedTuple):
+    """How `approximate_neighbors` searched, and what it measured.
+
+    Attributes:
+        factory: kind of index as FAISS names it: an inverted file, or "Flat", which is
+            exact.
+        search: which cells a row looks into.
+        recall: share of the sample's edges that were found.
+        lower_bound: of the recall, one-sided at 95 %, rows taken as independent.
+        target: the recall asked for.
+        num_edges: edges of the sample that count.
+        sample_rows: rows of the sample.
+        share: products made, over N², where they were counted; an exact search makes
+            half of them.
+    """
+
+    factory: str
+    search: str
+    recall: float
+    lower_bound: float
+    target: float
+    num_edges: int
+    sample_rows: int
+    share: float | None = None
+
+
+class _Edges(NamedTuple):
+    """Edges of sampled rows: the place of the row in the sample, and both ends, [E]."""
+
+    place: np.ndarray
+    rows: np.ndarray
+    others: np.ndarray
+
+
+def approximate_neighbors(
+    features: jax.Array | np.ndarray,
+    *,
+    k: int,
+    edge_recall: float = 0.99,
+    threshold: float | None = None,
+    include_self: bool = True,
+    sample_size: int = 1000,
+    seed: int = 0,
+    progress: Callable | None = None,
+) -> tuple[Neighbors, Calibration]:
+    """Finds nearly all neighbours that count, in a fraction of the exact time.
+
+    Args:
+        features: [N, D] floating unit rows; searched in float32.
+        k: number of neighbours in [1, N), **the row itself counted** where
+            `include_self`: k=15 then means the row and 14 others.
+        edge_recall: share of the edges that must be found, in (0, 1].
+        threshold: cosine that an edge must exceed to count; all edges to the k - 1
+            (or k) nearest others count where it is None. The row itself never counts.
+            Slots that no edge fills hold the nearest rows of the own cell, and those of
+            other cells that are at most 0.1 below the threshold.
+        include_self: as `exact_neighbors`.
+        sample_size: rows whose exact neighbours are searched for the calibration; more
+            than 3 / (1 - edge_recall), or no sample proves that recall.
+        seed: of the sample.
+        progress: called as tqdm is, around the stages of the search.
+
+    Returns:
+        The neighbours, NumPy arrays as of `faiss_neighbors`, and the Calibration:
+        its lower bound is at least `edge_recall`, or the search was exact.
+
+    Raises:
+        ImportError: FAISS is not installed.
+        ValueError: k outside [1, N), a recall outside (0, 1], a threshold outside
+            [-1, 1], a sample below 1, values that are not finite.
+
+    Cost: training and assignment, O(N^1.5 D); the search, `share` N² D, at most an
+    eighth of all products. Memory beyond the features: 2 bytes for each cell that a row
+    looks into, at most 1024 of them, the [N, k] lists, and 0.5 GB for the rows of a
+    group of cells and what is found before it is merged. An exact search holds the
+    features once more.
+    """
+    faiss = import_faiss()
+    features = as_searchable(features, k)
+    check_options(edge_recall, threshold, sample_size)
+    if not np.isfinite(features).all():
+        raise ValueError("features hold NaN or infinity; remove or repair those rows")
+    if len(features) >= FEWEST_ROWS and k > include_self:
+        with contextlib.suppress(CellsDoNotHelpError):
+            return search_in_cells(
+                faiss,
+                features,
+                k=k,
+                edge_recall=edge_recall,
+                threshold=threshold,
+                include_self=include_self,
+                sample_size=sample_size,
+                seed=seed,
+                progress=progress,
+            )
+    exact = exact_neighbors(
+        jnp.asarray(features), k=k, include_self=include_self, progress=progress
+    )
+    return Neighbors(*map(np.asarray, exact)), exactly(edge_recall)
+
+
+def exactly(edge_recall: float) -> Calibration:
+    """Says that a search was exact."""
+    return Calibration("Flat", "", 1.0, 1.0, edge_recall, 0, 0, 0.5)
+
+
+class CellsDoNotHelpError(Exception):
+    """Cells do not reach the recall, or save nothing; says which."""
+
+
+def search_in_cells(
+    faiss,
+    rows: Any,
+    *,
+    k: int,
+    edge_recall: float,
+    threshold: float | None,
+    include_self: bool,
+    sample_size: int,
+    seed: int,
+    store: unfinished.Store | None = None,
+    progress: Callable | None = None,
+) -> tuple[Neighbors, Calibration]:
+    """Searches in cells, and measures what was found.
+
+    Args:
+        faiss: the module.
+        rows: [N, D] floating, anything with a shape, slices of rows and sorted arrays
+            of row numbers; read in float32.
+        k: see `approximate_neighbors`.
+        edge_recall: see `approximate_neighbors`.
+        threshold: see `approximate_neighbors`.
+        include_self: see `approximate_neighbors`.
+        sample_size: see `approximate_neighbors`.
+        seed: see `approximate_neighbors`.
+        store: keeps every stage that is done; the same bits come of it.
+        progress: see `approximate_neighbors`.
+
+    Returns:
+        The neighbours and the Calibration.
+
+    Raises:
+        CellsDoNotHelpError: exact search has to do the job.
+    """
+    num_rows, others = rows.shape[0], k - include_self
+    size = min(sample_size, num_rows)
+    sample = np.random.default_rng(seed).choice(num_rows, size, replace=False)
+    sample.sort()
+
+    def prepare() -> tuple[np.ndarray, ...]:
+        wanted = _exact_edges(faiss, rows, sample, others, threshold)
+        return cells.train(faiss, rows, min(num_cells(num_rows), num_rows)), *wanted
+
+    kept = prepare() if store is None else store.keep("calibration", _KEPT, prepare)
+    centroids, wanted = kept[0], _Edges(*kept[1:])
+    ratio = _choose_ratio(_least_ratios(rows, centroids, wanted), wanted, edge_recall)
+    if ratio is None:
+        raise CellsDoNotHelpError(
+            f"no choice of cells finds {edge_recall:.2%} of the edges"
+        )
+    cosine = cells.read(rows, sample) @ centroids.T
+    looked = cosine >= cells.reach(cosine.max(axis=1), ratio)[:, None]
+    # The mean of a sample may be a little below that of all.
+    most = 2 * _MOST_VISITS * num_rows
+    visits = None
+    if looked.sum() <= _MOST_VISITS * size:
+        visits = cells.visit(
+            rows, centroids, ratio, most=most, store=store, progress=progress
+        )
+    if visits is None:
+        raise CellsDoNotHelpError(
+            f"rows would have to look into more than {_MOST_VISITS} cells each"
+        )
+    if visits.share > LARGEST_SHARE:
+        raise CellsDoNotHelpError(f"{visits.share:.0%} of all products would be left")
+    best = cell_search.search(
+        rows,
+        visits,
+        k=others,
+        least=-np.inf if threshold is None else threshold - _BELOW_THRESHOLD,
+        store=store,
+        progress=progress,
+    )
+    hits = np.any(best.indices[wanted.rows] == wanted.others[:, None], axis=1)
+    recall, bound = _recall_of(wanted, hits)
+    if bound < edge_recall:
+        raise CellsDoNotHelpError(f"a recall of {bound:.2%} is all that is certain")
+    a_row = 1 + visits.count / num_rows
+    return _with_itself(rows, best, include_self), Calibration(
+        f"IVF{len(centroids)},Flat",
+        f"centroids within {ratio:.3f} of the nearest, {a_row:.1f} cells a row",
+        recall,
+        bound,
+        edge_recall,
+        len(wanted.rows),
+        size,
+        visits.share,
+    )
+
+
+def _exact_edges(
+    faiss, rows: Any, sample: np.ndarray, others: int, threshold: float | None
+) -> _Edges:
+    """Finds the others that each sampled row has an edge to, reading all rows once."""
+    queries = cells.read(rows, sample)
+    best = faiss.ResultHeap(len(sample), others + 1, keep_max=True)
+    for start in range(0, rows.shape[0], cells.CHUNK_ROWS):
+        chunk = cells.read(rows, slice(start, start + cells.CHUNK_ROWS))
+        if not np.isfinite(chunk).all():
+            raise ValueError("rows hold NaN or infinity; remove or repair those")
+        width = min(others + 1, len(chunk))
+        cosine, found = faiss.knn(
+            queries, chunk, width, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        best.add_result(cosine, found + start)
+    best.finalize()
+    cosine, found = best.D, best.I
+    # The row itself, or where copies of it hide it the last one, leaves the list.
+    itself = found == sample[:, None]
+    itself[~itself.any(axis=1), -1] = True
+    counts = ~itself & (found >= 0)
+    if threshold is not None:
+        counts &= cosine > threshold
+    place, column = np.nonzero(counts)
+    return _Edges(place, sample[place], found[place, column])
+
+
+def _least_ratios(rows: Any, centroids: np.ndarray, edges: _Edges) -> np.ndarray:
+    """Returns the ρ_ij up to which each edge is found, [E]; see the module."""
+    ends, place = np.unique(
+        np.concatenate([edges.rows, edges.others]), return_inverse=True
+    )
+    features = cells.read(rows, ends)
+    own, best = np.empty(len(ends), np.int64), np.empty(len(ends), np.float32)
+    for start in range(0, len(ends), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        cosine = features[block] @ centroids.T
+        own[block], best[block] = cosine.argmax(axis=1), cosine.max(axis=1)
+    left, right = place[: len(edges.rows)], place[len(edges.rows) :]
+
+    def reaches(one, other):
+        cosine = np.einsum("ed,ed->e", features[one], centroids[own[other]])
+        # Without a near centroid a row looks into its own cell only.
+        ratio = np.where(best[one] > 0, cosine / np.abs(best[one]), -np.inf)
+        return np.where(own[one] == own[other], 1.0, np.minimum(ratio, 1.0))
+
+    return np.maximum(reaches(left, right), reaches(right, left))
+
+
+def _choose_ratio(ratios: np.ndarray, edges: _Edges, target: float) -> float | None:
+    """Finds the largest ρ whose lower bound reaches the target; None without one."""
+    if not len(ratios):
+        return 1.0
+    steps = np.unique(ratios)
+    # The bound grows with every edge found, but for details of its variance.
+    low, high = -1, len(steps) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _recall_of(edges, ratios >= steps[middle])[1] >= target:
+            low = middle
+        else:
+            high = middle - 1
+    if low < 0 or steps[low] <= 0:
+        return None
+    return float(steps[low]) - _ROUNDING
+
+
+def _recall_of(edges: _Edges, hits: np.ndarray) -> tuple[float, float]:
+    """Estimates the share of the edges found, [E] bool, and its lower bound."""
+    return _bounded(np.bincount(edges.place), np.bincount(edges.place, weights=hits))
+
+
+def _bounded(edges: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
+    """Estimates a share and its lower bound from the counts of every row.
+
+    The edges of one row are found or missed together, so the rows are the sample:
+    r = Σ hits / Σ edges, with the variance of a ratio estimator. Without a miss the
+    bound is that of no miss in as many rows, 1 − 3/n.
+    """
+    total = edges.sum()
+    if total == 0:
+        return 1.0, 1.0
+    recall = float(hits.sum() / total)
+    if recall == 1.0:
+        return 1.0, 1.0 - 3.0 / np.count_nonzero(edges)
+    deviation = np.sqrt(np.sum((hits - recall * edges) ** 2)) / total
+    return recall, float(recall - _QUANTILE * deviation)
+
+
+def _with_itself(rows: Any, best: lists.Lists, include_self: bool) -> Neighbors:
+    """Puts the row itself in front where it is counted."""
+    if not include_self:
+        return Neighbors(best.indices, best.similarity)
+    num_rows, others = best.indices.shape
+    indices = np.empty((num_rows, others + 1), np.int32)
+    similarity = np.empty((num_rows, others + 1), np.float32)
+    indices[:, 0], indices[:, 1:] = np.arange(num_rows), best.indices
+    similarity[:, 1:] = best.similarity
+    for start in range(0, num_rows, cells.CHUNK_ROWS):
+        chunk = slice(start, start + cells.CHUNK_ROWS)
+        features = cells.read(rows, chunk)
+        similarity[chunk, 0] = np.einsum("nd,nd->n", features, features)
+    return Neighbors(indices, similarity)
+
+
+def check_options(
+    edge_recall: float, threshold: float | None, sample_size: int
+) -> None:
+    if not 0 < edge_recall <= 1:
+        raise ValueError(f"edge_recall is {edge_recall}; expected a share in (0, 1]")
+    if threshold is not None and not -1 <= threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; expected a cosine in [-1, 1]")
+    if sample_size < 1:
+        raise ValueError(f"sample_size is {sample_size}; expected at least 1")

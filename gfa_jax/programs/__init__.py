@@ -1,0 +1,1 @@
+"""What the command `gfa` runs: each program, and what the programs share."""

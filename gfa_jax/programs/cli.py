@@ -1,0 +1,169 @@
+"""What every program does alike: one-line errors, progress and timed stages."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from types import ModuleType
+from typing import Any, NoReturn, TypeVar
+
+from absl import app, flags, logging
+
+T = TypeVar("T")
+
+_USAGE_ERROR = 2
+_INTERRUPTED = 130
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags and calls `main`; bad input ends with one line and code 2."""
+
+    def guarded(_) -> None:
+        try:
+            main()
+        except (ValueError, ImportError, OSError) as error:
+            _stop(error)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says no more
+            print("interrupted; nothing was written", file=sys.stderr, flush=True)
+            # An orderly exit would wait for what the device still computes.
+            os._exit(_INTERRUPTED)
+
+    sys.unraisablehook = _interrupt_again
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def run_module(program: ModuleType) -> None:
+    """Runs a program under another name: its `main`, with its flags and its help.
+
+    Args:
+        program: has a docstring, flags and `main`.
+    """
+    for flag in flags.FLAGS.get_key_flags_for_module(program.__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    sys.modules["__main__"].__doc__ = program.__doc__
+    run(program.main)
+
+
+def progress(iterable: Iterable[T], *, total: int | None, desc: str) -> Iterable[T]:
+    """Shows a bar on stderr for what takes longer than a second."""
+    import tqdm
+
+    return tqdm.tqdm(
+        iterable,
+        total=total,
+        desc=desc,
+        delay=1.0,
+        # A log file wants a line now and then, a terminal a bar that moves.
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        leave=False,
+        file=sys.stderr,
+    )
+
+
+def numbers(flag: str, kind: type, *, words: Collection[str] = ()) -> list[Any]:
+    """Reads the numbers of a list flag.
+
+    Args:
+        flag: its name.
+        kind: int or float.
+        words: what may stand among the numbers and is passed over.
+
+    Returns:
+        At least one number, or none beside a word.
+
+    Raises:
+        ValueError: none, or a text that is no number.
+    """
+    texts: list[str] = getattr(flags.FLAGS, flag)
+    try:
+        values = [kind(text) for text in texts if text not in words]
+    except ValueError as error:
+        raise ValueError(
+            f"--{flag}={','.join(texts)}: expected numbers with commas between them"
+        ) from error
+    if not texts:
+        raise ValueError(f"--{flag} is empty; expected at least one number")
+    return values
+
+
+def announce(work: str, seconds: float, reason: str) -> None:
+    """Says what long work begins, about how long it takes, and why it is this one."""
+    about = f"{work}, about {max(1, round(seconds)):,} s"
+    print(f"{about}: {reason}", file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """Says on stderr what a person should know before trusting a figure."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+class Stages:
+    """The seconds of each named stage, said on stderr where they exceed one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Times the block under `name`."""
+        start = time.perf_counter()
+        yield
+        elapsed = time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+        if elapsed > 1.0:
+            print(f"{name}: {elapsed:.1f} s", file=sys.stderr)
+
+
+def keep_compiled_programs() -> None:
+    """Lets the next process start without compiling what this one compiled.
+
+    JAX's own setting wins: JAX_COMPILATION_CACHE_DIR names another folder, and
+    JAX_ENABLE_COMPILATION_CACHE=0 turns the cache off.
+    """
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        folder = pathlib.Path(base) / "gfa_jax" / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Repeats an interrupt that fell into a callback, where exceptions end.
+
+    Python would print it there and go on; a callback of the garbage collector, of
+    which the runtime has some, is where a signal often arrives.
+    """
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        main_thread = threading.main_thread().ident
+        assert main_thread is not None  # it runs
+        repeat = (main_thread, signal.SIGINT)
+        threading.Timer(0.05, signal.pthread_kill, repeat).start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        _stop(error)
+    if len(rest) > 1:
+        _stop(f"got {' '.join(rest[1:])!r}; expected flags only: --name=value")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # JAX tells of every missing TPU
+    return rest
+
+
+def _stop(error: object) -> NoReturn:
+    line = " ".join(str(error).split())
+    program = pathlib.Path(sys.argv[0])
+    name = program.parent.name if program.stem == "__main__" else program.stem
+    print(f"{name}: {line}", file=sys.stderr)
+    sys.exit(_USAGE_ERROR)

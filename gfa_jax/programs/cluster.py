@@ -1,0 +1,164 @@
+"""Refines embeddings and groups them into identities.
+
+    gfa cluster --features=embeddings.npy --merge_threshold=0.7
+
+finds the candidates and refines as `refine` does, prunes the pairs whose refined
+cosine is under t_s (--merge_threshold) and takes the connected components (paper,
+section 3.4), or, with --linkage=average, joins clusters while the mean cosine of their
+pairs reaches t_s. It writes to --output_dir: labels.npy (the cluster of each row, -1
+for one left out), confidence.npy, report.json, sizes.png, purity.png where labels are
+known, and with --images contact_sheet.html. A learn-to-cluster folder is read as it
+is (and all of its sizes by `learn_to_cluster`): --features=features/X.bin --dim=256
+--labels=labels/X.meta --candidates=knns/X/faiss_k_80.npz.
+"""
+
+import pathlib
+
+import numpy as np
+from absl import flags
+
+import gfa_jax as gfa
+from gfa_jax import datasets, metrics
+from gfa_jax.clustering import LINKAGES
+from gfa_jax.programs import cli, contact_sheet, inputs, method, outputs
+
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(inputs)
+flags.adopt_module_key_flags(method)
+_OUTPUTS = (
+    "labels.npy",
+    "confidence.npy",
+    "sizes.png",
+    "purity.png",
+    "contact_sheet.html",
+    "report.json",
+)
+
+flags.DEFINE_string("output_dir", "outputs/cluster", "Folder of the results.")
+flags.DEFINE_float(
+    "merge_threshold",
+    0.8,
+    "Refined cosine t_s from which two rows are joined.",
+    -1.0,
+    1.0,
+)
+flags.DEFINE_enum(
+    "linkage",
+    "single",
+    LINKAGES,
+    "single: components, the paper's rule; average: by the mean over two clusters.",
+)
+flags.DEFINE_integer(
+    "min_size", 1, "Rows of smaller clusters get the label -1.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "max_size",
+    None,
+    "Cut larger clusters at higher thresholds; above the largest identity expected.",
+    lower_bound=1,
+)
+flags.DEFINE_bool("mutual", False, "Join only rows that list each other.")
+flags.DEFINE_string(
+    "images", None, "Images in the order of the rows: folder, .npy, .npz, .txt list."
+)
+flags.DEFINE_string("images_key", "images", "Array of an images .npz.")
+flags.DEFINE_integer("sheet_clusters", 20, "Clusters to show of each kind.", 1)
+flags.DEFINE_integer("sheet_images", 24, "Images to show of a cluster.", 1)
+
+
+def main() -> None:
+    """Runs the stages in the order in which the data travel."""
+    cli.keep_compiled_programs()
+    stages = cli.Stages()
+    images = _open_images()
+    run = method.run(stages, output_dir=FLAGS.output_dir, names=_OUTPUTS)
+    pool = run.pool
+    with stages("clusters"):
+        clusters = gfa.cluster(
+            run.result.features,
+            run.neighbors,
+            threshold=FLAGS.merge_threshold,
+            linkage=FLAGS.linkage,
+            min_size=FLAGS.min_size,
+            max_size=FLAGS.max_size,
+            mutual=FLAGS.mutual,
+            progress=cli.progress,
+        )
+    scores = None
+    if pool.labels is not None:
+        scores = metrics.cluster_scores(pool.labels, clusters.labels)
+    with outputs.staged(run.folder, _OUTPUTS) as hidden:
+        with stages("files"):
+            datasets.write_array(hidden / "labels.npy", clusters.labels)
+            datasets.write_array(hidden / "confidence.npy", clusters.confidence)
+            _draw(hidden, clusters, pool.labels)
+            sheet = None
+            if images is not None:
+                sheet = contact_sheet.write_sheet(
+                    hidden / "contact_sheet.html",
+                    clusters,
+                    images,
+                    pool.labels,
+                    num_clusters=FLAGS.sheet_clusters,
+                    num_images=FLAGS.sheet_images,
+                )
+        report = {
+            "options": outputs.flag_values(),
+            "settings": run.settings.as_report(),
+            "environment": outputs.environment(),
+            "pool": inputs.describe(pool),
+            "calibration": run.calibration and run.calibration._asdict(),
+            "clusters": clusters.num_clusters,
+            "singletons": int(np.sum(clusters.sizes == 1)),
+            "left_out": int(np.sum(clusters.labels < 0)),
+            "largest": int(clusters.sizes.max(initial=0)),
+            "scores": scores and outputs.cluster_report(scores),
+            "contact_sheet": sheet,
+            "seconds": stages.seconds,
+            "peak_memory": outputs.peak_memory(),
+        }
+        datasets.write_json(hidden / "report.json", report)
+    print(
+        f"{len(pool.features):,} rows in {clusters.num_clusters:,} clusters, "
+        f"{report['singletons']:,} of one row, the largest of {report['largest']:,}"
+    )
+    if scores is not None:
+        for name, measured in (
+            ("pairwise", scores.pairwise),
+            ("BCubed", scores.bcubed),
+        ):
+            print(
+                f"{name:9}precision {measured.precision:.4f}  recall "
+                f"{measured.recall:.4f}  F {measured.f_score:.4f}"
+            )
+        print(f"{scores.num_identities:,} identities; NMI {scores.nmi_arithmetic:.4f}")
+    if sheet is not None and sheet["unreadable"]:
+        names = ", ".join(sheet["unreadable"][:5])
+        cli.warn(f"{len(sheet['unreadable'])} images could not be read: {names}")
+    print(f"the labels are in {run.folder}")
+
+
+def _open_images() -> contact_sheet.Images | None:
+    """Finds the images, if any; refuses another number than rows before any work."""
+    if FLAGS.images is None:
+        return None
+    if FLAGS.features is None:
+        raise ValueError("--images shows the rows of --features; name that too")
+    images = contact_sheet.open_images(FLAGS.images, key=FLAGS.images_key)
+    contact_sheet.check_count(images, inputs.open_source().shape[0])
+    return images
+
+
+def _draw(
+    folder: pathlib.Path, clusters: gfa.Clusters, identities: np.ndarray | None
+) -> None:
+    from gfa_jax import plotting
+
+    if not clusters.num_clusters:  # every row left out: nothing to draw
+        return
+    sizes = plotting.plot_cluster_sizes(clusters.sizes)
+    sizes.savefig(folder / "sizes.png", dpi=150)
+    if identities is not None:
+        purity = metrics.cluster_purity(identities, clusters.labels)
+        figure = plotting.plot_purity(clusters.sizes, purity)
+        figure.savefig(folder / "purity.png", dpi=150)

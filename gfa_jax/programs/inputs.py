@@ -1,0 +1,254 @@
+"""The pool of features and what is known about it, checked before any work.
+
+Importing this module defines the flags that name the files.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from gfa_jax import datasets
+from gfa_jax.programs import outputs
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "features",
+    None,
+    "Features: .npy, .npz, .bin, or a folder of shards. A sample is generated without.",
+)
+flags.DEFINE_string("labels", None, "Identities: .npy, .npz, .csv, .txt, .meta.")
+flags.DEFINE_string(
+    "pairs", None, "Pairs i,j[,same] to verify; all pairs of the labels without."
+)
+flags.DEFINE_integer("dim", None, "Columns of a .bin without header.", lower_bound=1)
+flags.DEFINE_string("features_key", "features", "Array of a features .npz.")
+flags.DEFINE_string("labels_key", "labels", "Array of a labels .npz.")
+flags.DEFINE_string("labels_column", None, "Column of a labels .csv.")
+flags.DEFINE_string("pairs_key", "pairs", "Array of a pairs .npz.")
+flags.DEFINE_integer("seed", 0, "Of the sample, of splits and of the bootstrap.")
+
+# A row this near to unit length is taken as it is; one further away is scaled.
+_UNIT_TOLERANCE = 1e-5
+
+
+class Pool(NamedTuple):
+    """Features to refine, with the ground truth that only the figures see.
+
+    Attributes:
+        name: what the pool is called in the report.
+        features: [N, D] float32 unit rows.
+        norms: [N] float64 lengths of the rows as they were stored.
+        labels: [N] identities, or None.
+        pairs: verification pairs with `same` known, or None.
+    """
+
+    name: str
+    features: np.ndarray
+    norms: np.ndarray
+    labels: np.ndarray | None
+    pairs: datasets.Pairs | None
+
+    @property
+    def was_normalized(self) -> bool:
+        """Whether the rows had to be scaled to unit length."""
+        return is_scaled(self.norms)
+
+
+def load_pool() -> Pool:
+    """Reads and checks the pool that the flags name, or generates a sample.
+
+    Raises:
+        ValueError: anything about the files that cannot be used.
+    """
+    if FLAGS.features is None:
+        if FLAGS.labels is not None or FLAGS.pairs is not None:
+            raise ValueError("--labels and --pairs describe --features; name that too")
+        return _generated_pool(FLAGS.seed)
+    source = open_source()
+    stored = source.read(0, source.shape[0])
+    norms = datasets.check_features(stored, name=FLAGS.features)
+    labels, pairs = read_truth(len(stored))
+    return Pool(source.name, unit_rows(stored, norms), norms, labels, pairs)
+
+
+class Source(NamedTuple):
+    """Stored features, of which no row is read yet.
+
+    Attributes:
+        name: what the pool is called in the report.
+        stored: [N, D] memory map, or an opened folder of shards.
+    """
+
+    name: str
+    stored: np.ndarray | datasets.Shards
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        rows, columns = self.stored.shape
+        return rows, columns
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Reads the rows [start, stop) as stored; of shards the hashes are checked."""
+        if isinstance(self.stored, datasets.Shards):
+            return datasets.read_rows(self.stored, start, stop)
+        return self.stored[start:stop]
+
+
+def open_source() -> Source:
+    """Opens what --features names, a file or a folder of shards.
+
+    Raises:
+        ValueError: anything about the file, or the folder, that cannot be used.
+    """
+    path = pathlib.Path(FLAGS.features)
+    if not path.is_dir():
+        stored = datasets.read_features(path, dim=FLAGS.dim, key=FLAGS.features_key)
+        return Source(path.name, stored)
+    shards = datasets.open_shards(path)
+    if FLAGS.dim not in (None, shards.shape[1]):
+        raise ValueError(
+            f"{path}: got rows of {shards.shape[1]} values, expected --dim={FLAGS.dim}"
+        )
+    return Source(path.name, shards)
+
+
+def read_truth(num_rows: int) -> tuple[np.ndarray | None, datasets.Pairs | None]:
+    """Reads the labels and the pairs that the flags name.
+
+    Args:
+        num_rows: N, which they must fit.
+
+    Returns:
+        [N] identities, or None; pairs with `same` known, or None.
+
+    Raises:
+        ValueError: anything about the files that cannot be used.
+    """
+    labels = pairs = None
+    if FLAGS.labels is not None:
+        labels = datasets.read_labels(
+            FLAGS.labels, column=FLAGS.labels_column, key=FLAGS.labels_key
+        )
+        datasets.check_labels(labels, num_rows)
+    if FLAGS.pairs is not None:
+        pairs = datasets.read_pairs(FLAGS.pairs, key=FLAGS.pairs_key)
+        pairs = _with_same(pairs, labels, num_rows=num_rows)
+    elif labels is not None:
+        check_both_kinds(labels)
+    return labels, pairs
+
+
+def _generated_pool(seed: int) -> Pool:
+    """Makes the labelled sample on which the program runs without any file."""
+    sample = datasets.synthetic_features(seed=seed)
+    norms = datasets.check_features(sample.features)
+    return Pool("generated", sample.features, norms, sample.labels, None)
+
+
+def refuse_overwriting(
+    inputs: Iterable[str | None], outputs: Iterable[pathlib.Path]
+) -> None:
+    """Refuses an input that an output would replace."""
+    taken = {os.path.realpath(path) for path in outputs}
+    for path in inputs:
+        if path is not None and os.path.realpath(path) in taken:
+            raise ValueError(
+                f"{path} is an input and would be overwritten; name another "
+                "--output_dir"
+            )
+
+
+def select(pool: Pool, rows: np.ndarray, codes: np.ndarray) -> Pool:
+    """Takes some rows of a pool, a pool of their own.
+
+    Args:
+        pool: without listed pairs.
+        rows: [N] bool, the rows to take.
+        codes: [N] integer identities, which become the labels.
+
+    Returns:
+        The rows in their order.
+
+    Raises:
+        ValueError: rows that make no genuine pair, or no impostor pair.
+    """
+    check_both_kinds(codes[rows])
+    return pool._replace(
+        features=pool.features[rows], norms=pool.norms[rows], labels=codes[rows]
+    )
+
+
+def describe(pool: Pool) -> dict[str, Any]:
+    """Says of a pool what the report stores."""
+    return {
+        "name": pool.name,
+        "rows": len(pool.features),
+        "dimensions": pool.features.shape[1],
+        "identities": None if pool.labels is None else len(np.unique(pool.labels)),
+        "listed_pairs": None if pool.pairs is None else len(pool.pairs.indices),
+        "norms": outputs.spread(pool.norms),
+        "normalized": pool.was_normalized,
+    }
+
+
+def _with_same(
+    pairs: datasets.Pairs, labels: np.ndarray | None, *, num_rows: int
+) -> datasets.Pairs:
+    """Decides by the labels which pairs are genuine, where the file does not say."""
+    datasets.check_pairs(pairs, num_rows)
+    if pairs.same is not None:
+        return pairs
+    if labels is None:
+        raise ValueError(
+            "the pairs have two columns, i and j, and there are no labels; add a third "
+            "column with 1 for a genuine pair and 0 for an impostor pair, or --labels"
+        )
+    first, second = pairs.indices.T
+    known = pairs._replace(same=labels[first] == labels[second])
+    datasets.check_pairs(known, num_rows)
+    return known
+
+
+def check_both_kinds(labels: np.ndarray) -> None:
+    """Refuses labels that make no genuine pair, or no impostor pair."""
+    num_identities = len(np.unique(labels))
+    if num_identities in (1, len(labels)):
+        kind = "impostor" if num_identities == 1 else "genuine"
+        raise ValueError(
+            f"labels: {len(labels)} rows of {num_identities} identities make no {kind} "
+            "pair, and a ROC curve needs both kinds; leave --labels out to refine "
+            "without figures"
+        )
+
+
+def is_scaled(norms: np.ndarray) -> bool:
+    """Tells whether rows of these lengths have to be scaled to unit length."""
+    return bool(np.abs(norms - 1).max() > _UNIT_TOLERANCE)
+
+
+def unit_rows(
+    stored: np.ndarray, norms: np.ndarray, *, scaled: bool | None = None
+) -> np.ndarray:
+    """Converts stored rows to float32 rows of unit length.
+
+    Args:
+        stored: [n, D] floating rows.
+        norms: [n] their lengths.
+        scaled: whether to scale them; by default where any of them needs it.
+
+    Returns:
+        [n, D] float32; the stored rows themselves where they are that already.
+    """
+    if not (is_scaled(norms) if scaled is None else scaled):
+        return np.asarray(stored, np.float32)
+    unit = np.empty(stored.shape, np.float32)
+    for start in range(0, len(stored), 8192):
+        rows = slice(start, start + 8192)
+        unit[rows] = stored[rows].astype(np.float64) / norms[rows, None]
+    return unit

@@ -1,0 +1,141 @@
+"""Pools of templates: what the frames or images of a file are pooled to."""
+
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from gfa_jax import datasets
+from gfa_jax.programs import cli, inputs
+from gfa_jax.tuning.frames import Frames, pool_frames
+
+FLAGS = flags.FLAGS
+
+
+def read_rows(path: str, num_rows: int) -> np.ndarray:
+    """Reads rows to pool, as they are stored, and checks their number.
+
+    Args:
+        path: the file of features.
+        num_rows: how many there must be.
+
+    Returns:
+        [num_rows, D] floating, a memory map where the format allows.
+
+    Raises:
+        ValueError: another number of rows, and whatever the readers refuse.
+    """
+    rows = datasets.read_features(path, dim=FLAGS.dim, key=FLAGS.features_key)
+    if len(rows) != num_rows:
+        raise ValueError(
+            f"{path}: got {len(rows)} rows, expected {num_rows}, one a listed face"
+        )
+    datasets.check_features(rows, name=path)
+    return rows
+
+
+def as_pool(templates: np.ndarray) -> inputs.Pool:
+    """Makes a pool, without pairs yet, of pooled rows.
+
+    Args:
+        templates: [S, D] unit rows.
+
+    Returns:
+        The pool.
+
+    Raises:
+        ValueError: a template whose rows cancel out.
+    """
+    norms = datasets.check_features(templates, name="templates")
+    name = pathlib.Path(FLAGS.features).name
+    return inputs.Pool(name, np.asarray(templates, np.float32), norms, None, None)
+
+
+def warn_of_unit_frames(norms: np.ndarray, *, effect: str) -> None:
+    """Warns of frames whose lengths say nothing of how clear they are.
+
+    Args:
+        norms: [M] lengths of some frames.
+        effect: what follows from it.
+    """
+    if not inputs.is_scaled(norms):
+        cli.warn(
+            f"the frames of {FLAGS.features} have length 1, so that {effect}; give "
+            "them as the network does"
+        )
+
+
+def read_frames(templates: str) -> tuple[Frames, np.ndarray]:
+    """Reads frames with the template and the identity of each.
+
+    --features names the frames, as the network gives them, and --labels the identity of
+    every one.
+
+    Args:
+        templates: file with the template of every frame: integers or strings.
+
+    Returns:
+        The frames, float32, their segments numbered in the order of the templates'
+        names; [S] identity of each template.
+
+    Raises:
+        ValueError: anything about the files that cannot be used, a template of two
+            identities.
+    """
+    if FLAGS.features is None or FLAGS.labels is None:
+        raise ValueError("--templates describes --features with --labels; name both")
+    source = inputs.open_source()
+    rows = source.read(0, source.shape[0])
+    norms = datasets.check_features(rows, name=FLAGS.features)
+    warn_of_unit_frames(norms, effect="no power of it weighs anything")
+    names = datasets.read_labels(templates)
+    datasets.check_labels(names, len(rows))
+    labels, _ = inputs.read_truth(len(rows))
+    assert labels is not None  # --labels is there
+    segments, names = datasets.encode_labels(names)
+    _, first = np.unique(segments, return_index=True)
+    identities = labels[first]
+    mixed = np.flatnonzero(labels != identities[segments])
+    if len(mixed):
+        raise ValueError(
+            f"{templates}: template {names[segments[mixed[0]]]} holds frames of two "
+            "identities; expected one a template"
+        )
+    return Frames(np.asarray(rows, np.float32), segments), identities
+
+
+def pool_by_power(
+    frames: Frames, identities: np.ndarray, *, power: float
+) -> inputs.Pool:
+    """Pools frames to templates, each frame weighted by a power of its length.
+
+    Args:
+        frames: of S templates.
+        identities: [S].
+        power: see `gfa_jax.pool`.
+
+    Returns:
+        The pool, with the identities as labels.
+
+    Raises:
+        ValueError: templates that make no genuine or no impostor pair.
+    """
+    inputs.check_both_kinds(identities)
+    templates = pool_frames(frames, num_rows=len(identities), power=power)
+    return as_pool(np.asarray(templates))._replace(labels=identities)
+
+
+def select_frames(frames: Frames, templates: np.ndarray) -> Frames:
+    """Takes the frames of some templates, numbered among these.
+
+    Args:
+        frames: of S templates.
+        templates: [S] bool, those to take.
+
+    Returns:
+        Their frames.
+    """
+    features, segments = map(np.asarray, frames)
+    taken = templates[segments]
+    numbers = np.cumsum(templates) - 1
+    return Frames(features[taken], numbers[segments[taken]].astype(np.int32))

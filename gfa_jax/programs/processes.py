@@ -1,0 +1,310 @@
+"""Several processes as one job: started here or by hand, joined and held to agree.
+
+    gfa refine --num_processes=2 …
+
+starts both processes on this machine. Over several machines every process is started
+by hand, or by a scheduler, with the same flags and its own number:
+
+    gfa refine --num_processes=2 --process_id=0 --coordinator=a:8476 …
+    gfa refine --num_processes=2 --process_id=1 --coordinator=a:8476 …
+
+where a:8476 is an address of process 0. JAX's runtime joins them, carries what they
+exchange, and ends them all when one stays silent for --heartbeat_timeout seconds.
+Importing this module defines the flags.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+import jax
+from absl import flags
+
+from gfa_jax import sharding
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_integer("num_processes", 1, "Processes of the job.", lower_bound=1)
+flags.DEFINE_string(
+    "coordinator",
+    None,
+    "host:port of process 0. Without, all processes are started on this machine.",
+)
+flags.DEFINE_integer("process_id", None, "Number of this process.", lower_bound=0)
+flags.DEFINE_integer(
+    "num_devices",
+    None,
+    "Devices of each process to spread the rows over; in a job of several processes "
+    "all of them, otherwise one.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "heartbeat_timeout",
+    60,
+    "Seconds of silence after which a process is dead, and the job with it.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "start_timeout", 300, "Seconds to wait for all processes.", lower_bound=1
+)
+
+_FAILED = 1
+_USAGE_ERROR = 2
+_POLL_SECONDS = 0.05
+# Seconds that processes have to say themselves why they end.
+_GRACE = 10
+# What a collective says when its other end is gone.
+_LOST = ("Gloo", "NCCL", "Connection", "UNAVAILABLE", "heartbeat")
+
+
+def is_job() -> bool:
+    """Tells whether the flags ask for several processes or devices.
+
+    Raises:
+        ValueError: flags of a job of several processes, for one.
+    """
+    alone = FLAGS.num_processes == 1
+    if alone and not (FLAGS.process_id is None and FLAGS.coordinator is None):
+        raise ValueError(
+            "--process_id and --coordinator are for --num_processes of at least 2"
+        )
+    return FLAGS.num_processes > 1 or FLAGS.num_devices is not None
+
+
+def launches() -> bool:
+    """Tells whether this process is the one that starts the others.
+
+    Raises:
+        ValueError: flags of the job that do not go together.
+    """
+    number, coordinator = FLAGS.process_id, FLAGS.coordinator
+    if (number is None) != (coordinator is None):
+        given = "--coordinator" if number is None else "--process_id"
+        raise ValueError(
+            f"{given} is given alone; expected --coordinator and --process_id, or "
+            "neither of them to start all processes here"
+        )
+    if number is not None and number >= FLAGS.num_processes:
+        raise ValueError(
+            f"--process_id={number} with --num_processes={FLAGS.num_processes}; "
+            f"expected 0 to {FLAGS.num_processes - 1}"
+        )
+    return FLAGS.num_processes > 1 and number is None
+
+
+def launch() -> NoReturn:
+    """Starts every process of the job on this machine and ends when they do.
+
+    On a machine with GPUs each process gets the one of its number. Process 0 writes to
+    this terminal. Where one fails the others are ended, and its number is said.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="gfa_jax-") as folder:
+        logs = [pathlib.Path(folder, str(p)) for p in range(FLAGS.num_processes)]
+        children = [_start(p, port, log) for p, log in enumerate(logs)]
+        try:
+            failed = _wait(children)
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
+        if failed is None:
+            sys.exit(0)
+        code = children[failed].returncode
+        if failed and (said := logs[failed].read_text(errors="replace").strip()):
+            print(said.splitlines()[-1], file=sys.stderr)
+    if code == _USAGE_ERROR:
+        sys.exit(code)
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    raise _stop(
+        f"process {failed} of {FLAGS.num_processes} died ({how}) and the job with it; "
+        "the same command goes on after the last finished stage"
+    )
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Makes this process one of the job while the block runs.
+
+    Raises:
+        ValueError: a port that is in use, a process 0 that cannot be reached.
+    """
+    if FLAGS.num_processes == 1:
+        yield
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # Otherwise a SIGTERM would only be noted, for a checkpoint that nobody makes.
+    jax.config.update("jax_enable_preemption_service", False)
+    _check_coordinator()
+    try:
+        jax.distributed.initialize(
+            FLAGS.coordinator,
+            FLAGS.num_processes,
+            FLAGS.process_id,
+            initialization_timeout=FLAGS.start_timeout,
+            heartbeat_timeout_seconds=FLAGS.heartbeat_timeout,
+            shutdown_timeout_seconds=FLAGS.heartbeat_timeout,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"process {FLAGS.process_id} cannot join --coordinator={FLAGS.coordinator}:"
+            f" {error}"
+        ) from error
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error):
+            _fail(error)
+        # A ValueError that all processes raise, so all of them end here.
+        jax.distributed.shutdown()
+        raise
+    jax.distributed.shutdown()
+
+
+def is_first() -> bool:
+    """Tells whether this is process 0, which speaks for the job."""
+    return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Fails in every process where the block fails in one, with the same line.
+
+    Raises:
+        ValueError: what went wrong in any process.
+    """
+    error = None
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as raised:
+        error = str(raised)
+    sharding.raise_together(error)
+
+
+def agree(facts: Mapping[str, Any]) -> None:
+    """Refuses processes that were not started alike.
+
+    Args:
+        facts: what must be the same in all, by the name that a person knows it by;
+            JSON values.
+
+    Raises:
+        ValueError: the first fact that differs, with both values.
+    """
+    told = [json.loads(text) for text in sharding.gather_bytes(_json(facts))]
+    for process, theirs in enumerate(told):
+        for name in sorted(told[0].keys() | theirs.keys()):
+            first, other = told[0].get(name), theirs.get(name)
+            if first != other:
+                raise ValueError(
+                    f"processes disagree on {name}: {first!r} in process 0, {other!r} "
+                    f"in process {process}; start all with the same"
+                )
+
+
+def _json(facts: Mapping[str, Any]) -> bytes:
+    return json.dumps(dict(facts), sort_keys=True).encode()
+
+
+def _start(number: int, port: int, log: pathlib.Path) -> subprocess.Popen:
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [
+                sys.executable,
+                *sys.orig_argv[1:],
+                f"--process_id={number}",
+                f"--coordinator=127.0.0.1:{port}",
+            ],
+            env=os.environ | {"JAX_LOCAL_DEVICE_IDS": str(number)},
+            stderr=file if number else None,
+        )
+
+
+def _wait(children: list[subprocess.Popen]) -> int | None:
+    """Waits until all have ended well or one has not: its number."""
+    while True:
+        codes = [child.poll() for child in children]
+        # Signals come first: what the others say of it is only a consequence.
+        for number, code in enumerate(codes):
+            if code is not None and code < 0:
+                return number
+        for number, code in enumerate(codes):
+            if code:
+                _let_speak(children)
+                return number
+        if all(code == 0 for code in codes):
+            return None
+        time.sleep(_POLL_SECONDS)
+
+
+def _let_speak(children: list[subprocess.Popen]) -> None:
+    end = time.monotonic() + _GRACE
+    for child in children:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, end - time.monotonic()))
+
+
+def _check_coordinator() -> None:
+    """Says in one line what the runtime would say by aborting."""
+    host, _, port = FLAGS.coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError(
+            f"--coordinator={FLAGS.coordinator}: expected host:port, such as "
+            "10.0.0.1:8476"
+        )
+    if FLAGS.process_id == 0:
+        try:
+            # The runtime listens on every address of this machine.
+            socket.create_server(("", int(port))).close()
+        except OSError as error:
+            raise ValueError(
+                f"--coordinator={FLAGS.coordinator}: port {port} cannot be opened "
+                f"({error.strerror}); is it in use? Name another one"
+            ) from error
+        return
+    end = time.monotonic() + FLAGS.start_timeout
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise ValueError(
+                    f"--coordinator={FLAGS.coordinator}: process 0 did not answer in "
+                    f"{FLAGS.start_timeout} s ({error.strerror or error}); start it "
+                    "there"
+                ) from error
+        time.sleep(_POLL_SECONDS)
+
+
+def _fail(error: Exception) -> NoReturn:
+    """Ends this process, after the runtime has named the one that is gone."""
+    reason = " ".join(str(error).split())
+    number = FLAGS.process_id
+    if any(word in reason for word in _LOST):
+        print(
+            f"process {number} lost contact with another one ({reason}); within "
+            f"{FLAGS.heartbeat_timeout} s the runtime says which, and ends the job",
+            file=sys.stderr,
+            flush=True,
+        )
+        time.sleep(FLAGS.heartbeat_timeout + _GRACE)
+    else:
+        print(f"process {number} failed: {reason}", file=sys.stderr, flush=True)
+    # An orderly exit would wait for the others, who wait for this one.
+    os._exit(_FAILED)
+
+
+def _stop(line: str) -> SystemExit:
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {line}", file=sys.stderr)
+    return SystemExit(_FAILED)

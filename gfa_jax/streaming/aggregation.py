@@ -1,0 +1,292 @@
+"""Eq. 2 on a set larger than memory: a chunk of rows with its neighbours at a time.
+
+    F_i ← F_i + γ (C*_i − F_i)
+
+reads the row and its K candidates only. So a chunk of n rows is updated by `row_update`
+against a small pool, itself and the rows that it lists, gathered from the stored
+features; the new rows go to a file, which the next step reads. Stored in bfloat16, rows
+take half the space and half the reading, while all sums still run in float32.
+"""
+
+import functools
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfa_jax import numerics, row_update
+from gfa_jax.affinity import Edges, Mask, Weighting
+from gfa_jax.aggregation import Choices, check_arguments, first_edges
+from gfa_jax.datasets.atomic import atomic_path, stream_array
+from gfa_jax.datasets.features import read_features
+from gfa_jax.neighbors import memory, tiles
+from gfa_jax.neighbors.exact import round_up
+from gfa_jax.row_update import Pool
+from gfa_jax.types import Aggregation, Neighbors, Params
+
+Storage = Literal["float32", "bfloat16"]
+_STORAGES: tuple[Storage, ...] = get_args(Storage)
+
+# With K = 15 and D = 256, a pool of 64 MiB in float32.
+_CHUNK_ROWS = 4096
+
+
+def aggregate(
+    features: Any,
+    neighbors: Neighbors,
+    params: Params,
+    *,
+    num_steps: int,
+    path: str | os.PathLike[str],
+    mask: Mask = "hard",
+    weighting: Weighting = "affinity",
+    graph: Literal["fixed", "remask", "rescore"] = "fixed",
+    include_self: bool = True,
+    renormalize: bool = True,
+    storage: Storage | None = None,
+    chunk_size: int = _CHUNK_ROWS,
+    progress: Callable | None = None,
+) -> Aggregation:
+    """Makes the T updates of `gfa_jax.aggregate` from file to file.
+
+    F_i^t = F_i^{t−1} + γ (C*_i^{t−1} − F_i^{t−1})          (paper, Eq. 2)
+
+    Args:
+        features: [N, D] floating rows of unit length, anything with a shape, a dtype,
+            slices of rows and sorted arrays of row numbers: a memory map, for one.
+        neighbors: [N, K] candidates; only `indices` is read.
+        params: see `gfa_jax.aggregate`.
+        num_steps: T >= 0, the number of updates.
+        path: `.npy` for the refined features; appears when the last step is done. The
+            features of the steps before are kept in the same folder until then.
+        mask: see `gfa_jax.aggregate`.
+        weighting: see `gfa_jax.aggregate`.
+        graph: "fixed", "remask" or "rescore", see `gfa_jax.aggregate`. For "refresh",
+            call `exact_neighbors` between calls of some steps each.
+        include_self: see `gfa_jax.aggregate`.
+        renormalize: see `gfa_jax.aggregate`.
+        storage: dtype of the rows on disk after each step, "float32" or "bfloat16";
+            that of the computation by default. bfloat16 rounds a value to 2⁻⁹ of
+            itself, which moves a cosine by at most 2⁻⁸ = 0.004 a step.
+        chunk_size: rows updated at once. Halved, with a RuntimeWarning, where the
+            device has no memory for them.
+        progress: called as tqdm is, around the chunks of each step.
+
+    Returns:
+        Aggregation: features, a read-only memory map of `path`; residual [T], degree
+        [N]. As `gfa_jax.aggregate` gives them, but for rounding.
+
+    Raises:
+        ValueError: whatever `gfa_jax.aggregate` refuses, graph="refresh", an unknown
+            storage, a chunk without rows, or a file that cannot be written.
+
+    Cost: O(T N K D) time, each row read up to K + 1 times a step. Memory: one
+    [chunk (K + 1), D] pool and, with T > 1, two [N, K] arrays for graph="fixed" (one
+    stays for "remask"); pages of a memory map count as resident while the system has
+    room for them. Disk: N D values a file, up to three files.
+    """
+    path = pathlib.Path(path)
+    indices = np.asarray(neighbors.indices)
+    choices = Choices(mask, weighting, graph, include_self, renormalize)
+    outline: Any = jax.ShapeDtypeStruct(tuple(features.shape), features.dtype)
+    check_arguments(outline, neighbors, params, num_steps=num_steps, choices=choices)
+    compute = numerics.to_compute_dtype(features[:1]).dtype
+    _check(path, graph, storage, chunk_size)
+    chunk_size = min(chunk_size, round_up(len(indices), tiles.GROUP))
+    stored = np.dtype(jnp.dtype(storage or compute))
+    degree = np.zeros(len(indices), compute)
+    residual = np.zeros(num_steps, compute)
+    edges = None
+    if num_steps > 1:
+
+        def score(params: Params, **scoring: Any) -> Edges:
+            return _score(features, indices, params, scoring, chunk_size)
+
+        edges = first_edges(score, params, choices)
+    advance = functools.partial(_update, params=params, edges=edges, choices=choices)
+    if not num_steps:
+        advance = _keep
+    with tempfile.TemporaryDirectory(prefix=".gfa_jax-", dir=path.parent) as folder:
+        for t in range(num_steps + (num_steps == 0)):
+            is_last = t >= num_steps - 1
+            target = path if is_last else pathlib.Path(folder, f"{t}.npy")
+            with atomic_path(target) as hidden, hidden.open("wb") as file:
+                _write_header(file, tuple(features.shape), stored)
+                moved = 0.0
+                starts = _shown(progress, len(indices), chunk_size, t, num_steps)
+                for chunk, found in _map_chunks(
+                    advance, features, indices, chunk_size, starts
+                ):
+                    rows, change, kept = (x[: chunk.count] for x in found)
+                    stream_array(file, rows.astype(stored))
+                    moved += float(np.sum(change, dtype=np.float64))
+                    degree[chunk.rows] = kept
+            if num_steps:
+                residual[t] = np.sqrt(moved / len(indices))
+            if not is_last:
+                features = read_features(target)
+            if t:
+                pathlib.Path(folder, f"{t - 1}.npy").unlink()
+    refined: Any = read_features(path)
+    return Aggregation(refined, jnp.asarray(residual), jnp.asarray(degree))
+
+
+class _Chunk(NamedTuple):
+    """Some rows, with all that their update reads.
+
+    Attributes:
+        rows: their numbers among all.
+        count: how many; the chunk is padded to the same size everywhere.
+        pool: [n (K + 1), D] floating, the n rows themselves first.
+        indices: [n, K] int32 candidates, row numbers of the pool.
+    """
+
+    rows: slice
+    count: int
+    pool: jax.Array
+    indices: np.ndarray
+
+
+def _gather(features: Any, indices: np.ndarray, start: int, size: int) -> _Chunk:
+    """Reads a chunk and the rows that it lists, each once, in their order on disk."""
+    num_rows, k = indices.shape
+    rows = slice(start, min(start + size, num_rows))
+    own = np.asarray(features[rows])
+    listed = np.full((size, k), -1, np.int64)
+    listed[: len(own)] = indices[rows]
+    inside = (listed >= rows.start) & (listed < rows.stop)
+    outside = (listed >= 0) & (listed < num_rows) & ~inside
+    # The chunk's own rows lead, so a row has its own number in the pool as well.
+    places = np.where(inside, listed - start, -1).astype(np.int32)
+    wanted, order = np.unique(listed[outside], return_inverse=True)
+    places[outside] = size + order
+    pool = np.zeros((size * (k + 1), own.shape[1]), own.dtype)
+    pool[: len(own)] = own
+    if len(wanted):
+        pool[size : size + len(wanted)] = features[wanted]
+    return _Chunk(rows, len(own), numerics.to_compute_dtype(pool), places)
+
+
+def _score(
+    features: Any,
+    indices: np.ndarray,
+    params: Params,
+    scoring: dict[str, Any],
+    chunk_size: int,
+) -> Edges:
+    """Scores all candidates before the first step: mask and weight, [N, K]."""
+    dtype = numerics.to_compute_dtype(features[:1]).dtype
+    arrays: Any = (np.empty(indices.shape, dtype) for _ in Edges._fields)
+    edges = Edges(*arrays)
+
+    def score(chunk: _Chunk) -> Edges:
+        return _score_pool(chunk.pool, chunk.indices, params, **scoring)
+
+    starts = range(0, len(indices), chunk_size)
+    for chunk, found in _map_chunks(score, features, indices, chunk_size, starts):
+        for whole, part in zip(jax.tree.leaves(edges), found, strict=True):
+            whole[chunk.rows] = part[: chunk.count]
+    return edges
+
+
+def _map_chunks(
+    function: Callable[[_Chunk], Any],
+    features: Any,
+    indices: np.ndarray,
+    chunk_size: int,
+    starts: Iterable[int],
+) -> Iterator[tuple[_Chunk, Any]]:
+    """Calls a function on every chunk, smaller ones after memory has run out."""
+    size = chunk_size
+    for start in starts:
+        stop = min(start + chunk_size, len(indices))
+        while start < stop:
+            try:
+                chunk = _gather(features, indices, start, size)
+                found = jax.device_get(function(chunk))
+            except jax.errors.JaxRuntimeError as error:
+                size = memory.halve(size, error)
+            else:
+                yield chunk, found
+                start += size
+
+
+def _update(chunk: _Chunk, params: Params, edges: Edges | None, choices: Choices):
+    """Makes one update of a chunk; gives what `row_update.update` gives."""
+    if edges is not None:
+        padding = ((0, len(chunk.indices) - chunk.count), (0, 0))
+        edges = jax.tree.map(lambda edge: np.pad(edge[chunk.rows], padding), edges)
+    return _update_pool(
+        chunk.pool,
+        chunk.indices,
+        params,
+        edges=edges,
+        renormalize=choices.renormalize,
+        **choices.scoring,
+    )
+
+
+def _keep(chunk: _Chunk):
+    """Makes no update: the rows, not moved, of no degree."""
+    nothing = jnp.zeros(len(chunk.indices), chunk.pool.dtype)
+    return chunk.pool[: len(chunk.indices)], nothing, nothing
+
+
+_STATIC = ("mask", "weighting", "include_self", "block_size")
+
+
+@functools.partial(jax.jit, static_argnames=(*_STATIC, "renormalize"))
+def _update_pool(pool, indices, params, **options):
+    return row_update.update(
+        pool[: len(indices)], indices, params, pool=pool, **options
+    )
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def _score_pool(pool, indices, params, **options):
+    return row_update.score(
+        pool[: len(indices)], indices, params, pool=Pool(pool, 0), **options
+    )
+
+
+def _shown(progress: Callable | None, num_rows: int, size: int, t: int, num_steps: int):
+    starts = range(0, num_rows, size)
+    if progress is None:
+        return starts
+    return progress(starts, total=len(starts), desc=f"update {t + 1} of {num_steps}")
+
+
+def _write_header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _check(
+    path: pathlib.Path, graph: str, storage: Storage | None, chunk_size: int
+) -> None:
+    if path.suffix.lower() != ".npy":
+        raise ValueError(f"cannot write {path}: its name must end with .npy")
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"cannot write {path}: there is no folder {path.parent}; create it first"
+        )
+    if graph == "refresh":
+        raise ValueError(
+            "graph is 'refresh', which searches again; call streaming.exact_neighbors "
+            "between calls of streaming.aggregate"
+        )
+    if storage is not None and storage not in _STORAGES:
+        raise ValueError(
+            f"storage is {storage!r}; expected one of {', '.join(_STORAGES)}"
+        )
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size is {chunk_size}; expected at least 1")

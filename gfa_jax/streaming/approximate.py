@@ -1,0 +1,115 @@
+"""Nearly all neighbours of a set larger than memory: what `calibrated` does, from disk.
+
+The cells, the lists and what is found before it is merged are in memory; the rows stay
+where they are, and so do, with a checkpoint folder, the cells that each looks into.
+Every stage that is done is kept there, and once a minute what the search has found.
+"""
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gfa_jax import numerics
+from gfa_jax.neighbors import unfinished
+from gfa_jax.neighbors.exact import check_k
+from gfa_jax.neighbors.faiss import import_faiss
+from gfa_jax.neighbors.ivf import calibrated, cells
+from gfa_jax.neighbors.ivf.calibrated import Calibration
+from gfa_jax.streaming.exact import exact_neighbors
+from gfa_jax.types import Neighbors
+
+# Of the files; another one makes old files other.
+_LAYOUT = "cells 1"
+
+
+def approximate_neighbors(
+    rows: Any,
+    *,
+    k: int,
+    edge_recall: float = 0.99,
+    threshold: float | None = None,
+    include_self: bool = True,
+    sample_size: int = 1000,
+    seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    on_exact: Callable[[str], None] | None = None,
+    progress: Callable | None = None,
+) -> tuple[Neighbors, Calibration]:
+    """Finds nearly all neighbours that count, of rows that need not fit into memory.
+
+    KNN_i = the K largest of A_ij = F_i · F_j over j in a cell that i looks into, or
+    with i in one that j looks into
+
+    Args:
+        rows: [N, D] floating rows of unit length, anything with a shape, a dtype,
+            slices of rows and sorted arrays of row numbers: a memory map, for one.
+            Searched in float32.
+        k: number of neighbours in [1, N), **the row itself counted** where
+            `include_self`: k=15 then means the row and 14 others.
+        edge_recall: see `gfa_jax.approximate_neighbors`.
+        threshold: see `gfa_jax.approximate_neighbors`.
+        include_self: see `gfa_jax.approximate_neighbors`.
+        sample_size: see `gfa_jax.approximate_neighbors`.
+        seed: of the sample.
+        checkpoint: folder for the unfinished search, made if missing; the folder above
+            it exists. It holds 2 bytes for each cell that a row looks into, and the
+            lists, N k 8 bytes, and stays when the search ends: remove it then.
+        on_exact: called before an exact search begins that was not asked for, with
+            the reason in one line; such a search may take a hundred times as long.
+        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
+            stages of the search.
+
+    Returns:
+        Neighbors as NumPy arrays, indices [N, k] int32 and similarity [N, k], as
+        `gfa_jax.approximate_neighbors` gives them, with -1 and -inf where the cells
+        held fewer than k; the Calibration: its lower bound is at least `edge_recall`,
+        or the search was exact. An interrupted search ends with the same bits.
+
+    Raises:
+        ImportError: FAISS is not installed.
+        ValueError: whatever `gfa_jax.approximate_neighbors` refuses, or a checkpoint of
+            other rows or options, or one that is damaged.
+
+    Cost: that of `gfa_jax.approximate_neighbors`; all rows are read 6 + N D / 2^25
+    times, and once more to hash them for a checkpoint. Memory: the [N, k] lists twice,
+    16 of 6 √N rows that train the cells, twice, 0.5 GB for the rows of a group of cells
+    and what is found before it is merged and, without a checkpoint, 2 bytes for each
+    cell that a row looks into, at most 1024 of them. Pages of a memory map count as
+    resident while the system has room for them. Where cells do not help it is
+    `exact_neighbors`, with its cost.
+    """
+    faiss = import_faiss()
+    shape = tuple(rows.shape)
+    if len(shape) != 2:
+        raise ValueError(f"rows have shape {shape}; expected [N, D]")
+    check_k(k, shape[0])
+    calibrated.check_options(edge_recall, threshold, sample_size)
+    numerics.to_compute_dtype(rows[:1])  # refuses what is not floating
+    options: dict[str, Any] = {"k": k, "include_self": include_self}
+    if shape[0] >= calibrated.FEWEST_ROWS and k > include_self:
+        asked = options | {
+            "edge_recall": edge_recall,
+            "threshold": threshold,
+            "sample_size": sample_size,
+            "seed": seed,
+        }
+        store = None
+        if checkpoint is not None:
+            versions = [_LAYOUT, faiss.__version__, np.__version__]
+            store = unfinished.open_store(
+                checkpoint, rows, [*asked.values(), *versions], cells.CHUNK_ROWS
+            )
+        try:
+            return calibrated.search_in_cells(
+                faiss, rows, store=store, progress=progress, **asked
+            )
+        except calibrated.CellsDoNotHelpError as reason:
+            if on_exact is not None:
+                on_exact(str(reason))
+        if checkpoint is not None:
+            checkpoint = pathlib.Path(checkpoint, "exact")
+    found = exact_neighbors(rows, checkpoint=checkpoint, progress=progress, **options)
+    return found, calibrated.exactly(edge_recall)

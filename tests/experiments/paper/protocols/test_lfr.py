@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from experiments.paper.protocols import lfr, mismatches, read_lfr_filelist
+
+
+def read(tmp_path, content, track):
+    path = tmp_path / "filelist.txt"
+    path.write_bytes(content)
+    return read_lfr_filelist(path, track=track)
+
+
+def test_image_track(tmp_path):
+    names, counts = read(tmp_path, b"0/a b.jpg\r\n1/c.jpg\n", "image")
+    np.testing.assert_array_equal(names, ["0/a b.jpg", "1/c.jpg"])
+    assert counts == (("images", 2, 1_862_120),)
+
+
+def test_video_track(tmp_path):
+    names, counts = read(tmp_path, b"video_2 17 frames\nvideo_10\n", "video")
+    np.testing.assert_array_equal(names, ["video_2", "video_10"])
+    assert counts == (("videos", 2, 203_848),)
+
+
+def test_the_published_size(tmp_path, monkeypatch):
+    monkeypatch.setitem(lfr._ROWS, "video", 3)
+    assert mismatches(read(tmp_path, b"a\nb\nc", "video").counts) == ()
+    assert len(mismatches(read(tmp_path, b"a\nb", "video").counts)) == 1
+
+
+def test_a_name_twice(tmp_path):
+    with pytest.raises(ValueError, match=r"line 3: got 'a', .* it is in line 1 too"):
+        read(tmp_path, b"a x\nb\na y\n", "video")
+    read(tmp_path, b"a x\nb\na y\n", "image")
+
+
+def test_refused(tmp_path):
+    with pytest.raises(ValueError, match="track is 'audio'; expected one of image, vi"):
+        read(tmp_path, b"a", "audio")
+    with pytest.raises(ValueError, match="the file is empty"):
+        read(tmp_path, b"", "image")

@@ -1,0 +1,66 @@
+import pytest
+
+from experiments.paper.protocols import lines
+from experiments.paper.protocols.lines import malformed, text_lines, to_integer
+
+
+def read(tmp_path, content):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    return list(text_lines(path))
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n \n"])
+def test_lines_with_their_numbers(tmp_path, line_end, end):
+    got = read(
+        tmp_path, line_end.join([b"\xef\xbb\xbfa b", b" c\t", "é".encode()]) + end
+    )
+    assert got == [(1, "a b"), (2, "c"), (3, "é")]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"a\n\nb\n", "line 2: blank, with lines after it"),
+        (b"\n\na\n", "line 1: blank"),
+        (b"\n \n", "only blank lines"),
+        (b"a\n\xff\xfe\n", "line 2: not UTF-8"),
+        (b"a\nb\0c\n", "line 2: not a line of text"),
+        (b"a\n" + b"b" * lines._LINE_BYTES, "line 2: not a line of text"),
+        (b"", "the file is empty"),
+    ],
+)
+def test_refused(tmp_path, content, match):
+    with pytest.raises(ValueError, match=match) as got:
+        read(tmp_path, content)
+    assert "\n" not in str(got.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ValueError, match="No such file"):
+        list(text_lines(tmp_path / "none.txt"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("0", 0),
+        (" 007 ", 7),
+        ("", None),
+        ("-1", None),
+        ("+1", None),
+        ("1.0", None),
+        ("٣", None),
+        ("9" * 18, 10**18 - 1),
+        ("9" * 19, None),
+        ("a", None),
+    ],
+)
+def test_integers(field, value):
+    assert to_integer(field) == value
+
+
+def test_a_long_line_is_cut_in_the_error():
+    error = malformed("a.txt", 3, "x" * 500, "less")
+    assert str(error) == f"a.txt, line 3: got '{'x' * 60}…', expected less"

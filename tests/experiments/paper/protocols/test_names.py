@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from experiments.paper.protocols import (
+    Count,
+    PairList,
+    match_folders,
+    match_names,
+    mismatches,
+    read_names,
+    to_rows,
+)
+from experiments.paper.protocols.counts import count_pairs
+from gfa_jax.datasets import Pairs
+
+
+@pytest.mark.parametrize(
+    ("name", "row_name"),
+    [
+        ("A/A_0001.jpg", "A/A_0001.jpg"),
+        ("A/A_0001.jpg", "lfw/A/A_0001.png"),
+        ("A/A_0001.jpg", "A_0001.JPEG"),
+        ("../Data/Images/001/frontal/01.jpg", "001/frontal/01.jpg"),
+        ("A/0", r"frames\A\0"),
+        ("Robert_F._Kennedy_Jr./0", "Robert_F._Kennedy_Jr./0"),
+        ("img/1.png", "./1.png"),
+    ],
+)
+def test_one_image_by_two_names(name, row_name):
+    np.testing.assert_array_equal(match_names([name], ["z/y/x.jpg", row_name]), [1])
+
+
+def test_repeats_and_order():
+    rows = match_names(np.array(["b.jpg", "a.jpg", "b.jpg"]), ["a.png", "b.png"])
+    assert rows.dtype == np.int64
+    np.testing.assert_array_equal(rows, [1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("names", "row_names", "match"),
+    [
+        (["A/0", "B/0"], ["A/0", "C/0"], "1 of 2 are not among the 2 .* 'B/0'"),
+        (["A/0"], ["0", "0"], "'0' stands for more than one row"),
+        (["A/0", "B/0"], ["0"], "'0' stands for more than one row or name"),
+        (["A/0"], ["x/A/0", "y/A/0"], "'A/0' stands for more than one"),
+        ([""], ["a"], "got an empty one"),
+        (["a"], ["../"], "got an empty one"),
+        (["a"], [], "1 of 1 are not among the 0"),
+    ],
+)
+def test_refused(names, row_names, match):
+    with pytest.raises(ValueError, match=match) as got:
+        match_names(names, row_names)
+    assert "\n" not in str(got.value)
+
+
+def test_rows_that_nobody_asks_for_may_repeat():
+    np.testing.assert_array_equal(match_names(["a"], ["b", "b", "a"]), [2])
+
+
+def test_frames_lie_in_the_folders_of_their_videos():
+    frames = ["A/1/0.10.jpg", "A/0/0.2.jpg", r"B\1\x.jpg", "A/1/0.11.jpg"]
+    segments = match_folders(frames, np.array(["A/0", "A/1", "B/1"]))
+    np.testing.assert_array_equal(segments, [1, 0, 2, 1])
+    with pytest.raises(ValueError, match=r"1 of 3 are not .* 'B\\\\1'|'B/1'"):
+        match_folders(frames, ["A/0", "A/1"])
+
+
+def test_pairs_of_names_become_pairs_of_rows():
+    pairs = Pairs(np.array([[0, 1], [1, 2]]), np.array([True, False]))
+    protocol = PairList(np.array(["a", "b", "c"]), pairs, np.zeros(2, np.int32), ())
+    got = to_rows(protocol, ["c.jpg", "x.jpg", "a.jpg", "b.jpg"])
+    np.testing.assert_array_equal(got.indices, [[2, 3], [3, 0]])
+    np.testing.assert_array_equal(got.same, pairs.same)
+
+
+def test_names_of_rows(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_bytes(b"a b.jpg\r\nc.jpg")
+    np.testing.assert_array_equal(read_names(path), ["a b.jpg", "c.jpg"])
+
+
+def test_counts():
+    counts = count_pairs(np.array([True, False, False]), total=3, genuine=2)
+    assert counts == (
+        Count("pairs", 3, 3),
+        Count("genuine pairs", 1, 2),
+        Count("impostor pairs", 2, None),
+    )
+    assert mismatches(counts) == (Count("genuine pairs", 1, 2),)
+    assert [str(count) for count in counts] == [
+        "3 pairs (expected 3)",
+        "1 genuine pairs (expected 2)",
+        "2 impostor pairs",
+    ]
+    assert str(Count("pairs", 47404001, 47404001)) == (
+        "47,404,001 pairs (expected 47,404,001)"
+    )

@@ -1,0 +1,40 @@
+"""The figure of quality against seconds shows the figures that it was given."""
+
+import matplotlib.figure
+import numpy as np
+import pytest
+
+from experiments.studies.tradeoff_plot import plot_tradeoff
+
+
+def test_each_method_stands_at_its_seconds_and_quality():
+    axes = matplotlib.figure.Figure().subplots()
+    points = {f"method {n}": (10.0**-n, 0.5 + n / 30, 0.4, 0.9) for n in range(11)}
+    figure = plot_tradeoff(points, baseline=0.3, axes=axes)
+    assert figure is axes.figure
+    assert axes.get_xscale() == "log"
+    looks = set()
+    for container, (seconds, value, lower, upper) in zip(
+        axes.containers, points.values(), strict=True
+    ):
+        mark, _, (bar,) = container
+        assert mark.get_xdata()[0] == seconds
+        assert mark.get_ydata()[0] == value
+        ends = np.asarray(bar.get_segments())[0, :, 1]
+        np.testing.assert_allclose(ends, [lower, upper])
+        looks.add((mark.get_marker(), mark.get_markerfacecolor() == "none"))
+    assert len(looks) == 11  # told apart without colour
+    (line,) = [x for x in axes.lines if x.get_label() == "raw"]
+    np.testing.assert_array_equal(line.get_ydata(), 0.3)
+    legend = axes.get_legend()
+    assert legend is not None and len(legend.get_texts()) == 12
+
+
+def test_a_figure_of_its_own_without_legend():
+    figure = plot_tradeoff({"a": (1.0, 0.5, 0.6, 0.4)}, legend=False)
+    (axes,) = figure.axes
+    assert axes.get_legend() is None
+    assert axes.get_ylabel() == "TPR"
+    assert (
+        axes.get_ylim()[0] < 0.5 == pytest.approx(axes.containers[0][0].get_ydata()[0])
+    )

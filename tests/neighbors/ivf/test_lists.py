@@ -1,0 +1,72 @@
+"""Merging by sorting keeps the K best of every row, each once."""
+
+import concurrent.futures
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from gfa_jax.neighbors.ivf import lists
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+@hypothesis.given(
+    seed=st.integers(0, 2**32 - 1),
+    num_rows=st.integers(1, 12),
+    k=st.integers(1, 6),
+    parts=st.lists(st.integers(0, 40), max_size=4),
+)
+def test_merged_lists_are_the_best_of_all(pool, seed, num_rows, k, parts):
+    random = np.random.default_rng(seed)
+    best = lists.empty(num_rows, k)
+    offered: dict[int, dict[int, float]] = {row: {} for row in range(num_rows)}
+    for size in parts:
+        rows = random.integers(num_rows, size=size).astype(np.int32)
+        others = random.integers(100_000, size=size).astype(np.int32)
+        others[: size // 2] %= 5  # the same again, from part to part
+        # A pair has one cosine; equal ones, both zeros and negative ones among them.
+        cosine = ((others % 7) / np.float32(4) - np.float32(0.5)).astype(np.float32)
+        cosine[others % 7 == 2] *= np.float32(-1)
+        best = lists.merge(best, [lists.Found(rows, others, cosine)], pool)
+        for place in range(size):
+            offered[rows[place]][others[place]] = cosine[place]
+    for row, candidates in offered.items():
+        order = sorted(candidates, key=lambda j: (-candidates[j], j))[:k]
+        padding = k - len(order)
+        np.testing.assert_array_equal(best.indices[row], order + [-1] * padding)
+        np.testing.assert_array_equal(
+            best.similarity[row],
+            [candidates[j] for j in order] + [-np.inf] * padding,
+        )
+
+
+def test_ranges_of_rows_are_merged_by_themselves(pool, monkeypatch):
+    monkeypatch.setattr(lists, "_RANGE", 3)
+    rows = np.arange(10, dtype=np.int32)
+    found = lists.Found(rows, rows[::-1].copy(), np.linspace(-1, 1, 10, dtype="f4"))
+    best = lists.merge(lists.empty(10, 2), [found, found], pool)
+    np.testing.assert_array_equal(best.indices[:, 0], rows[::-1])
+    np.testing.assert_array_equal(best.indices[:, 1], -1)
+    np.testing.assert_array_equal(best.similarity[:, 0], found.similarity)
+
+
+def test_nothing_found_changes_nothing(pool):
+    best = lists.merge(lists.empty(4, 2), [], pool)
+    assert np.all(best.indices == -1)
+
+
+def test_the_bar_is_the_last_of_the_list_or_the_least():
+    similarity = np.array([[0.9, 0.4], [0.2, -np.inf]], np.float32)
+    best = lists.Lists(similarity, np.array([[1, 2], [3, -1]], np.int32))
+    np.testing.assert_array_equal(
+        lists.bar(best, -np.inf), np.array([0.4, -np.inf], np.float32)
+    )
+    np.testing.assert_array_equal(
+        lists.bar(best, 0.3), np.array([0.4, 0.3], np.float32)
+    )

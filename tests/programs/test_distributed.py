@@ -1,0 +1,428 @@
+"""`refine` over processes, as a person starts it: real processes joined by gloo."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import gfa_jax as gfa
+from gfa_jax import datasets, metrics, sharding
+from gfa_jax.programs import checkpoints, processes
+from tests import oracle
+from tests.programs.crowds import with_crowd
+
+_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+_K, _THRESHOLD, _STEPS = 6, 0.4, 3
+# So many that a signal comes in the middle of them.
+_LONG = 120
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return with_crowd(datasets.synthetic_features(num_rows=203, dim=64, seed=1))
+
+
+@pytest.fixture(scope="module")
+def expected(sample):
+    wide = sample.features.astype(np.float64)
+    indices = oracle.isolated_neighbors(wide, _K, _THRESHOLD)
+    return oracle.aggregate(
+        wide, indices, 0.5, _THRESHOLD, num_steps=_STEPS, **gfa.SAFE
+    ).features
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, sample):
+    """The folder and the words of a job of two processes, with many steps."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write(folder, sample)
+    stdout = succeed(
+        *common(folder, "out"),
+        f"--labels={folder}/labels.npy",
+        "--num_processes=2",
+        f"--num_steps={_LONG}",
+    )
+    return folder / "out", stdout
+
+
+@pytest.fixture
+def files(tmp_path, sample):
+    write(tmp_path, sample)
+    return tmp_path
+
+
+def write(folder, sample) -> None:
+    np.save(folder / "features.npy", sample.features)
+    np.save(folder / "labels.npy", sample.labels)
+
+
+def start(*flags: str, devices: int = 1) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.refine", *flags],
+        cwd=_REPOSITORY,
+        env=os.environ
+        | {
+            "JAX_PLATFORMS": "cpu",
+            # Little is computed here and much compiled.
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"
+            " --xla_backend_optimization_level=0",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str, str]:
+    try:
+        stdout, stderr = process.communicate(timeout=200)
+    finally:
+        process.kill()
+    return process.returncode, stdout, stderr
+
+
+def succeed(*flags: str, devices: int = 1) -> str:
+    code, stdout, stderr = finish(start(*flags, devices=devices))
+    assert code == 0, stderr
+    return stdout
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def by_hand(*flags: str, own: tuple[list[str], list[str]] = ([], [])):
+    """Starts two processes as one would on two machines."""
+    coordinator = f"--coordinator=127.0.0.1:{free_port()}"
+    return [
+        start(*flags, "--num_processes=2", coordinator, f"--process_id={p}", *own[p])
+        for p in range(2)
+    ]
+
+
+def common(files, output: str) -> list[str]:
+    return [
+        f"--features={files}/features.npy",
+        f"--output_dir={files}/{output}",
+        f"--k={_K}",
+        f"--threshold={_THRESHOLD}",
+        f"--num_steps={_STEPS}",
+        "--resamples=0",
+        "--noplots",
+        "--isolate_outliers",
+    ]
+
+
+def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
+    output, stdout = undisturbed
+    assert re.search(r"203 rows over 2 devices of 2 processes.*: gather", stdout)
+    assert "TPR at FPR" in stdout
+    assert {path.name for path in output.iterdir()} == {"refined", "report.json"}
+    shards = datasets.open_shards(output / "refined")
+    assert [part.rows for part in shards.parts] == [102, 101]
+    refined = datasets.read_shards(output / "refined")
+    features = sample.features
+    wide = gfa.exact_neighbors(features, k=15)
+    is_outlier = gfa.find_outliers(wide, threshold=_THRESHOLD)
+    assert np.sum(is_outlier) > 0
+    neighbors = gfa.Neighbors(
+        *(x[:, :_K] for x in gfa.selection.isolate(wide, is_outlier))
+    )
+    params = gfa.Params(0.5, _THRESHOLD)
+    want = gfa.aggregate(features, neighbors, params, num_steps=_LONG)
+    # The sums over devices run in another order, once a step, and the steps contract.
+    np.testing.assert_allclose(refined, want.features, rtol=0, atol=1e-5)
+    report = json.loads((output / "report.json").read_text())
+    assert report["layout"]["processes"] == report["layout"]["devices"] == 2
+    assert report["pool"]["rows"] == 203
+    assert len(report["residual"]) == _LONG
+    for name, features in (("before", sample.features), ("after", refined)):
+        roc = metrics.all_pairs_roc(features, sample.labels).roc
+        stored = report["verification"][name]
+        assert stored["genuine_pairs"] == roc.num_genuine
+        got = [point["tpr"] for point in stored["tpr_at_fpr"]]
+        want = [point.tpr for point in metrics.tpr_at_fpr(roc)]
+        # A tile's products may be rounded otherwise: one pair more or less.
+        np.testing.assert_allclose(got, want, rtol=0, atol=1 / roc.num_genuine)
+
+
+def test_two_processes_are_suggested_what_one_is(files):
+    # The sample's crowd would be most of the tail of the impostors.
+    wide = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
+    np.save(files / "wide.npy", wide)
+    asked = [
+        f"--features={files}/wide.npy",
+        f"--output_dir={files}/asked",
+        "--threshold=auto",
+        "--isolate_outliers",
+        "--noplots",
+    ]
+    succeed(*asked, "--num_processes=2")
+    succeed(*asked, f"--output_dir={files}/alone")
+    asked, alone = (
+        json.loads((files / name / "report.json").read_text())["settings"]
+        for name in ("asked", "alone")
+    )
+    assert "impostors" in asked["reason"]
+    assert asked["k"] == alone["k"]
+    # Both search the same cosines, in tiles of other shapes.
+    assert asked["threshold"] == pytest.approx(alone["threshold"], abs=1e-5)
+    refined = datasets.read_shards(files / "asked" / "refined")
+    want = np.load(files / "alone" / "refined.npy")
+    np.testing.assert_allclose(refined, want, rtol=0, atol=1e-4)
+
+
+def test_four_processes_with_an_index_each_from_a_folder_of_shards(
+    files, sample, expected
+):
+    pytest.importorskip("faiss")
+    scaled = sample.features * np.linspace(0.5, 2, 203, dtype=np.float32)[:, None]
+    datasets.write_shards(files / "pool", scaled, rows_per_shard=60)
+    succeed(
+        *common(files, "out"),
+        f"--features={files}/pool",
+        "--num_processes=4",
+        "--neighbors=faiss",
+        "--exchange=ring",
+    )
+    refined = datasets.read_shards(files / "out" / "refined")
+    np.testing.assert_allclose(refined, expected, rtol=0, atol=1e-5)
+
+
+def test_one_process_over_eight_devices_and_from_shards(files, sample, expected):
+    datasets.write_shards(files / "pool", sample.features, rows_per_shard=70)
+    pool = f"--features={files}/pool"
+    same = sample.labels[:-1] == sample.labels[1:]
+    pairs = np.stack([np.arange(202), np.arange(1, 203), same], axis=1)
+    np.savetxt(files / "pairs.csv", pairs, fmt="%d", delimiter=",")
+    stdout = succeed(
+        *common(files, "many"),
+        pool,
+        "--num_devices=8",
+        "--memory_limit=0",
+        f"--pairs={files}/pairs.csv",
+        devices=8,
+    )
+    assert f"{same.sum()} genuine and {202 - same.sum()} impostor pairs" in stdout
+    assert "203 rows over 8 devices of 1 processes" in stdout
+    many = datasets.read_shards(files / "many" / "refined")
+    np.testing.assert_allclose(many, expected, rtol=0, atol=1e-5)
+    found = gfa.exact_neighbors(sample.features, k=15)
+    np.save(files / "candidates.npy", np.asarray(found.indices))
+    succeed(
+        *common(files, "given"),
+        f"--candidates={files}/candidates.npy",
+        "--num_devices=3",
+        devices=3,
+    )
+    given = datasets.read_shards(files / "given" / "refined")
+    np.testing.assert_allclose(given, expected, rtol=0, atol=1e-5)
+    succeed(*common(files, "one"), pool)
+    one = np.load(files / "one" / "refined.npy")
+    np.testing.assert_allclose(one, expected, rtol=0, atol=1e-5)
+
+
+def test_a_killed_process_fails_the_job_and_a_rerun_goes_on_to_the_same_bits(
+    files, undisturbed
+):
+    long = [f"--num_steps={_LONG}", "--heartbeat_timeout=6"]
+    job = by_hand(*common(files, "killed"), *long)
+    stages = files / "killed" / "stages"
+    left = [stages / f"neighbors-0000{p}-of-00002.npz" for p in range(2)]
+    while not all(path.exists() for path in left):
+        assert all(process.poll() is None for process in job)
+        time.sleep(0.005)
+    job[1].send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    code, _, stderr = finish(job[0])
+    assert finish(job[1])[0] == -signal.SIGKILL
+    assert time.monotonic() - killed < 6 + 20
+    assert code not in (0, 2)
+    assert "process 0 lost contact with another one" in stderr
+    assert re.search(r"unhealthy \(stopped sending heartbeats\):\s*1\s", stderr)
+    assert {path.name for path in (files / "killed").iterdir()} == {"stages"}
+    assert all(path.exists() for path in left)
+
+    stdout = succeed(*common(files, "killed"), *long, "--num_processes=2")
+    assert "stage neighbors was finished before" in stdout
+    manifests = [
+        (folder / "refined" / "manifest.json").read_bytes()
+        for folder in (files / "killed", undisturbed[0])
+    ]
+    # The hashes of the parts stand in it.
+    assert manifests[0] == manifests[1]
+    assert not stages.exists()
+
+
+def test_the_launcher_names_the_process_that_died(tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import os, signal, time\n"
+        "from absl import app\n"
+        "from experiments import processes\n"
+        "def main(_):\n"
+        "    if processes.launches():\n"
+        "        processes.launch()\n"
+        "    if processes.FLAGS.process_id == 1:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    time.sleep(100)\n"
+        "app.run(main)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script, "--num_processes=3"],
+        env=os.environ | {"PYTHONPATH": str(_REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "process 1 of 3 died (SIGKILL)" in done.stderr
+
+
+# --- stages ---------------------------------------------------------------------------
+
+
+def test_a_stage_is_used_for_the_same_job_only(tmp_path, capsys):
+    finished = checkpoints.Checkpoints(tmp_path / "stages")
+    calls = []
+
+    def compute():
+        calls.append(len(calls))
+        return {"values": np.arange(3), "empty": np.empty((0, 2), np.float32)}
+
+    def run(key):
+        return finished.run("search", key, compute)
+
+    first, again = run("a"), run("a")
+    assert calls == [0]
+    for name, array in first.items():
+        np.testing.assert_array_equal(again[name], array)
+    capsys.readouterr()
+    run("b")
+    assert calls == [0, 1]
+    assert "is of other inputs or options" in capsys.readouterr().err
+    path = tmp_path / "stages" / "search-00000-of-00001.npz"
+    path.write_bytes(path.read_bytes()[:-9])
+    run("b")
+    assert calls == [0, 1, 2]
+    assert "the stage is run again" in capsys.readouterr().err
+
+
+# --- bad input ------------------------------------------------------------------------
+
+
+def refuse(message: str, *flags: str, devices: int = 1) -> None:
+    code, stdout, stderr = finish(start(*flags, devices=devices))
+    assert (code, stdout) == (2, ""), stderr
+    lines = stderr.strip().splitlines()
+    assert len(lines) == 1, stderr
+    assert message in lines[0]
+
+
+def test_processes_that_disagree_are_refused(files):
+    job = by_hand(*common(files, "out"), own=(["--gamma=0.5"], ["--gamma=0.25"]))
+    for process in job:
+        code, _, stderr = finish(process)
+        assert code == 2
+        line = stderr.strip().splitlines()[-1]
+        assert "disagree on --gamma: 0.5 in process 0, 0.25 in process 1" in line
+    assert list((files / "out").iterdir()) == []
+
+
+def test_what_one_process_cannot_read_ends_all(files):
+    job = by_hand(*common(files, "out"), own=([], [f"--features={files}/none.npy"]))
+    for process in job:
+        code, _, stderr = finish(process)
+        assert code == 2
+        assert "process 1: cannot read" in stderr.strip().splitlines()[-1]
+
+
+def test_versions_and_files_must_agree(monkeypatch):
+    def gather(_, others):
+        return lambda own: [own, json.dumps(others).encode()]
+
+    ours = {"the version of jax": "0.10.2", "the content of --features": "ab"}
+    for name, other in (("the version of jax", "0.11"), ("--k", 3)):
+        monkeypatch.setattr(sharding, "gather_bytes", gather(0, ours | {name: other}))
+        with pytest.raises(ValueError, match=f"disagree on {name}.*{other}"):
+            processes.agree(ours)
+    monkeypatch.setattr(sharding, "gather_bytes", gather(0, ours))
+    processes.agree(ours)
+
+
+def test_a_port_in_use_is_refused(files):
+    with socket.create_server(("", 0)) as listener:
+        port = listener.getsockname()[1]
+        refuse(
+            f"port {port} cannot be opened",
+            *common(files, "out"),
+            "--num_processes=2",
+            f"--coordinator=127.0.0.1:{port}",
+            "--process_id=0",
+        )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--process_id=1"], "--process_id is given alone"),
+        (["--process_id=0", "--num_processes=1"], "of at least 2"),
+        (["--coordinator=a:1"], "--coordinator is given alone"),
+        (["--coordinator=a:1", "--process_id=2"], "expected 0 to 1"),
+        (["--coordinator=a", "--process_id=1"], "expected host:port"),
+        (
+            ["--coordinator=127.0.0.1:{}", "--process_id=1", "--start_timeout=1"],
+            "process 0 did not answer in 1 s",
+        ),
+    ],
+)
+def test_bad_flags_of_the_job_are_refused(files, flags, message):
+    given = [flag.format(free_port()) for flag in flags]
+    refuse(message, *common(files, "out"), "--num_processes=2", *given)
+
+
+def test_bad_devices_and_rows_are_refused(files, sample):
+    np.save(files / "few.npy", sample.features[:9])
+    refuse(
+        "9 devices asked; expected 1 to 8",
+        *common(files, "out"),
+        "--num_devices=9",
+        devices=8,
+    )
+    refuse(
+        "9 rows over 8 devices leave device 5 with zero rows",
+        *common(files, "out"),
+        f"--features={files}/few.npy",
+        "--num_devices=8",
+        devices=8,
+    )
+    refuse(
+        "use --neighbors=faiss",
+        *common(files, "out"),
+        "--num_devices=1",
+        "--neighbors=approximate",
+    )
+
+
+def test_bad_shards_and_rows_in_them_are_refused(files, sample):
+    bad = sample.features.copy()
+    bad[150, 3] = np.nan
+    datasets.write_shards(files / "bad", bad, rows_per_shard=100)
+    pool = [f"--features={files}/bad", "--num_devices=1"]
+    refuse("1 of 203 rows hold NaN", *common(files, "out"), *pool)
+    shards = datasets.open_shards(files / "bad")
+    (files / "bad" / shards.parts[1].file).unlink()
+    for flags in (pool, pool[:1]):
+        refuse("1 of 3 shards are missing", *common(files, "out"), *flags)
+    datasets.write_shards(files / "bad", sample.features, rows_per_shard=100)
+    refuse("expected --dim=3", *common(files, "out"), pool[0], "--dim=3")

@@ -1,0 +1,199 @@
+"""`streamed` end to end: the result of `refine` from a map, resumed, or refused."""
+
+import json
+import re
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import gfa_jax as gfa
+from gfa_jax import datasets
+from tests.programs.crowds import with_crowd
+from tests.programs.programs import REPOSITORY, refuse, succeed
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return with_crowd(
+        datasets.synthetic_features(num_rows=600, dim=64, seed=1)
+    ).features
+
+
+@pytest.fixture
+def files(tmp_path, sample):
+    np.save(tmp_path / "features.npy", sample)
+    return tmp_path
+
+
+def test_the_result_is_that_of_refine(files, sample, rng):
+    flags = ["--k=8", "--threshold=0.4", "--num_steps=2", "--preset=paper"]
+    given = f"--features={files}/features.npy"
+    succeed("refine", given, *flags, "--noplots", f"--output_dir={files}/refine")
+    result = succeed("streamed", given, *flags, f"--output_dir={files}/out")
+    assert "(600, 64), are in" in result.stdout
+    want = np.load(files / "refine" / "refined.npy")
+    got = np.load(files / "out" / "refined.npy")
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+    # The search is gone, and nothing else is left.
+    names = {path.name for path in (files / "out").iterdir()}
+    assert names == {"refined.npy", "report.json"}
+    report, other = (
+        json.loads((files / name / "report.json").read_text())
+        for name in ("out", "refine")
+    )
+    np.testing.assert_allclose(report["residual"], other["residual"], rtol=1e-4)
+    assert report["degree"] == pytest.approx(other["degree"])
+    assert report["rows_without_neighbour"] == other["rows_without_neighbour"]
+    assert report["settings"]["graph"] == "rescore"
+    assert report["peak_memory"]["mapped_bytes"] == sample.nbytes
+
+    # Asked for its settings, the pool gives the same ones, and the same rows are alone.
+    for program in ("refine", "streamed"):
+        quiet = ["--noplots"] if program == "refine" else []
+        succeed(program, given, *quiet, f"--output_dir={files}/{program}_asked")
+    alone, whole = (
+        np.load(files / f"{program}_asked" / "refined.npy")
+        for program in ("streamed", "refine")
+    )
+    np.testing.assert_allclose(alone, whole, rtol=0, atol=1e-6)
+    assert np.any(np.all(alone == sample, axis=1))
+    asked, other = (
+        json.loads((files / f"{program}_asked" / "report.json").read_text())
+        for program in ("streamed", "refine")
+    )
+    for name in ("k", "gamma", "num_steps"):
+        assert asked["settings"][name] == other["settings"][name]
+    assert asked["settings"]["threshold"] == pytest.approx(
+        other["settings"]["threshold"], abs=1e-6
+    )
+    assert asked["outliers"] > 0
+    names = {path.name for path in (files / "streamed_asked").iterdir()}
+    assert names == {"refined.npy", "report.json"}
+
+    # Rows of other lengths are scaled as they are read; half the bytes are written.
+    scaled = sample * rng.uniform(0.1, 9, (600, 1)).astype(np.float32)
+    np.savez(files / "scaled.npz", features=scaled)
+    flags += ["--storage=bfloat16", f"--output_dir={files}/half"]
+    succeed("streamed", f"--features={files}/scaled.npz", *flags)
+    half = np.load(files / "half" / "refined.npy").view(ml_dtypes.bfloat16)
+    # Two roundings to 2⁻⁹ of values below 1/2.
+    np.testing.assert_allclose(half.astype(np.float32), want, rtol=0, atol=2**-8)
+    report = json.loads((files / "half" / "report.json").read_text())
+    assert report["pool"]["normalized"]
+
+
+# Small chunks and groups of cells, each saved; with "stop" a Ctrl-C after some of them.
+_DRIVER = """
+import sys
+from experiments import cli, streamed
+from gfa_jax.neighbors import calibrated, cell_search, cells
+calibrated.FEWEST_ROWS, calibrated.LARGEST_SHARE = 0, float(sys.argv.pop(2))
+cells.CHUNK_ROWS, cell_search._GROUP_VALUES = 128, 2**13
+cell_search._SAVE_SECONDS = -1
+streamed._MOST_MAPPED = 2**14
+stops = sys.argv.pop(1) == "stop"
+def progress(iterable, *, total, desc):
+    print(desc, total)
+    for number, item in enumerate(iterable):
+        if stops and desc == "neighbors" and number == 7:
+            raise KeyboardInterrupt
+        yield item
+cli.progress = progress
+cli.run(streamed.main)
+"""
+
+
+def drive(files, name, word, *, share=0.5):
+    flags = [f"--features={files}/{name}.npy", f"--output_dir={files}/out"]
+    flags += ["--neighbors=approximate", "--edge_recall=0.9", "--threshold=0.7"]
+    return subprocess.run(
+        [sys.executable, "-c", _DRIVER, word, str(share), *flags],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_an_interrupted_search_goes_on_and_that_of_other_features_is_refused(
+    files, sample
+):
+    pytest.importorskip("faiss")
+    stopped = drive(files, "features", "stop")
+    assert stopped.returncode == 130, stopped.stderr
+    assert {path.name for path in (files / "out").iterdir()} == {"search"}
+
+    other = sample.copy()
+    other[5] = sample[6]
+    np.save(files / "other.npy", other)
+    refused = drive(files, "other", "go on")
+    assert refused.returncode == 2
+    assert "is of other rows, options or versions" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+    resumed = drive(files, "features", "go on")
+    assert resumed.returncode == 0, resumed.stderr
+    steps = [int(n) for n in re.findall(r"neighbors (\d+)", stopped.stdout)]
+    assert f"neighbors {steps[0] - 7}\n" in resumed.stdout and steps[0] > 10
+    report = json.loads((files / "out" / "report.json").read_text())
+    assert report["calibration"]["factory"].startswith("IVF")
+    assert report["calibration"]["lower_bound"] >= 0.9
+    names = {path.name for path in (files / "out").iterdir()}
+    assert names == {"refined.npy", "report.json"}
+    resumed_bytes = (files / "out" / "refined.npy").read_bytes()
+    assert drive(files, "features", "go on").returncode == 0
+    assert (files / "out" / "refined.npy").read_bytes() == resumed_bytes
+
+
+def test_it_says_how_long_an_exact_search_takes_that_was_not_asked_for(files, sample):
+    pytest.importorskip("faiss")
+    result = drive(files, "features", "go on", share=0.0)
+    assert result.returncode == 0, result.stderr
+    said = [line for line in result.stderr.splitlines() if "exact neighbors" in line]
+    assert len(said) == 1
+    told = r"exact neighbors after all, about [\d,]+ s: \d+% of all products would"
+    assert re.match(told, said[0])
+    report = json.loads((files / "out" / "report.json").read_text())
+    assert report["calibration"]["factory"] == "Flat"
+    # The pages are given back all the time, and the rows stay what they are.
+    neighbors = gfa.exact_neighbors(sample, k=15)
+    want = gfa.aggregate(sample, neighbors, gfa.Params(0.5, 0.7), num_steps=4)
+    got = np.load(files / "out" / "refined.npy")
+    np.testing.assert_allclose(got, want.features, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--features is missing"),
+        (["--features={}"], "is a folder"),
+        (["--features={}/missing.npy"], "missing.npy"),
+        (["--features={}/packed.npz"], "cannot be mapped"),
+        (["--features={}/nan.npy"], "1 of 600 rows hold NaN"),
+        (["--features={}/features.npy", "--k=600"], "k is 600 with 600 rows"),
+        (["--features={}/features.npy", "--threshold=high"], "--threshold is high"),
+        (["--features={}/features.npy", "--graph=refresh"], "--graph=refresh"),
+        (["--features={}/features.npy", "--storage=float16"], "--storage=float16"),
+    ],
+)
+def test_bad_input_is_refused(files, sample, flags, message):
+    broken = sample.copy()
+    broken[3, 4] = np.nan
+    np.save(files / "nan.npy", broken)
+    np.savez_compressed(files / "packed.npz", features=sample)
+    refuse(files, message, *(f.format(files) for f in flags), module="streamed")
+
+
+def test_an_input_is_not_overwritten(files, sample):
+    (files / "out").mkdir()
+    np.save(files / "out" / "refined.npy", sample)
+    before = (files / "out" / "refined.npy").read_bytes()
+    flags = [f"--features={files}/out/refined.npy", f"--output_dir={files}/out"]
+    with pytest.raises(AssertionError, match="would be overwritten"):
+        succeed("streamed", *flags)
+    assert (files / "out" / "refined.npy").read_bytes() == before

@@ -1,0 +1,269 @@
+"""Streamed approximate search: the recall it promises, of exact cosines, resumable."""
+
+import functools
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import gfa_jax as gfa
+from gfa_jax import datasets, streaming
+from gfa_jax.neighbors import unfinished
+from gfa_jax.neighbors.ivf import calibrated, cell_search, cells
+
+pytest.importorskip("faiss")
+
+N, D, K, T = 3000, 32, 6, 0.7
+stream = functools.partial(
+    streaming.approximate_neighbors, k=K, threshold=T, edge_recall=0.95
+)
+
+
+@pytest.fixture(scope="module")
+def features():
+    return datasets.synthetic_features(num_rows=N, dim=D, seed=3).features
+
+
+@pytest.fixture
+def mapped(features, tmp_path):
+    np.save(tmp_path / "features.npy", features)
+    return np.load(tmp_path / "features.npy", mmap_mode="r")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Lets a small pool be searched approximately, in 24 steps, saving each."""
+    monkeypatch.setattr(calibrated, "FEWEST_ROWS", 0)
+    monkeypatch.setattr(calibrated, "LARGEST_SHARE", 0.5)
+    monkeypatch.setattr(cells, "CHUNK_ROWS", 256)
+    monkeypatch.setattr(cells, "_SAMPLED_ROWS", 200)
+    monkeypatch.setattr(cells, "_BLOCK", 2**14)
+    monkeypatch.setattr(cell_search, "_GROUP_VALUES", 2**16)
+    monkeypatch.setattr(cell_search, "_FEWEST_FOUND", 1000)
+    monkeypatch.setattr(cell_search, "_BATCH_PRODUCTS", 2**14)
+    monkeypatch.setattr(cell_search, "_SAVE_SECONDS", -1.0)
+
+
+def edges(neighbors: gfa.Neighbors, threshold: float = T) -> set[tuple[int, int]]:
+    rows, columns = np.nonzero(np.asarray(neighbors.similarity) > threshold)
+    return {
+        (int(i), int(j))
+        for i, j in zip(rows, neighbors.indices[rows, columns], strict=True)
+        if i != j
+    }
+
+
+def assert_same(got, want) -> None:
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_the_edges_that_count_are_found(features, mapped, include_self):
+    found, calibration = stream(mapped, include_self=include_self)
+    assert calibration.factory == f"IVF{calibrated.num_cells(N)},Flat"
+    assert calibration.recall >= calibration.lower_bound >= 0.95 == calibration.target
+    assert calibration.share is not None and 0 < calibration.share < 0.5
+    exact = gfa.exact_neighbors(features, k=K, include_self=include_self)
+    wanted = edges(exact)
+    # All rows, not the sample of a third: the bound holds for the whole at 95 %.
+    assert len(wanted) > 0.4 * N
+    assert 0.94 <= len(edges(found) & wanted) / len(wanted) < 1
+    assert abs(calibration.num_edges / len(wanted) - 1 / 3) < 0.05
+    assert found.indices.dtype == np.int32
+    rows = np.arange(N)
+    assert np.all((found.indices[:, 0] == rows) == include_self)
+    assert not np.any(found.indices[:, 1:] == rows[:, None])
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_it_is_the_search_in_memory(features, mapped, tmp_path, checkpoint):
+    folder = tmp_path / "search" if checkpoint else None
+    got = stream(mapped, checkpoint=folder)
+    want = gfa.approximate_neighbors(features, k=K, threshold=T, edge_recall=0.95)
+    assert got[1] == want[1]
+    assert_same(got[0], want[0])
+
+
+def test_cosines_are_those_of_the_rows(features, mapped):
+    found, _ = stream(mapped)
+    there = found.indices >= 0
+    others = features.astype(np.float64)[np.where(there, found.indices, 0)]
+    cosines = np.einsum("nd,nkd->nk", features.astype(np.float64), others)
+    # float32 sums of 32 products.
+    np.testing.assert_allclose(found.similarity[there], cosines[there], atol=1e-6)
+    np.testing.assert_array_equal(found.similarity[~there], -np.inf)
+    descending = found.similarity[:, 1:]
+    assert np.all(descending[:, :-1] >= descending[:, 1:])
+
+
+def test_more_products_are_made_for_more_recall(mapped):
+    _, some = stream(mapped, edge_recall=0.5)
+    _, most = stream(mapped, edge_recall=0.95)
+    assert some.share is not None and most.share is not None
+    assert some.share < most.share
+    assert some.recall < most.recall
+
+
+def test_half_precision_rows_are_compared_in_float32(features):
+    half = features.astype(ml_dtypes.bfloat16)
+    found, _ = stream(half)
+    assert found.similarity.dtype == np.float32
+    assert_same(found, stream(half.astype(np.float32))[0])
+
+
+def test_rows_are_read_in_chunks_and_sorted(features):
+    class Counted:
+        shape, dtype = features.shape, features.dtype
+
+        def __getitem__(self, rows):
+            taken = features[rows]
+            if isinstance(rows, slice):
+                assert len(taken) <= cells.CHUNK_ROWS
+            else:  # the sample and its neighbours, or the rows of a group of cells
+                assert np.all(np.diff(rows) > 0) and len(taken) < N
+            return taken
+
+    found, _ = stream(Counted())
+    assert_same(found, stream(features)[0])
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_it_is_exact_where_cells_do_not_help(rng, tmp_path, monkeypatch, checkpoint):
+    # Without structure the nearest rows lie in all cells.
+    noise = rng.standard_normal((600, 24)).astype(np.float32)
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    folder = tmp_path / "search" if checkpoint else None
+    monkeypatch.setattr(calibrated, "LARGEST_SHARE", 1 / 8)
+    said = []
+    options: dict[str, Any] = {"threshold": None, "edge_recall": 0.99}
+    options |= {"checkpoint": folder}
+    found, calibration = stream(noise, on_exact=said.append, **options)
+    assert len(said) == 1 and "of all products would be left" in said[0]
+    assert (calibration.factory, calibration.recall) == ("Flat", 1.0)
+    exact = gfa.exact_neighbors(noise, k=K)
+    np.testing.assert_array_equal(found.indices, exact.indices)
+    if checkpoint:
+        assert_same(stream(noise, **options)[0], found)
+
+
+def test_a_small_pool_and_a_row_alone_need_no_index(features, monkeypatch):
+    assert stream(features, k=1)[1].factory == "Flat"
+    monkeypatch.setattr(calibrated, "FEWEST_ROWS", N + 1)
+    found, calibration = stream(features)
+    assert calibration.factory == "Flat"
+    exact = gfa.exact_neighbors(features, k=K)
+    assert np.mean(found.indices == np.asarray(exact.indices)) > 0.999
+
+
+def test_equal_rows_fill_one_cell(tmp_path):
+    rows = np.full((400, 4), 0.5, np.float32)
+    found, _ = stream(rows)
+    np.testing.assert_array_equal(found.similarity, 1.0)
+    assert all(len(set(row.tolist())) == K for row in found.indices)
+
+
+# --- interrupted ------------------------------------------------------------------
+
+
+class StoppedError(Exception):
+    pass
+
+
+def interrupt_after(steps: int, stage: str = "neighbors"):
+    """A progress bar whose user presses Ctrl-C before the given block."""
+
+    def progress(iterable, *, total, desc):
+        for number, item in enumerate(iterable):
+            if number == steps and desc == stage:
+                raise StoppedError
+            yield item
+
+    return progress
+
+
+@pytest.mark.parametrize(("stage", "steps"), [("cells", 5), ("neighbors", 17)])
+def test_an_interrupted_search_goes_on_where_it_was(mapped, tmp_path, stage, steps):
+    resumable = functools.partial(stream, mapped, checkpoint=tmp_path / "search")
+    with pytest.raises(StoppedError):
+        resumable(progress=interrupt_after(steps, stage))
+    made = {"cells": 0, "neighbors": 0}
+    # As many chunks as were kept are only read again.
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        save = unfinished.Store.save
+
+        def counting(self, name, arrays):
+            made["cells" if name.startswith("cells") else name] += 1
+            save(self, name, arrays)
+
+        patch.setattr(unfinished.Store, "save", counting)
+        got = resumable()
+    assert made["cells"] == (12 - steps if stage == "cells" else 0)
+    assert made["neighbors"] == (24 if stage == "cells" else 24 - steps)
+    assert "calibration" not in made
+    want = stream(mapped)
+    assert_same(got[0], want[0])
+    assert got[1] == want[1]
+
+
+def test_a_finished_search_is_read_again(mapped, tmp_path):
+    folder = tmp_path / "search"
+    first = stream(mapped, checkpoint=folder)
+    totals = {}
+
+    def progress(iterable, *, total, desc):
+        totals[desc] = total
+        return iterable
+
+    assert_same(stream(mapped, checkpoint=folder, progress=progress)[0], first[0])
+    assert totals["neighbors"] == 0
+
+
+def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path):
+    folder = tmp_path / "search"
+    with pytest.raises(StoppedError):
+        stream(features, checkpoint=folder, progress=interrupt_after(2))
+    before = (folder / "neighbors.npz").read_bytes()
+    other = features.copy()
+    other[2500, 3] += 1e-6
+    options: dict[str, Any]
+    for rows, options in ((other, {}), (features, {"k": 7}), (features, {"seed": 1})):
+        with pytest.raises(ValueError, match="of other rows, options") as error:
+            stream(rows, checkpoint=folder, **options)
+        assert "\n" not in str(error.value)
+    assert (folder / "neighbors.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["calibration", "cells-3", "neighbors"])
+def test_a_damaged_file_is_refused(features, tmp_path, name):
+    folder = tmp_path / "search"
+    with pytest.raises(StoppedError):
+        stream(features, checkpoint=folder, progress=interrupt_after(1))
+    path = folder / f"{name}.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cannot read"):
+        stream(features, checkpoint=folder)
+
+
+# --- bad input --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (np.ones((8, 2), np.float32), {"k": 8}, "k is 8 with 8 rows"),
+        (np.ones(8, np.float32), {}, r"shape \(8,\); expected \[N, D\]"),
+        (np.ones((8, 2), np.int32), {}, "int32; expected a floating dtype"),
+        (np.ones((8, 2), np.float32), {"edge_recall": 0.0}, "edge_recall is 0.0"),
+        (np.ones((8, 2), np.float32), {"threshold": 1.5}, "threshold is 1.5"),
+        (np.ones((8, 2), np.float32), {"sample_size": 0}, "sample_size is 0"),
+        (np.full((8, 2), np.nan, np.float32), {}, "rows hold NaN or infinity"),
+    ],
+)
+def test_bad_input_is_refused(rows, options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        stream(rows, **({"k": 3} | options))
+    assert "\n" not in str(error.value)

@@ -1,0 +1,340 @@
+"""Streamed search: the ids of the search in memory, whatever happens in between."""
+
+import functools
+import warnings
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+import gfa_jax as gfa
+from gfa_jax import streaming
+from gfa_jax.neighbors import exact, memory, unfinished
+from gfa_jax.streaming import exact as streamed
+from tests import oracle
+from tests.neighbors.agreement import assert_agree
+from tests.problems import clustered_features
+
+N, D, K = 300, 6, 5
+# One shape of tile for the searches in memory as well: compiling is what they cost.
+search = functools.partial(gfa.exact_neighbors, k=K, tile_size=32)
+# Five chunks of two tiles, the last one short.
+stream = functools.partial(streaming.exact_neighbors, k=K, chunk_size=64, tile_size=32)
+
+
+@pytest.fixture
+def features(rng):
+    return clustered_features(rng, num_rows=N, dim=D).astype(np.float32)
+
+
+@pytest.fixture
+def mapped(features, tmp_path):
+    np.save(tmp_path / "features.npy", features)
+    return np.load(tmp_path / "features.npy", mmap_mode="r")
+
+
+def assert_same(got, want) -> None:
+    chex.assert_trees_all_equal(got, want)
+    assert got.indices.dtype == want.indices.dtype
+
+
+class Slices:
+    """Rows that can only be sliced, and that remember the longest slice."""
+
+    def __init__(self, rows: np.ndarray):
+        self._rows, self.longest = rows, 0
+        self.shape, self.dtype = rows.shape, rows.dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        assert isinstance(rows, slice)
+        taken = self._rows[rows]
+        self.longest = max(self.longest, len(taken))
+        return taken
+
+
+class StoppedError(Exception):
+    pass
+
+
+def interrupt_after(steps: int):
+    """A progress bar whose user presses Ctrl-C before the given pair of chunks."""
+
+    def progress(iterable, *, total, desc):
+        for number, item in enumerate(iterable):
+            if number == steps:
+                raise StoppedError
+            yield item
+
+    return progress
+
+
+# --- the result -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_equals_the_search_in_memory(features, mapped, include_self):
+    want = search(features, include_self=include_self)
+    got = stream(mapped, include_self=include_self)
+    assert isinstance(got.indices, np.ndarray)
+    assert got.indices.dtype == np.int32
+    assert got.similarity.dtype == np.float32
+    assert_agree(features, got, want)
+    assert_agree(features, got, oracle.exact_neighbors(features, K, include_self))
+
+
+@pytest.mark.parametrize("chunk_size", [64, 4096])
+def test_ties_go_to_the_lower_number_whatever_the_chunks(rng, chunk_size):
+    # Every product is exact in float32, and many tie.
+    features = (rng.integers(-1, 2, size=(N, D)) / 2).astype(np.float32)
+    got = stream(features, chunk_size=chunk_size)
+    want = oracle.exact_neighbors(features, K)
+    np.testing.assert_array_equal(got.indices, want.indices)
+    np.testing.assert_array_equal(got.similarity, want.similarity)
+
+
+def test_equal_rows_go_by_their_number():
+    got = stream(np.full((N, D), 0.5, np.float32))
+    np.testing.assert_array_equal(got.indices[200], [200, 0, 1, 2, 3])
+    np.testing.assert_array_equal(got.similarity, 0.25 * D)
+
+
+def test_a_row_alone_is_its_own_neighbor(features):
+    got = stream(features, k=1)
+    np.testing.assert_array_equal(got.indices[:, 0], np.arange(N))
+
+
+def test_only_slices_of_a_chunk_are_read(features):
+    rows = Slices(features)
+    assert_same(stream(rows), stream(features))
+    assert rows.longest == 64
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_is_multiplied_in_float32(features, dtype):
+    half = features.astype(dtype)
+    got = stream(half)
+    assert got.similarity.dtype == np.float32
+    assert_same(got, stream(half.astype(np.float32)))
+
+
+def test_progress_goes_round_the_pairs_of_chunks(features):
+    calls = []
+
+    def progress(iterable, *, total, desc):
+        calls.append((total, desc))
+        return iterable
+
+    stream(features, progress=progress)
+    assert calls == [(15, "neighbors")]
+
+
+# --- interrupted ------------------------------------------------------------------
+
+
+@pytest.fixture
+def save_always(monkeypatch):
+    monkeypatch.setattr(streamed, "_SAVE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def merged(monkeypatch):
+    """The pairs of chunks that are merged from here on."""
+    pairs = []
+    merge = streamed._Search.merge
+
+    def counted(self, start, other, size):
+        merge(self, start, other, size)
+        pairs.append((start // 64, other // 64))
+
+    monkeypatch.setattr(streamed._Search, "merge", counted)
+    return pairs
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 14])
+def test_an_interrupted_search_goes_on_where_it_was(
+    mapped, tmp_path, save_always, merged, steps
+):
+    undisturbed = stream(mapped)
+    pairs = merged.copy()
+    assert len(set(pairs)) == len(pairs) == 15
+    merged.clear()
+    resumable = functools.partial(stream, mapped, checkpoint=tmp_path / "search")
+    with pytest.raises(StoppedError):
+        resumable(progress=interrupt_after(steps))
+    assert_same(resumable(), undisturbed)
+    # Every pair once, in the two runs together.
+    assert merged == pairs
+    assert_same(resumable(), undisturbed)
+    assert merged == pairs
+
+
+def test_what_was_merged_after_the_last_save_is_merged_again(
+    mapped, tmp_path, monkeypatch, merged
+):
+    resumable = functools.partial(stream, mapped, checkpoint=tmp_path / "search")
+    clock = iter([0.0, 10.0, 29.0, 31.0, 31.0, 45.0, 60.0])
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(streamed.time, "monotonic", lambda: next(clock))
+        resumable(progress=interrupt_after(5))
+    assert len(merged) == 5
+    del merged[3:]  # saved after 31 s, with three pairs
+    assert_same(resumable(), stream(mapped))
+    assert len(merged) == 15 + 15
+
+
+def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path, save_always):
+    options: dict[str, Any]
+    folder = tmp_path / "search"
+    with pytest.raises(StoppedError):
+        stream(features, checkpoint=folder, progress=interrupt_after(2))
+    before = (folder / "neighbors.npz").read_bytes()
+    other = features.copy()
+    other[250, 3] += 1e-6
+    for rows, options in (
+        (other, {}),
+        (features[:299], {}),
+        (features.astype(np.float64), {}),
+        (features, {"k": 6}),
+        (features, {"include_self": False}),
+        (features, {"chunk_size": 96}),
+        (features, {"tile_size": 64}),
+    ):
+        with pytest.raises(ValueError, match="of other rows, options") as error:
+            stream(rows, checkpoint=folder, **options)
+        assert "\n" not in str(error.value)
+    assert (folder / "neighbors.npz").read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_refused(features, tmp_path):
+    folder = tmp_path / "search"
+    stream(features, checkpoint=folder)
+    whole = (folder / "neighbors.npz").read_bytes()
+    (folder / "neighbors.npz").write_bytes(whole[:-40])
+    with pytest.raises(ValueError, match="cannot read"):
+        stream(features, checkpoint=folder)
+
+
+def test_a_checkpoint_folder_that_cannot_be_is_refused(features, tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "missing" / "search"):
+        with pytest.raises(ValueError, match="cannot make the checkpoint folder"):
+            stream(features, checkpoint=path)
+
+
+def test_two_sets_of_the_same_bytes_have_two_hashes(features, tmp_path):
+    store = unfinished.open_store(tmp_path, features, [], 64)
+    other = unfinished.open_store(tmp_path, features.reshape(-1, 3), [], 64)
+    assert store._key != other._key
+
+
+# --- out of memory ----------------------------------------------------------------
+
+
+def fails_above(rows: int, function):
+    """The function, on a device without memory for more rows than these."""
+
+    def limited(first, best, *rest, **options):
+        if options["tile_size"] > rows or len(first.valid) > 2 * rows:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return function(first, best, *rest, **options)
+
+    return limited
+
+
+@pytest.fixture
+def two_short_tiles(monkeypatch):
+    """Both programs run out of memory with chunks of more than 64 rows."""
+    monkeypatch.setattr(streamed, "sweep", fails_above(32, exact.sweep))
+    monkeypatch.setattr(streamed, "meet", fails_above(32, exact.meet))
+
+
+def test_chunks_are_halved_until_they_fit(features, two_short_tiles):
+    with pytest.warns(RuntimeWarning, match="out of memory") as said:
+        got = stream(features, chunk_size=256, tile_size=64)
+    assert [str(w.message) for w in said] == [
+        "out of memory with blocks of 256 rows; going on with 128",
+        "out of memory with blocks of 128 rows; going on with 64",
+        "out of memory with blocks of 64 rows; going on with 32",
+    ]
+    assert_agree(features, got, search(features))
+
+
+def test_memory_that_runs_out_in_the_middle_doubles_nothing(features, monkeypatch):
+    calls = []
+
+    def once(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return exact.meet(*arguments, **options)
+
+    monkeypatch.setattr(streamed, "meet", once)
+    with pytest.warns(RuntimeWarning, match="blocks of 64 rows; going on with 32"):
+        got = stream(features)
+    assert_agree(features, got, search(features))
+
+
+@pytest.mark.parametrize("progress", [None, lambda iterable, **_: iterable])
+def test_tiles_in_memory_are_halved_until_they_fit(features, monkeypatch, progress):
+    want = search(features)
+    tried = []
+
+    def limited(rows, best, start, stop, *, tile_size):
+        tried.append(tile_size)
+        if (tile_size > 32 and start > 0) or tile_size > 64:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return sweep(rows, best, start, stop, tile_size=tile_size)
+
+    sweep = exact.sweep
+    monkeypatch.setattr(exact, "sweep", limited)
+    with pytest.warns(RuntimeWarning) as said:
+        got = search(features, tile_size=128, progress=progress)
+    assert "out of memory with blocks of 128 rows" in str(said[0].message)
+    assert len(said) == (1 if progress is None else 2)
+    assert tried[:2] == [128, 64]
+    assert_agree(features, got, want)
+
+
+def test_a_device_that_is_really_full_is_recognised():
+    with pytest.raises(jax.errors.JaxRuntimeError) as error:
+        jax.block_until_ready(jnp.zeros(10**15, jnp.float32))
+    assert memory.is_out_of_memory(error.value)
+
+
+def test_other_faults_and_the_smallest_block_are_not_hidden():
+    full = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+    other = jax.errors.JaxRuntimeError("INTERNAL: something else")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for size, error in ((32, full), (96, full), (1024, other)):
+            with pytest.raises(jax.errors.JaxRuntimeError) as raised:
+                memory.halve(size, error)
+            assert raised.value is error
+
+
+# --- bad input --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (np.ones((8, 2), np.float32), {"k": 8}, "k is 8 with 8 rows"),
+        (np.ones((8, 2), np.float32), {"k": 0}, "k is 0 with 8 rows"),
+        (np.ones(8, np.float32), {}, r"shape \(8,\); expected \[N, D\]"),
+        (np.ones((8, 2), np.int32), {}, "int32; expected a floating dtype"),
+        (np.ones((8, 2), np.float32), {"tile_size": 48}, "tile_size is 48; expected"),
+        (np.ones((8, 2), np.float32), {"chunk_size": 16}, "chunk_size is 16; expected"),
+    ],
+)
+def test_bad_input_is_refused(rows, options, message):
+    given: dict[str, Any] = {"k": 3} | options
+    with pytest.raises(ValueError, match=message) as error:
+        streaming.exact_neighbors(rows, **given)
+    assert "\n" not in str(error.value)

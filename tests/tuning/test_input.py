@@ -1,0 +1,118 @@
+"""What `tune` refuses, and what it says."""
+
+import numpy as np
+import pytest
+
+import gfa_jax as gfa
+from gfa_jax.tuning import tune
+from gfa_jax.tuning.objective import Objective
+from gfa_jax.tuning.options import VARIABLES
+from tests.tuning.test_loop import START, Problem
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return Problem()
+
+
+def test_bad_pairs_are_refused(problem):
+    pairs, same = problem.training
+
+    def refused(message, pairs=pairs, same=same, **options):
+        with pytest.raises(ValueError, match=message):
+            tune(
+                problem.features,
+                problem.neighbors,
+                pairs,
+                same,
+                init_params=START,
+                **options,
+            )
+
+    refused("0 genuine and", same=np.zeros_like(same))
+    refused("and 0 impostor", same=np.ones_like(same))
+    refused("expected integers", pairs=pairs.astype(float))
+    refused("expected bool", same=same.astype(int))
+    refused("expected bool", same=same[1:])
+    refused("hold rows from", pairs=pairs + 400)
+    itself = np.concatenate([pairs, [[5, 5]]])
+    refused("join a row with itself", itself, np.append(same, True))
+    both = np.concatenate([pairs, pairs[:1, ::-1]])
+    refused("a genuine and an impostor", both, np.append(same, ~same[0]))
+    refused("rows are in both", validation=(pairs[::2], same[::2]))
+    identities = np.zeros(len(problem.features), int)
+    refused(
+        "1 identities are in both",
+        validation=problem.validation,
+        identities=identities,
+    )
+    refused(
+        "identities have shape",
+        validation=problem.validation,
+        identities=identities[1:],
+    )
+
+
+def test_a_pool_where_no_edge_survives_names_a_threshold_that_would(problem):
+    others = np.asarray(problem.neighbors.similarity)[:, 1:]
+    for threshold in (others.max(), 0.999):
+        with pytest.raises(ValueError, match="no candidate exceeds") as refusal:
+            problem.tune(init_params=START._replace(threshold=threshold))
+        assert f"{np.median(others):.3f}" in str(refusal.value)
+    result = problem.tune(
+        init_params=START._replace(threshold=float(np.median(others))), num_steps=2
+    )
+    assert result.step == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_steps": -1}, "num_steps is -1"),
+        ({"batch_size": 7}, "expected an even number"),
+        ({"patience": 0}, "patience is 0"),
+        ({"validate_every": 0}, "validate_every is 0"),
+        ({"final_sharpness": 0.5}, "final_sharpness is 0.5"),
+        ({"final_sharpness": np.nan}, "final_sharpness is nan"),
+        ({"init_params": gfa.Params(2.0, 0.4)}, "gamma is 2"),
+        ({"init_params": gfa.Params(0.0, 0.4)}, "expected a start"),
+        ({"objective": Objective(num_updates=0)}, "num_updates is 0"),
+        ({"objective": Objective()._replace(loss="hinge")}, "loss is 'hinge'"),
+        ({"objective": Objective(hardest=0.0)}, "hardest is 0"),
+        ({"objective": Objective(spared=0.1)}, "spared is 0.1"),
+        ({"objective": Objective(margin=3.0)}, "margin is 3"),
+        ({"objective": Objective(frozen=("t",))}, "frozen names 't'"),
+        (
+            {"objective": Objective(loss="contrastive", frozen=VARIABLES[:4])},
+            "everything is frozen",
+        ),
+        ({"init_params": []}, "init_params is empty"),
+        ({"init_params": [START, START._replace(gamma=2.0)]}, "gamma is 2"),
+        ({"init_params": START._replace(gamma=np.full(4, 0.5))}, "expected a number"),
+        (
+            {
+                "init_params": START._replace(gamma=np.full(3, 0.5)),
+                "objective": Objective(per_step=True),
+            },
+            "or 4 of them, one a step",
+        ),
+        (
+            {"objective": Objective()._replace(differentiation="both")},
+            "differentiation is",
+        ),
+    ],
+)
+def test_bad_options_are_refused(problem, options, message):
+    with pytest.raises(ValueError, match=message):
+        problem.tune(**options)
+
+
+def test_neighbors_that_do_not_fit_are_refused(problem):
+    indices, similarity = map(np.asarray, problem.neighbors)
+    for neighbors, message in (
+        (gfa.Neighbors(indices[1:], similarity[1:]), "expected \\[400, K\\]"),
+        (gfa.Neighbors(indices, similarity[:, 1:]), "that of the indices"),
+        (gfa.Neighbors(indices[:, :1], similarity[:, :1]), "a larger k"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tune(problem.features, neighbors, *problem.training, init_params=START)
