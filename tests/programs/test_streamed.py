@@ -89,8 +89,8 @@ def test_the_result_is_that_of_refine(files, sample, rng):
 # Small chunks and groups of cells, each saved; with "stop" a Ctrl-C after some of them.
 _DRIVER = """
 import sys
-from experiments import cli, streamed
-from gfa_jax.neighbors import calibrated, cell_search, cells
+from gfa_jax.programs import cli, streamed
+from gfa_jax.neighbors.ivf import calibrated, cell_search, cells
 calibrated.FEWEST_ROWS, calibrated.LARGEST_SHARE = 0, float(sys.argv.pop(2))
 cells.CHUNK_ROWS, cell_search._GROUP_VALUES = 128, 2**13
 cell_search._SAVE_SECONDS = -1
