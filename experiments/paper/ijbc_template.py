@@ -5,7 +5,9 @@
 
 --meta is a folder with insightface's ijbc_face_tid_mid.txt and
 ijbc_template_pair_label.txt (and, for --pooling=media, ijbc_name_5pts_score.txt where
-it is there); feature row i is the face of line i. --nist is a folder with NIST's
+it is there), or the same of ijbb; feature row i is the face of line i. A face of zeros
+was not detected and adds nothing; a template without any other face is left out, with
+its pairs, and counted. --nist is a folder with NIST's
 ijbc_1N_gallery_G1.csv, ijbc_1N_gallery_G2.csv, ijbc_1N_probe_mixed.csv and
 ijbc_11_G1_G2_matches.csv; the feature rows follow the faces of those three lists, one
 list after the other. The pool that is refined is every template.
@@ -39,8 +41,6 @@ flags.DEFINE_string("flipped", None, "Features of the mirrored faces, for media.
 flags.DEFINE_string("output_dir", "outputs/ijbc_template", "Folder of the results.")
 flags.mark_flag_as_required("features")
 
-_SCORES = "ijbc_name_5pts_score.txt"
-
 
 def main() -> None:
     """Sweeps the grid of Tab. 2."""
@@ -55,9 +55,12 @@ def _load() -> grid.Task:
         raise ValueError("--flipped is for --pooling=media")
     protocol = _read_meta() if FLAGS.nist is None else _read_nist()
     datasets.check_pairs(protocol.pairs, len(protocol.template_ids))
-    pool = pooled.as_pool(_pool(protocol))._replace(pairs=protocol.pairs)
-    labels = pair_lists.link_genuine(protocol.pairs, len(pool.features))
+    templates, pairs = _without_empty(_pool(protocol), protocol.pairs)
+    pool = pooled.as_pool(templates)._replace(pairs=pairs)
+    labels = pair_lists.link_genuine(pairs, len(templates))
+    empty = len(protocol.template_ids) - len(templates)
     notes = {
+        "templates_without_a_face": empty,
         "pooling": FLAGS.pooling,
         "detector_scores": FLAGS.pooling == "media" and protocol.scores is not None,
         "faces": len(protocol.names),
@@ -66,12 +69,28 @@ def _load() -> grid.Task:
     return grid.Task(pool, paper.IJBC_TEMPLATE, protocol.counts, notes=notes)
 
 
+def _without_empty(
+    templates: np.ndarray, pairs: datasets.Pairs
+) -> tuple[np.ndarray, datasets.Pairs]:
+    """Leaves out the zero templates, with their pairs."""
+    kept = templates.any(axis=1)
+    if kept.all():
+        return templates, pairs
+    cli.warn(f"{np.count_nonzero(~kept)} of {len(kept)} templates have no face")
+    stays = kept[pairs.indices].all(axis=1)
+    indices = (np.cumsum(kept) - 1)[pairs.indices[stays]]
+    assert pairs.same is not None
+    return templates[kept], datasets.Pairs(indices, pairs.same[stays])
+
+
 def _read_meta() -> protocols.TemplateProtocol:
     folder = pathlib.Path(FLAGS.meta)
-    scores = folder / _SCORES
+    is_ijbb = (folder / "ijbb_face_tid_mid.txt").exists()
+    prefix = "ijbb" if is_ijbb else "ijbc"
+    scores = folder / f"{prefix}_name_5pts_score.txt"
     return protocols.read_ijbc_templates(
-        folder / "ijbc_face_tid_mid.txt",
-        folder / "ijbc_template_pair_label.txt",
+        folder / f"{prefix}_face_tid_mid.txt",
+        folder / f"{prefix}_template_pair_label.txt",
         name_5pts_score=scores if scores.exists() else None,
         progress=cli.progress,
     )

@@ -48,8 +48,8 @@ def _load() -> challenge.Task:
     frames = protocols.read_names(FLAGS.frames)
     rows = pooled.read_rows(FLAGS.features, len(frames))
     if FLAGS.power:
-        norms = datasets.check_features(rows[:_LOOKED_AT], name=FLAGS.features)
-        pooled.warn_of_unit_frames(norms, effect="--power weighs nothing")
+        norms = datasets.check_features(rows[:_LOOKED_AT], allow_zero=True)
+        pooled.warn_of_unit_frames(norms[norms > 0], effect="--power weighs nothing")
     templates = gfa.streaming.pool(
         rows,
         protocols.match_folders(frames, videos.names),

@@ -79,7 +79,8 @@ def cluster(
         neighbors: [N, K] candidates; only `indices` is read, S is computed from
             `features`. Whether a row lists itself makes no difference.
         threshold: t_s in [−1, 1], a cosine of the features given. Refined features
-            are closer to each other than raw ones and want a higher t_s.
+            are closer to each other than raw ones and want a higher t_s. At 1 equal
+            rows stay together, whatever rounding leaves of their cosine.
         linkage: "single", connected components, the paper's rule; "average", which
             a few wrong pairs do not mislead, and which wants a lower t_s. Where an
             identity is a long chain of poses, its ends differ and average linkage
@@ -117,12 +118,13 @@ def cluster(
             f"linkage is {linkage!r}; expected one of {', '.join(LINKAGES)}"
         )
     check_options(threshold=threshold, min_size=min_size, max_size=max_size)
+    threshold = reachable(threshold, features.dtype)
     indices = _check_candidates(features.shape, np.asarray(neighbors.indices))
     scores = score_candidates(
         features, jnp.asarray(indices), block_size=block_size, progress=progress
     )
     is_other = (indices >= 0) & (indices != np.arange(len(indices))[:, None])
-    survives = is_other & (scores.similarity >= float(threshold))
+    survives = is_other & (scores.similarity >= threshold)
     if mutual:
         survives &= scores.mutual
     if linkage == "average":
@@ -131,7 +133,7 @@ def cluster(
             indices,
             scores.similarity,
             survives,
-            threshold=float(threshold),
+            threshold=threshold,
             max_size=max_size,
             progress=progress,
         )
@@ -211,6 +213,11 @@ def check_options(*, threshold: float, min_size: int, max_size: int | None) -> N
             f"max_size is {max_size}; expected at least min_size, which is {min_size}: "
             "no cluster can be both"
         )
+
+
+def reachable(threshold: float, dtype: np.dtype) -> float:
+    """Returns t_s, or what the cosine of two equal rows reaches where that is less."""
+    return min(float(threshold), 1 - 16 * float(np.finfo(dtype).eps))
 
 
 def _check_candidates(features_shape: tuple, indices: np.ndarray) -> np.ndarray:

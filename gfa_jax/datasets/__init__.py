@@ -18,10 +18,17 @@ from gfa_jax.datasets.features import read_features, write_features
 from gfa_jax.datasets.labels import (
     check_labels,
     encode_labels,
+    known_identities,
     read_labels,
     write_labels,
 )
-from gfa_jax.datasets.pairs import PairCounts, Pairs, check_pairs, read_pairs
+from gfa_jax.datasets.pairs import (
+    PairCounts,
+    Pairs,
+    check_pairs,
+    drop_self_pairs,
+    read_pairs,
+)
 from gfa_jax.datasets.shards import (
     Part,
     Shards,
@@ -47,7 +54,9 @@ __all__ = [
     "check_features",
     "check_labels",
     "check_pairs",
+    "drop_self_pairs",
     "encode_labels",
+    "known_identities",
     "open_parts",
     "open_shards",
     "read_array",

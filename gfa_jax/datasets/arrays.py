@@ -66,14 +66,15 @@ def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
     A `.npy` file and an uncompressed `.npz` member are memory-mapped read-only: no
     memory is used until values are touched. A mapped `.npz` member may be unaligned,
     which NumPy and JAX handle, and its checksum is not verified, which would read it
-    whole. A compressed member is loaded and its checksum verified.
+    whole. A compressed member is loaded and its checksum verified. An array of the
+    other byte order is loaded, and its bytes are swapped.
 
     Args:
         path: file with the suffix `.npy` or `.npz`.
         key: name of the array in a `.npz`; a `.npy` has none.
 
     Returns:
-        The array in its stored shape and dtype.
+        The array in its stored shape and dtype, in the byte order of this machine.
 
     Raises:
         ValueError: missing, empty, truncated, oversized or corrupt file, an object
@@ -84,10 +85,11 @@ def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
         raise ValueError(f"cannot read {path}: expected the suffix .npy or .npz")
     with open_input(path) as file:
         if suffix == ".npy":
-            return _map_npy(file, start=0, length=file_bytes(file), source=str(path))
+            length = file_bytes(file)
+            return _native(_map_npy(file, start=0, length=length, source=str(path)))
         try:
             with zipfile.ZipFile(file) as archive:
-                return _read_member(archive, file, key, str(path))
+                return _native(_read_member(archive, file, key, str(path)))
         except _BAD_ZIP as error:
             raise ValueError(
                 f"cannot read {path}: not a whole .npz archive ({error}); "
@@ -129,6 +131,11 @@ def whole_numbers(array: np.ndarray, *, name: str, first_row: int = 0) -> np.nda
             f"{name}: row {first_row + at[0]} holds {array[at]}, expected {limit}"
         )
     return array.astype(np.int64)
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """Swaps the bytes where they are of the other order."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _read_member(

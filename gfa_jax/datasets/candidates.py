@@ -20,28 +20,30 @@ _SLACK = 1e-2
 def read_candidates(
     path: str | os.PathLike[str], *, num_rows: int, k: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the candidates of every row, in the order of the file.
+    """Reads the candidates of every row, the nearest first.
 
-    A row number that occurs again within its row becomes -1: a neighbour must not
-    count twice. Cost O(N·K log K); memory 8 bytes a candidate, and the file itself
-    where it is compressed.
+    A row number that occurs again within its row counts once, at the first of its
+    places. Cost O(N·K log K); memory 8 bytes a candidate, and the file itself where
+    it is compressed.
 
     Args:
         path: learn-to-cluster `.npz` (array `data`, [N, 2, K] of row numbers and
             1 − cos), or `.npy` with integers [N, K].
         num_rows: number N of feature rows, which the file must match.
-        k: keep the first k candidates, the nearest ones; None keeps all.
+        k: keep the k nearest candidates; None keeps all.
 
     Returns:
-        indices: [N, K] int32 row numbers in [0, N), -1 for an empty slot.
-        similarity: [N, K] float32 cosines in [-1, 1], -inf for an empty slot; NaN
-            for every other slot of a `.npy`, which does not hold them.
+        indices: [N, K] int32 row numbers in [0, N), by descending cosine, equal ones
+            in the order of the file; -1 for an empty slot. Those of a `.npy`, which
+            holds no cosines, keep its order.
+        similarity: [N, K] float32 cosines in [-1, 1], NaN for those of a `.npy`; -inf
+            for an empty slot.
 
     Raises:
         ValueError: missing or corrupt file, an object array (a pickle), another
             suffix, shape or number of rows, a row number that is a fraction or
-            outside [-1, N), a distance outside [0, 2], fewer than k candidates, no
-            candidate at all, or k given and distances that do not ascend.
+            outside [-1, N), a distance outside [0, 2], fewer than k candidates, or no
+            candidate at all.
     """
     ids, distances = _open(path)
     if len(ids) != num_rows:
@@ -60,14 +62,17 @@ def read_candidates(
         numbers = whole_numbers(ids[rows], name=str(path), first_row=start)
         _check_range(numbers, num_rows, str(path), start)
         if distances is None:
+            numbers = _drop_repeats(numbers)[:, :kept]
             cosines = np.full(numbers.shape, np.nan, np.float32)
         else:
             cosines = _cosines(numbers, distances[rows], str(path), start)
-            if kept < stored:
-                _check_order(numbers, cosines, str(path), start)
-        numbers = _drop_repeats(numbers[:, :kept])
+            numbers = _drop_repeats(numbers)
+            distant = np.where(numbers < 0, np.inf, -cosines)
+            nearest = np.argsort(distant, axis=1, kind="stable")[:, :kept]
+            numbers = np.take_along_axis(numbers, nearest, axis=1)
+            cosines = np.take_along_axis(cosines, nearest, axis=1)
         indices[rows] = numbers
-        similarity[rows] = np.where(numbers < 0, -np.inf, cosines[:, :kept])
+        similarity[rows] = np.where(numbers < 0, -np.inf, cosines)
     if (indices < 0).all():
         raise ValueError(f"{path}: got no candidate at all, every slot is -1")
     return indices, similarity
@@ -112,17 +117,6 @@ def _cosines(
             "expected 1 − cos in [0, 2]"
         )
     return np.clip(cosines, -1, 1)
-
-
-def _check_order(ids: np.ndarray, cosines: np.ndarray, path: str, start: int) -> None:
-    # An empty slot may hold any distance and may only follow the others.
-    ranked = np.where(ids < 0, -np.inf, cosines)
-    ascending = (ranked[:, 1:] <= ranked[:, :-1]).all(axis=1)
-    if not ascending.all():
-        raise ValueError(
-            f"{path}: the distances of row {start + int(np.argmin(ascending))} do not "
-            "ascend, so its first k are not the nearest; leave k out or sort the file"
-        )
 
 
 def _drop_repeats(ids: np.ndarray) -> np.ndarray:

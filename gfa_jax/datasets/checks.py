@@ -38,7 +38,11 @@ def check_matrix(features: np.ndarray, *, name: str = "features") -> None:
 
 
 def check_features(
-    features: ArrayLike, *, name: str = "features", block_size: int = 8192
+    features: ArrayLike,
+    *,
+    name: str = "features",
+    allow_zero: bool = False,
+    block_size: int = 8192,
 ) -> np.ndarray:
     """Checks a feature matrix value by value and returns the norms of its rows.
 
@@ -50,10 +54,12 @@ def check_features(
     Args:
         features: [N, D] float16, float32, float64 or bfloat16, N >= 2, D >= 1.
         name: what to call it in the error, for example its path.
+        allow_zero: whether zero rows pass, as faces that were not detected and only
+            add to a template.
         block_size: rows in memory at a time, >= 1.
 
     Returns:
-        [N] float64 norms, all finite and > 0.
+        [N] float64 norms, all finite and > 0, or 0 where `allow_zero`.
 
     Raises:
         ValueError: another shape or dtype, fewer than 2 rows, no column, rows with
@@ -76,7 +82,10 @@ def check_features(
     _refuse(
         ~(norms <= limits.max), name, "hold NaN, Inf or values beyond float32's range"
     )
-    _refuse(norms < limits.tiny, name, "are zero (their norm is below 1.2e-38)")
+    zero = norms < limits.tiny
+    if allow_zero:
+        return np.where(zero, 0, norms)
+    _refuse(zero, name, "are zero (their norm is below 1.2e-38)")
     return norms
 
 

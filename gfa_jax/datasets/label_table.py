@@ -24,32 +24,27 @@ def read_column(text: str, *, column: str | int | None, source: str) -> list[str
         source: path of the file, for the error.
 
     Returns:
-        One string a row, none of them empty.
+        One string a row, empty for a blank field.
 
     Raises:
         ValueError: no such column or no usual name (the columns are listed), a name
-            that fits two columns, a row of another length, a blank entry (named by
-            line number), only a header, or quotes that do not close.
+            that fits two columns, a row of another length (named by line number),
+            only a header, or quotes that do not close.
     """
-    rows, lines = _read_rows(text, source)
+    rows = _read_rows(text, source)
     number, has_header = _find_column(rows, column, source)
     entries = [row[number] for row in rows]
     if not has_header and len(entries) > 1:
-        integers = [bool(_INTEGER.fullmatch(entry)) for entry in entries]
-        has_header = not integers[0] and all(integers[1:])
+        first, *others = (not entry or _INTEGER.fullmatch(entry) for entry in entries)
+        has_header = not first and all(others)
     if has_header:
-        entries, lines = entries[1:], lines[1:]
+        entries = entries[1:]
     if not entries:
         raise ValueError(f"cannot read {source}: it holds only a header line")
-    if "" in entries:
-        raise ValueError(
-            f"{source}, line {lines[entries.index('')]}: the label is blank"
-        )
     return entries
 
 
-def _read_rows(text: str, source: str) -> tuple[list[list[str]], list[int]]:
-    """Returns the rows and the number of the line on which each ends."""
+def _read_rows(text: str, source: str) -> list[list[str]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -67,7 +62,7 @@ def _read_rows(text: str, source: str) -> tuple[list[list[str]], list[int]]:
                 f"{source}, line {line}: got {len(row)} fields, expected "
                 f"{len(rows[0])} as in the first line"
             )
-    return rows, lines
+    return rows
 
 
 def _find_column(

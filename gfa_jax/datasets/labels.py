@@ -4,13 +4,17 @@
     .meta, .txt   one label a line (learn-to-cluster)
     .csv          one column of a table (see `label_table`)
 
-Labels are integers if every one of them is, otherwise strings.
+Labels are integers if every one of them is, otherwise strings in Unicode's form NFC.
+The integer -1 and the strings "", "-1" and "nan" stand for an unknown identity, which
+is nobody's match; an array may hold NaN for it.
 """
 
 import csv
 import io
+import math
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +26,7 @@ from gfa_jax.datasets.label_table import read_column
 
 _SUFFIXES = (".npy", ".npz", ".meta", ".txt", ".csv")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_UNKNOWN = ("", "-1", "nan")
 
 
 def read_labels(
@@ -46,8 +51,8 @@ def read_labels(
     Raises:
         ValueError: missing, empty or corrupt file, an unknown suffix, an object
             array (a pickle), another shape, labels that are fractions, a blank line
-            or field (named by its line number), text that is not UTF-8, no such
-            column (the columns are listed), or `column` for another format.
+            (named by its number), text that is not UTF-8, no such column (the columns
+            are listed), or `column` for another format.
     """
     suffix = known_suffix(path, "read", _SUFFIXES)
     if column is not None and suffix != ".csv":
@@ -73,12 +78,12 @@ def write_labels(path: str | os.PathLike[str], labels: ArrayLike) -> None:
         labels: [N] integers or strings, N >= 1.
 
     Raises:
-        ValueError: unknown suffix, another shape or dtype, an empty label, a label
-            that a line cannot hold (a line break, blanks at an end), or the file
-            cannot be written; `path` is then as it was.
+        ValueError: unknown suffix, another shape or dtype, a label that a line cannot
+            hold (empty, a line break, blanks at an end), or the file cannot be
+            written; `path` is then as it was.
     """
     suffix = known_suffix(path, "write", _SUFFIXES)
-    labels = np.asarray(labels)
+    labels = as_labels(labels)
     check_labels(labels, labels.size)
     if suffix == ".npy":
         write_array(path, labels)
@@ -103,12 +108,57 @@ def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         classes: [C] the distinct labels in ascending order.
 
     Raises:
-        ValueError: another shape or dtype, an empty label, or no label.
+        ValueError: another shape or dtype, or no label.
     """
-    labels = np.asarray(labels)
+    labels = as_labels(labels)
     check_labels(labels, labels.size)
     classes, codes = np.unique(labels, return_inverse=True)
     return codes.astype(np.int32), classes
+
+
+def as_labels(labels: ArrayLike) -> np.ndarray:
+    """Makes an array of labels that were given as objects, bytes or with NaN.
+
+    Args:
+        labels: [N] integers or strings; bytes are UTF-8 (h5py). Objects, as pandas
+            keeps strings, must all be strings, None or NaN.
+
+    Returns:
+        [N] strings in Unicode's form NFC, None and NaN as ""; any other array as it is.
+
+    Raises:
+        ValueError: bytes that are not UTF-8.
+    """
+    array = np.asarray(labels)
+    if array.dtype.kind == "S":
+        try:
+            array = np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"labels: bytes that are not UTF-8 ({error})") from None
+    if array.dtype.kind == "O":
+        entries = ["" if _is_missing(entry) else entry for entry in array.flat]
+        if not all(isinstance(entry, str) for entry in entries):
+            return array
+        array = np.array(entries, np.str_).reshape(array.shape)
+    if array.dtype.kind == "U" and not all(map(str.isascii, array.flat)):
+        normal = [unicodedata.normalize("NFC", entry) for entry in array.flat]
+        array = np.array(normal, np.str_).reshape(array.shape)
+    return array
+
+
+def known_identities(labels: ArrayLike) -> np.ndarray:
+    """Tells the rows whose identity is known; the others are nobody's match.
+
+    Args:
+        labels: [N] integers, strings or floats.
+
+    Returns:
+        [N] bool, False for -1, NaN, and the strings "", "-1" and "nan" in any case.
+    """
+    labels = as_labels(labels)
+    if labels.dtype.kind == "U":
+        return ~np.isin(np.char.lower(labels), _UNKNOWN)
+    return (labels != -1) & ~np.isnan(labels)
 
 
 def check_labels(labels: np.ndarray, num_rows: int) -> None:
@@ -119,8 +169,8 @@ def check_labels(labels: np.ndarray, num_rows: int) -> None:
         num_rows: number N of feature rows, >= 1.
 
     Raises:
-        ValueError: not 1-d, another number than N, a dtype other than integer and
-            string, or an empty string.
+        ValueError: not 1-d, another number than N, or a dtype other than integer and
+            string.
     """
     if labels.ndim != 1:
         raise ValueError(
@@ -128,7 +178,8 @@ def check_labels(labels: np.ndarray, num_rows: int) -> None:
         )
     if labels.dtype.kind not in "iuU":
         raise ValueError(
-            f"labels: got dtype {labels.dtype}, expected integers or strings"
+            f"labels: got dtype {labels.dtype}, expected integers or strings; convert "
+            "them by labels.astype(str)"
         )
     if len(labels) == 0:
         raise ValueError("labels: got none, expected one a feature row")
@@ -138,10 +189,6 @@ def check_labels(labels: np.ndarray, num_rows: int) -> None:
             f"labels: got {len(labels)}, expected {num_rows}, one a feature row; do "
             f"both files list the same samples{hint}?"
         )
-    if labels.dtype.kind == "U" and (labels == "").any():
-        raise ValueError(
-            f"labels: row {int(np.argmax(labels == ''))} is empty; name every identity"
-        )
 
 
 def _from_array(labels: np.ndarray, source: str) -> np.ndarray:
@@ -149,19 +196,27 @@ def _from_array(labels: np.ndarray, source: str) -> np.ndarray:
         raise ValueError(
             f"{source}: got shape {labels.shape}, expected [N], one label a row"
         )
-    if labels.dtype.kind == "U":
-        return np.array(labels)
+    if labels.dtype.kind in "US":
+        return np.array(as_labels(labels))
+    if labels.dtype.kind == "f":
+        labels = np.where(np.isnan(labels), -1, labels)
     return whole_numbers(labels, name=source)
 
 
+def _is_missing(entry: object) -> bool:
+    return entry is None or (isinstance(entry, float) and math.isnan(entry))
+
+
 def _from_text(entries: Sequence[str]) -> np.ndarray:
-    if all(map(_INTEGER.fullmatch, entries)):
+    # A blank or NaN among integers: what pandas writes for an unknown one.
+    known = ["-1" if entry.lower() in _UNKNOWN else entry for entry in entries]
+    if all(map(_INTEGER.fullmatch, known)):
         try:
-            return np.array([int(entry) for entry in entries], np.int64)
+            return np.array([int(entry) for entry in known], np.int64)
         except OverflowError:
             # An identifier too long for int64 is still an identifier.
             pass
-    return np.array(entries, np.str_)
+    return as_labels(np.array(entries, np.str_))
 
 
 def _read_text(path: str | os.PathLike[str]) -> str:
@@ -189,10 +244,10 @@ def _read_lines(text: str, source: str) -> list[str]:
 
 def _check_entries(entries: Sequence[str], source: str) -> None:
     for row, entry in enumerate(entries):
-        if entry != entry.strip() or "\n" in entry or "\r" in entry or "\0" in entry:
+        if not entry or entry != entry.strip() or set(entry) & set("\n\r\0"):
             raise ValueError(
-                f"cannot write {source}: label {entry!r} of row {row} has a line break "
-                "or blanks at an end; rename it, or write .npy"
+                f"cannot write {source}: label {entry!r} of row {row} is empty, or has "
+                "a line break or blanks at an end; rename it, or write .npy"
             )
 
 

@@ -86,7 +86,8 @@ def check_pairs(pairs: Pairs, num_rows: int) -> PairCounts:
         num_rows: number N of feature rows.
 
     Returns:
-        The counts. Pairs of a row with itself are counted, not refused.
+        The counts. Pairs of a row with itself are counted, not refused; see
+        `drop_self_pairs`.
 
     Raises:
         ValueError: no pair, another shape or dtype, a row number outside [0, N)
@@ -118,6 +119,12 @@ def check_pairs(pairs: Pairs, num_rows: int) -> PairCounts:
             "needs both"
         )
     return PairCounts(len(indices), genuine, impostor, self_pairs)
+
+
+def drop_self_pairs(pairs: Pairs) -> Pairs:
+    """Leaves out the pairs of a row with itself, which every network tells apart."""
+    kept = pairs.indices[:, 0] != pairs.indices[:, 1]
+    return Pairs(pairs.indices[kept], None if pairs.same is None else pairs.same[kept])
 
 
 def _read_text(path: str | os.PathLike[str]) -> Pairs:

@@ -151,9 +151,11 @@ def rank_gallery(
             for column, value in zip(result, found, strict=True):
                 column[number] = value
     if not result.counted.any():
+        why = "are the identities of both numbered alike?"
+        if np.isin(wanted, known[allowed & matchable]).any():
+            why = "each match is of the query's own camera, or the query itself"
         raise ValueError(
-            f"none of {len(queries)} queries has a match in the gallery; are the "
-            "identities of both numbered alike?"
+            f"none of {len(queries)} queries has a match in the gallery; {why}"
         )
     return result
 

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 from gfa_jax import datasets
-from gfa_jax.programs import outputs
+from gfa_jax.programs import cli, outputs
 
 FLAGS = flags.FLAGS
 
@@ -201,7 +201,14 @@ def _with_same(
     pairs: datasets.Pairs, labels: np.ndarray | None, *, num_rows: int
 ) -> datasets.Pairs:
     """Decides by the labels which pairs are genuine, where the file does not say."""
-    datasets.check_pairs(pairs, num_rows)
+    itself = datasets.check_pairs(pairs, num_rows).self_pairs
+    if itself:
+        cli.warn(
+            f"{itself} of {len(pairs.indices)} pairs are of a row with itself, whose "
+            "cosine is 1; they are left out"
+        )
+        pairs = datasets.drop_self_pairs(pairs)
+        datasets.check_pairs(pairs, num_rows)
     if pairs.same is not None:
         return pairs
     if labels is None:

@@ -15,6 +15,8 @@ FLAGS = flags.FLAGS
 def read_rows(path: str, num_rows: int) -> np.ndarray:
     """Reads rows to pool, as they are stored, and checks their number.
 
+    Zero rows, faces that were not detected, are counted in a warning: they add nothing.
+
     Args:
         path: the file of features.
         num_rows: how many there must be.
@@ -30,7 +32,12 @@ def read_rows(path: str, num_rows: int) -> np.ndarray:
         raise ValueError(
             f"{path}: got {len(rows)} rows, expected {num_rows}, one a listed face"
         )
-    datasets.check_features(rows, name=path)
+    norms = datasets.check_features(rows, name=path, allow_zero=True)
+    if not norms.all():
+        cli.warn(
+            f"{path}: {np.count_nonzero(norms == 0)} of {len(norms)} rows are zero and "
+            "add nothing to their template"
+        )
     return rows
 
 

@@ -24,6 +24,7 @@ from gfa_jax.clustering.clusters import (
     agreement,
     check_options,
     number_clusters,
+    reachable,
 )
 from gfa_jax.clustering.components import connected, split_large
 from gfa_jax.sharding import layout, processes
@@ -109,7 +110,7 @@ def cluster(
     ).start
     number = first + np.arange(len(indices))
     is_other = (indices >= 0) & (indices != number[:, None])
-    survives = is_other & (similarity >= float(threshold))
+    survives = is_other & (similarity >= reachable(threshold, similarity.dtype))
     components = _join(
         indices,
         similarity,

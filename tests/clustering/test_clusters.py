@@ -281,3 +281,12 @@ def test_real_faces(real_data):
     capped = run(max_size=30)
     assert capped.sizes[0] <= 30 < better.sizes[0]
     assert cluster_scores(labels, capped.labels).pairwise.f_score > 0.83
+
+
+@pytest.mark.parametrize("linkage", ["single", "average"])
+@pytest.mark.parametrize("dim", [3, 100])
+def test_equal_rows_are_together_at_threshold_1(linkage, dim):
+    features = np.full((6, dim), np.float32(1 / np.sqrt(dim)))
+    features[4:, 0] *= -1
+    found = cluster(features, everyone(6), threshold=1, linkage=linkage)
+    np.testing.assert_array_equal(found.labels, [0, 0, 0, 0, 1, 1])

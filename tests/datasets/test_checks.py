@@ -82,3 +82,8 @@ def test_objects():
 def test_block_size_below_one():
     with pytest.raises(ValueError, match="got block_size=0"):
         datasets.check_features(np.ones((2, 2)), block_size=0)
+
+
+def test_zero_rows_that_are_allowed():
+    norms = datasets.check_features(np.eye(3)[:2] * [[0.0], [2.0]], allow_zero=True)
+    np.testing.assert_array_equal(norms, [0, 2])

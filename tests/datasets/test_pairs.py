@@ -205,6 +205,11 @@ class TestCheck:
         unknown = datasets.Pairs(self.pairs.indices, None)
         assert datasets.check_pairs(unknown, 4) == (3, None, None, 1)
 
+    def test_a_row_with_itself_is_left_out(self):
+        pairs = datasets.drop_self_pairs(self.pairs)
+        np.testing.assert_array_equal(pairs.indices, [[0, 1], [3, 0]])
+        np.testing.assert_array_equal(pairs.same, [True, False])
+
     def test_outside_the_features(self):
         with pytest.raises(
             ValueError, match=r"1 of 3 point outside the 3 rows, first pair 2 .*3 and 0"

@@ -186,7 +186,11 @@ def test_gain_on_the_same_draws(rng):
         ({"queries": np.ones((2, 2), np.float32)}, "expected unit rows"),
         ({"query_identities": [1]}, r"expected integers or strings of shape \(2,\)"),
         ({"gallery_identities": [1.0, 2.0, 3.0]}, "gallery_identities are float64"),
-        ({"query_identities": [7, 8]}, "none of 2 queries has a match"),
+        ({"query_identities": [7, 8]}, "identities of both numbered alike"),
+        (
+            {"query_cameras": [1, 1], "gallery_cameras": [1, 1, 1]},
+            "each match is of the query's own camera",
+        ),
         ({"query_identities": ["1", "2"]}, "expected integers both, or strings"),
         ({"junk": "-1"}, "got '-1' as junk or distractor"),
         ({"query_cameras": [1, 2]}, "cameras of one side only"),

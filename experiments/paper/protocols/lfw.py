@@ -27,7 +27,7 @@ def read_lfw_pairs(path: str | os.PathLike[str]) -> PairList:
     """Reads `pairs.txt` of LFW, with or without its header.
 
     Args:
-        path: the file, separated by tabs or other blanks.
+        path: the file, separated by tabs; by other blanks in lines without a tab.
 
     Returns:
         The pairs; `names` ascend. Without a header a fold begins at every genuine
@@ -39,7 +39,8 @@ def read_lfw_pairs(path: str | os.PathLike[str]) -> PairList:
     """
     header, images, same = None, [], []
     for number, line in text_lines(path):
-        fields = line.split()
+        tabs = line.count("\t")
+        fields = [field.strip() for field in line.split("\t" if tabs else None)]
         if number == 1 and _is_header(fields):
             header = int(fields[0]), int(fields[1])
             continue
@@ -76,7 +77,8 @@ def _parse(fields: list[str]) -> tuple[str, str] | None:
     else:
         return None
     i, j = to_integer(i), to_integer(j)
-    if not i or not j:  # neither an image 0 nor one that is no number
+    # Neither an image 0, nor one that is no number, nor an image with itself.
+    if not i or not j or (first, i) == (second, j):
         return None
     return f"{first}/{first}_{i:04d}.jpg", f"{second}/{second}_{j:04d}.jpg"
 

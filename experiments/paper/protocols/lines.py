@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from gfa_jax.datasets.arrays import open_input
@@ -21,7 +22,8 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
             come before the first.
 
     Yields:
-        Line number from 1, and the line without blanks at its ends.
+        Line number from 1, and the line in Unicode's form NFC, without blanks at its
+        ends.
 
     Raises:
         ValueError: missing or empty file, a blank line between others, text that is
@@ -36,7 +38,7 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
             if number == 1:
                 raw = raw.removeprefix(_BYTE_ORDER_MARK)
             try:
-                line = raw.decode().strip()
+                line = unicodedata.normalize("NFC", raw.decode()).strip()
             except UnicodeDecodeError:
                 raise ValueError(f"{path}, line {number}: not UTF-8 text") from None
             if not line:

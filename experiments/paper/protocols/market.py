@@ -18,7 +18,7 @@ from experiments.paper.protocols.names import read_names
 Subset = Literal["train", "query", "gallery"]
 # Kept images and identities, as torchreid states them.
 _PUBLISHED = {"train": (12_936, 751), "query": (3_368, 750), "gallery": (15_913, 750)}
-_NAME = re.compile(r"(-1|[0-9]+)_c([1-9])")
+_NAME = re.compile(r"(-1|[0-9]+)_c([1-9][0-9]*)")
 _LEFT_OUT, _DISTRACTOR = -1, 0
 
 

@@ -3,11 +3,12 @@
 Protocols name files; features are rows of a matrix, whose order a list of names
 gives. The folders in front differ from machine to machine and the suffix from crop to
 crop, so a name is compared by its last parts: two names are one if the shorter ends
-the longer, the suffix of an image aside.
+the longer, the suffix of an image aside, both in Unicode's form NFC.
 """
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -131,7 +132,8 @@ def _strings(names: Iterable[str]) -> Iterable[str]:
 
 
 def _components(name: str) -> list[str]:
-    parts = _IMAGE_SUFFIX.sub("", name.replace("\\", "/")).split("/")
+    name = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    parts = _IMAGE_SUFFIX.sub("", name).split("/")
     return [part for part in parts if part not in ("", ".", "..")]
 
 

@@ -198,6 +198,39 @@ def test_ijbc_template(templates, form, pooling):
         np.testing.assert_allclose(point["interval"], bound[1:], rtol=0, atol=0.05)
 
 
+def test_undetected_faces_add_nothing(templates):
+    folder, faces, _, segments, _ = templates
+    names = (folder / "meta" / "ijbc_face_tid_mid.txt").read_text().split("\n")[:-1]
+    order = [int(name.split(".")[0]) for name in names]
+    for path in (folder / "meta").glob("ijbc_*"):
+        path.rename(path.with_name(path.name.replace("ijbc", "ijbb")))
+    faces = faces.copy()
+    faces[segments == 7] = 0  # nothing is left of this template
+    faces[np.flatnonzero(segments == 4)[0]] = 0
+    np.save(folder / "faces.npy", faces[order])
+    result = succeed(
+        "ijbc_template",
+        f"--features={folder}/faces.npy",
+        f"--meta={folder}/meta",
+        "--k=3",
+        "--threshold=0.55",
+        "--resamples=0",
+        f"--output_dir={folder}/out",
+    )
+    zero = np.count_nonzero(~faces.any(axis=1))
+    assert f"{zero} of 96 rows are zero" in result.stderr
+    assert "1 of 24 templates have no face" in result.stderr
+    pooled = np.zeros((24, 24))
+    np.add.at(pooled, segments, faces)
+    kept = np.arange(24) != 7
+    indices = [(i, j) for i in range(0, 24, 2) for j in range(1, 24, 2) if j != 7]
+    place = (np.cumsum(kept) - 1)[np.array(indices)]
+    same = np.array([i // 2 == j // 2 for i, j in indices])
+    check_cells(
+        folder / "out", pooled[kept], place, same, paper.IJBC_TEMPLATE, num_rows=2
+    )
+
+
 # --- bad input ----------------------------------------------------------------------
 
 

@@ -48,6 +48,15 @@ def test_the_format(tmp_path, header, line_end, separator):
     check_pairs(pairs, len(names))
 
 
+def test_blanks_in_names(tmp_path):
+    names, pairs, _, _ = read(tmp_path, ["Ann Lee\t1\t2", "Person 1\t1\tPerson 2\t2"])
+    np.testing.assert_array_equal(pairs.same, [True, False])
+    assert names[pairs.indices].tolist() == [
+        ["Ann Lee/Ann Lee_0001.jpg", "Ann Lee/Ann Lee_0002.jpg"],
+        ["Person 1/Person 1_0001.jpg", "Person 2/Person 2_0002.jpg"],
+    ]
+
+
 def test_counts(tmp_path):
     assert mismatches(read(tmp_path, [HEADER, *LINES]).counts) == ()
     found = mismatches(read(tmp_path, LINES).counts)
@@ -64,6 +73,7 @@ def test_counts(tmp_path):
     [
         "Bo\t1",
         "Bo\t1\tx",
+        "Bo\t1\t1",
         "Bo\t1\t0",
         "Bo\t1\t-2",
         "Bo\t1\tBo\t2",

@@ -41,6 +41,13 @@ def test_a_list_of_names(tmp_path):
     check(images, [0, 1, 3, 4])
 
 
+def test_cameras_of_two_digits(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("0002_c1s1_0.jpg\n0002_c10s1_0.jpg\n0002_c17_0.jpg\n")
+    images = read_market(path, subset="query")
+    np.testing.assert_array_equal(images.cameras, [1, 10, 17])
+
+
 @pytest.mark.parametrize(
     ("subset", "expected"),
     [("train", (12936, 751)), ("query", (3368, 750)), ("gallery", (15913, 750))],

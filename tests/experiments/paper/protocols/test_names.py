@@ -24,6 +24,7 @@ from gfa_jax.datasets import Pairs
         ("A/0", r"frames\A\0"),
         ("Robert_F._Kennedy_Jr./0", "Robert_F._Kennedy_Jr./0"),
         ("img/1.png", "./1.png"),
+        ("Zoe\u0308/1.png", "Zo\u00eb/1.png"),
     ],
 )
 def test_one_image_by_two_names(name, row_name):
