@@ -76,14 +76,12 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def draw(rows: Sequence[Row]) -> "Figure":
     """Draws every way to features, one a line."""
-    from gfa_jax import plotting
+    from experiments.studies.comparison_plot import plot_comparison
 
     names = [f"TPR at FPR {point.fpr_target:g}" for point in rows[0].points]
     found = {_TITLES[name]: tprs(rows, name) for name in NAMES}
-    figure = plotting.plot_comparison(found, names)
     # The lines rise to the right: the corner under them is free.
-    figure.axes[0].legend(loc="lower right", frameon=False)
-    return figure
+    return plot_comparison(found, names, legend="lower right")
 
 
 def _gains(rows: Sequence[Row], name: str, beside: str) -> list[str]:

@@ -114,9 +114,9 @@ def _as_report(outcome: tuning.Outcome) -> dict[str, Any]:
 def _draw(
     folder: pathlib.Path, outcomes: Mapping[str, Sequence[tuning.Outcome]]
 ) -> None:
-    from gfa_jax import plotting
+    from experiments.studies.comparison_plot import plot_comparison
 
-    figure = plotting.plot_comparison(
+    figure = plot_comparison(
         {name: tables.f_scores(each) for name, each in outcomes.items()},
         ("pairwise F", "BCubed F"),
     )

@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax.plotting.style import COLORS, MARKERS, STYLES, panels
+from gfa_jax.plotting.style import curve_style, finish, panels
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 def plot_semi_supervised(
     shares: npt.ArrayLike,
     tprs: Mapping[str, npt.ArrayLike],
-    axes: "Axes | None" = None,
     *,
     fpr: float,
 ) -> "Figure":
@@ -28,13 +26,12 @@ def plot_semi_supervised(
     Args:
         shares: [H] labelled shares in (0, 1].
         tprs: by name of the curve, [seeds, H] true positive rates.
-        axes: where to draw; a figure of its own by default.
         fpr: false positive rate of the TPRs, for the label of the axis.
 
     Returns:
-        The figure that holds the axes.
+        The figure.
     """
-    axes = panels(1, (6.0, 4.2))[0] if axes is None else axes
+    (axes,) = panels(1, (6.0, 4.2))
     percent = 100 * np.asarray(shares, np.float64)
     for number, (name, values) in enumerate(tprs.items()):
         seeds = np.asarray(values, np.float64)
@@ -44,16 +41,12 @@ def plot_semi_supervised(
             seeds.mean(axis=0),
             yerr=spread,
             label=name,
-            color=COLORS[number % len(COLORS)],
-            linestyle=STYLES[number % len(STYLES)],
-            marker=MARKERS[number % len(MARKERS)],
             markersize=5,
             capsize=3,
+            **curve_style(number),
         )
     axes.set_xticks(percent, [f"{value:g}" for value in percent])
     axes.set_xlim(max(0, percent.min() - 8), percent.max() + 8)
     axes.set_xlabel("identities with labels (%)")
     axes.set_ylabel(f"TPR at FPR = {fpr:g}")
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend()
-    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+    return finish(axes)

@@ -1,7 +1,6 @@
 """Figures, one function each, with matplotlib axes in and a figure out."""
 
 from gfa_jax.plotting.clusters import plot_cluster_sizes, plot_purity
-from gfa_jax.plotting.comparison import plot_comparison
 from gfa_jax.plotting.iteration import plot_degree, plot_residual
 from gfa_jax.plotting.map import plot_map
 from gfa_jax.plotting.suggestion import plot_edges, plot_suggestion
@@ -10,7 +9,6 @@ from gfa_jax.plotting.verification import plot_roc, plot_similarity
 
 __all__ = [
     "plot_cluster_sizes",
-    "plot_comparison",
     "plot_degree",
     "plot_edges",
     "plot_map",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax.plotting.style import COLORS, MARKERS, STYLES, panels
+from gfa_jax.plotting.style import COLORS, MARKERS, curve_style, finish, panels
 from gfa_jax.types import Neighbors
 
 if TYPE_CHECKING:
@@ -36,24 +36,19 @@ def plot_residual(
         axes.plot(
             np.arange(1, len(residual) + 1),
             np.where(residual > 0, residual, np.nan),
-            color=COLORS[number % len(COLORS)],
-            linestyle=STYLES[number % len(STYLES)],
-            marker=MARKERS[number % len(MARKERS)],
             markersize=4,
             label=label,
+            **curve_style(number),
         )
     axes.set_yscale("log")
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("update")
     axes.set_ylabel("residual")
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(frameon=False)
-    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+    return finish(axes)
 
 
 def plot_degree(
     degree: npt.ArrayLike,
-    axes: "Axes | None" = None,
     *,
     neighbors: Neighbors | None = None,
     threshold: float | None = None,
@@ -67,27 +62,24 @@ def plot_degree(
 
     Args:
         degree: [N] of `Aggregation`; fractions of a soft mask are rounded.
-        axes: where to draw; a figure of its own by default.
         neighbors: [N, K] candidates, for the in-degree, which counts the row itself
             where it lists itself, as the degree does where it is its own neighbour.
             None draws the degree alone.
         threshold: cosine t that an edge must exceed to count in the in-degree, by
-            `neighbors.similarity`; those are the edges of `degree` where the graph is
-            fixed and the mask hard. None counts every candidate.
+            `neighbors.similarity`. None counts every candidate.
 
     Returns:
-        The figure that holds the axes.
-
-    Raises:
-        ValueError: neighbors and degree of another number of rows.
-
-    Cost and memory: O(N K).
+        The figure.
     """
     degree = np.rint(np.asarray(degree)).astype(int)
     drawn = {"degree": degree}
     if neighbors is not None:
-        drawn["in-degree"] = _in_degree(neighbors, threshold, num_rows=len(degree))
-    axes = panels(1, (6.0, 4.2))[0] if axes is None else axes
+        indices, similarity = map(np.asarray, neighbors)
+        counts = indices >= 0
+        if threshold is not None:
+            counts &= similarity > threshold
+        drawn["in-degree"] = np.bincount(indices[counts], minlength=len(degree))
+    (axes,) = panels(1, (6.0, 4.2))
     for number, (label, numbers) in enumerate(drawn.items()):
         values, rows = np.unique(numbers, return_counts=True)
         axes.plot(
@@ -110,22 +102,4 @@ def plot_degree(
         loc="left",
         fontsize="medium",
     )
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(frameon=False)
-    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
-
-
-def _in_degree(
-    neighbors: Neighbors, threshold: float | None, *, num_rows: int
-) -> np.ndarray:
-    """Counts the rows that list each row, [N], in one pass over the candidates."""
-    indices, similarity = (np.asarray(column) for column in neighbors)
-    if len(indices) != num_rows:
-        raise ValueError(
-            f"neighbors have {len(indices)} rows and degree {num_rows}; expected one "
-            "degree for every row"
-        )
-    counts = indices >= 0
-    if threshold is not None:
-        counts &= similarity > threshold
-    return np.bincount(indices[counts], minlength=num_rows)
+    return finish(axes)

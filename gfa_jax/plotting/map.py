@@ -54,11 +54,6 @@ def plot_map(
             "[N, D] with D >= 2, and [N]"
         )
     tails = features if before is None else np.asarray(before, np.float64)
-    if tails.shape != features.shape:
-        raise ValueError(
-            f"before has shape {tails.shape}; expected {features.shape}, that of the "
-            "features"
-        )
     axes = panels(1, (5.6, 5.0))[0] if axes is None else axes
     names = ("F₁", "F₂")
     points, starts = features, tails

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax.plotting.iteration import plot_residual
-from gfa_jax.plotting.style import COLORS, panels
+from gfa_jax.plotting.style import COLORS, finish, panels
 from gfa_jax.plotting.tail import plot_tail
 from gfa_jax.selection.thresholds import Suggestion
 
@@ -62,6 +62,4 @@ def plot_edges(
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("candidates of a row, the row itself counted")
     axes.set_ylabel("share of the edges above t")
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(frameon=False)
-    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+    return finish(axes)

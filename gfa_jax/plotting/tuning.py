@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gfa_jax.plotting.style import COLORS, MARKERS, STYLES
+from gfa_jax.plotting.style import COLORS, STYLES, curve_style, finish, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,28 +55,21 @@ def plot_race(
     Returns:
         The figure, seconds on a logarithmic scale.
     """
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(figsize=(6.0, 3.6), layout="constrained")
-    axes = figure.subplots()
+    (axes,) = panels(1, (6.0, 3.6))
     for number, (name, (seconds, scores)) in enumerate(courses.items()):
         axes.step(
             seconds,
             np.maximum.accumulate(scores),
             where="post",
-            color=COLORS[number],
-            linestyle=STYLES[number % len(STYLES)],
-            marker=MARKERS[number],
             markersize=3,
             markevery=[-1],
             label=name,
+            **curve_style(number),
         )
     axes.set_xscale("log")
     axes.set_xlabel("seconds")
     axes.set_ylabel(f"{score}, best so far")
-    axes.legend(frameon=False)
-    axes.grid(alpha=0.3)
-    return figure
+    return finish(axes)
 
 
 def _plot_params(axes: "Axes", result: "TuneResult") -> None:

@@ -14,7 +14,7 @@ from gfa_jax.metrics import (
     coarsen,
     tpr_at_fpr,
 )
-from gfa_jax.plotting.style import COLORS, STYLES, panels
+from gfa_jax.plotting.style import COLORS, STYLES, finish, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,16 +47,8 @@ def plot_roc(
 
     Returns:
         The figure that holds the axes.
-
-    Raises:
-        ValueError: intervals of a label that has no curve.
     """
     intervals = {} if intervals is None else intervals
-    unknown = [label for label in intervals if label not in curves]
-    if unknown:
-        raise ValueError(
-            f"intervals of {unknown[0]!r}; expected one of {', '.join(curves)}"
-        )
     axes = panels(1, (6.0, 4.2))[0] if axes is None else axes
     left = max(1e-8, 0.5 / max(roc.num_impostor for roc in curves.values()))
     for number, (label, roc) in enumerate(curves.items()):
@@ -89,13 +81,8 @@ def plot_roc(
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("false positive rate")
     axes.set_ylabel("true positive rate")
-    axes.grid(visible=True, which="major", alpha=0.3)
-    axes.legend(
-        loc="lower right",
-        frameon=False,
-        title=f"pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts",
-    )
-    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+    legend = f"pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts"
+    return finish(axes, loc="lower right", title=legend)
 
 
 def plot_similarity(

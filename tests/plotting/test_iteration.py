@@ -66,14 +66,7 @@ def test_both_count_the_edges_of_aggregate(rng):
 
 
 def test_the_degree_alone_needs_no_candidates():
-    axes = own_axes()
-    assert plotting.plot_degree(np.array([0.6, 2.4]), axes) is axes.figure
+    (axes,) = plotting.plot_degree(np.array([0.6, 2.4])).axes
     (degree,) = axes.get_lines()
     np.testing.assert_array_equal(points_of(degree), [[1, 1], [2, 1]])
     assert legend_of(axes) == ["degree, mean 1.5, at most 2"]
-
-
-def test_refuses_a_degree_of_other_rows():
-    neighbors = gfa.Neighbors(np.zeros((3, 1), int), np.ones((3, 1)))
-    with pytest.raises(ValueError, match="have 3 rows and degree 2"):
-        plotting.plot_degree(np.ones(2), neighbors=neighbors)

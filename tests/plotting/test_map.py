@@ -69,5 +69,3 @@ def test_refuses_what_does_not_fit(rng):
     for bad in (features[:, :1], features[:4]):
         with pytest.raises(ValueError, match="do not fit"):
             plotting.plot_map(bad, np.zeros(5))
-    with pytest.raises(ValueError, match=r"before has shape \(4, 3\)"):
-        plotting.plot_map(features, np.zeros(5), before=features[:4])

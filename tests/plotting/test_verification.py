@@ -5,7 +5,7 @@ import pytest
 from matplotlib.patches import StepPatch
 
 from gfa_jax import metrics, plotting
-from tests.plotting.reading import legend_of, own_axes, points_of
+from tests.plotting.reading import legend_of, points_of
 
 
 @pytest.fixture
@@ -73,12 +73,6 @@ def test_roc_draws_intervals_at_reliable_targets_only(scored):
         assert target < left == right < target * 10**0.1
 
 
-def test_roc_refuses_intervals_without_a_curve(scored):
-    roc = metrics.roc_curve(*scored)
-    with pytest.raises(ValueError, match="'after'; expected one of before"):
-        plotting.plot_roc({"before": roc}, intervals={"after": ()})
-
-
 def test_roc_thins_a_long_curve_to_points_of_it(scored):
     roc = metrics.roc_curve(*scored)
     (axes,) = plotting.plot_roc({"raw": roc}).axes
@@ -88,13 +82,6 @@ def test_roc_thins_a_long_curve_to_points_of_it(scored):
     fpr = np.maximum(roc.false_accepts, 0.5) / roc.num_impostor
     points = set(zip(fpr, roc.tpr, strict=True))
     assert all(tuple(point) in points for point in drawn)
-
-
-def test_roc_draws_into_given_axes(scored):
-    axes = own_axes()
-    figure = plotting.plot_roc({"raw": metrics.roc_curve(*scored)}, axes)
-    assert figure is axes.figure
-    assert axes.get_xlabel() == "false positive rate"
 
 
 def test_similarity_panels_have_unit_area(scored):

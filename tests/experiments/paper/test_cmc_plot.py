@@ -1,7 +1,6 @@
 """The figure of a search shows each curve at its ranks, and its intervals."""
 
 import numpy as np
-import pytest
 
 from experiments.paper.cmc_plot import plot_cmc
 
@@ -10,7 +9,7 @@ CURVES = {"raw": [0.5, 0.7, 0.8], "paper": np.array([0.6, 0.75, 0.8])}
 
 
 def test_curves_and_their_intervals():
-    bounds = {"raw": [[0.4, 0.6], [0.6, 0.8], [0.7, 0.9]], "paper": None}
+    bounds = {"raw": [[0.4, 0.6], [0.6, 0.8], [0.7, 0.9]]}
     axes = plot_cmc(CURVES, RANKS, intervals=bounds).axes[0]
     for line, (label, curve) in zip(axes.lines, CURVES.items(), strict=True):
         assert line.get_label() == label
@@ -23,23 +22,3 @@ def test_curves_and_their_intervals():
     # In grey the curves differ by line and marker.
     looks = {(line.get_linestyle(), line.get_marker()) for line in axes.lines}
     assert len(looks) == 2
-
-
-def test_it_draws_into_given_axes():
-    axes = plot_cmc(CURVES, RANKS).axes[0]
-    before = len(axes.lines)
-    assert plot_cmc(CURVES, RANKS, axes) is axes.figure
-    assert len(axes.lines) == 2 * before
-
-
-@pytest.mark.parametrize(
-    ("curves", "bounds", "message"),
-    [
-        ({"raw": [0.5]}, {}, "'raw' has shape"),
-        (CURVES, {"raw": [[0.4, 0.6]]}, "expected \\(3, 2\\)"),
-        (CURVES, {"other": None}, "intervals of 'other'"),
-    ],
-)
-def test_what_does_not_fit_is_refused(curves, bounds, message):
-    with pytest.raises(ValueError, match=message):
-        plot_cmc(curves, RANKS, intervals=bounds)

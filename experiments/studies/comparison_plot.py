@@ -5,30 +5,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gfa_jax.plotting.style import COLORS, MARKERS, panels
+from gfa_jax.plotting.style import COLORS, MARKERS, finish, panels
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 def plot_comparison(
     figures: Mapping[str, np.ndarray],
     names: Sequence[str],
-    axes: "Axes | None" = None,
+    *,
+    legend: str = "upper left",
 ) -> "Figure":
     """Draws figures of several methods, one method a line, from worst to best.
 
     Args:
         figures: for each method, [splits, M] figures in [0, 1].
         names: M names of the figures.
-        axes: where to draw; a figure of its own by default.
+        legend: where it stands.
 
     Returns:
-        The figure that holds the axes.
+        The figure.
     """
-    if axes is None:
-        axes = panels(1, (6.4, 1.2 + 0.32 * len(figures)))[0]
+    (axes,) = panels(1, (6.4, 1.2 + 0.32 * len(figures)))
     order = sorted(figures, key=lambda method: figures[method].mean())
     for column, name in enumerate(names):
         shift = 0.15 * ((len(names) - 1) / 2 - column)
@@ -48,6 +47,4 @@ def plot_comparison(
             )
     axes.set_yticks(np.arange(len(order)), order)
     axes.set_xlabel("large: mean of the splits; small: each split")
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(loc="upper left", frameon=False)
-    return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+    return finish(axes, loc=legend)
