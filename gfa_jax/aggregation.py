@@ -1,7 +1,7 @@
 """Eq. 2 iterated, F_i^t = F_i^{t−1} + γ (C*_i^{t−1} − F_i^{t−1}): T updates in a scan.
 
-`update` (row_update.py) is the whole mathematics; here it is checked, scanned and,
-where asked, given fresh candidates. The scan is the same on one device and on many.
+`update` (row_update.py) is the whole mathematics; here it is checked and scanned. The
+scan is the same on one device and on many.
 """
 
 import functools
@@ -18,7 +18,6 @@ from jax import lax
 from gfa_jax import numerics
 from gfa_jax.affinity import MASKS, WEIGHTINGS, Edges, Mask, Weighting
 from gfa_jax.neighbor_products import ReverseNeighbors, reverse_neighbors
-from gfa_jax.neighbors.exact import exact_neighbors
 from gfa_jax.row_update import score, update
 from gfa_jax.types import (
     Aggregation,
@@ -29,7 +28,7 @@ from gfa_jax.types import (
     check_params,
 )
 
-Graph = Literal["fixed", "remask", "rescore", "refresh"]
+Graph = Literal["fixed", "remask", "rescore"]
 GRAPHS: tuple[Graph, ...] = get_args(Graph)
 
 # The two readings of the paper's open points (protocols, in the README): the
@@ -51,7 +50,6 @@ class Choices(NamedTuple):
     graph: Graph = "fixed"
     include_self: bool = True
     renormalize: bool = True
-    refresh_every: int = 1
     block_size: int | None = None
 
     @property
@@ -59,11 +57,6 @@ class Choices(NamedTuple):
         """What `row_update` asks for to score edges."""
         names = ("mask", "weighting", "include_self", "block_size")
         return {name: getattr(self, name) for name in names}
-
-    @property
-    def search_every(self) -> int | None:
-        """Steps between searches; None never searches."""
-        return self.refresh_every if self.graph == "refresh" else None
 
 
 class Options(TypedDict, total=False):
@@ -74,7 +67,6 @@ class Options(TypedDict, total=False):
     graph: Graph
     include_self: bool
     renormalize: bool
-    refresh_every: int
     block_size: int | None
 
 
@@ -89,8 +81,6 @@ def aggregate(
     graph: Graph = "fixed",
     include_self: bool = True,
     renormalize: bool = True,
-    refresh_every: int = 1,
-    search: Callable[[jax.Array], Neighbors] | None = None,
     reverse: ReverseNeighbors | None = None,
     block_size: int | None = None,
     progress: Callable | None = None,
@@ -104,6 +94,12 @@ def aggregate(
     The defaults are the preset `SAFE`; `aggregate(..., **gfa_jax.PAPER)` is the
     paper by its letter. Differentiable in features, gamma, temperature, exponent
     and, with the soft mask, threshold, in reverse and in forward mode.
+
+    The candidates stay those given. To search anew among the moved features, loop:
+
+        for _ in range(num_steps):
+            neighbors = gfa_jax.exact_neighbors(features, k=k)
+            features = aggregate(features, neighbors, params, num_steps=1).features
 
     Args:
         features: [N, D] floating rows of unit length. Half precision is computed
@@ -119,14 +115,10 @@ def aggregate(
             by 1.
         graph: "fixed" keeps the mask and the weights of the first step, "remask"
             its weights only, of all candidates, and masks them anew each step,
-            "rescore" computes both anew each step on the same candidates,
-            "refresh" also searches the candidates anew.
+            "rescore" computes both anew each step on the same candidates.
         include_self: whether a row that lists itself is its own neighbour.
         renormalize: whether rows return to unit length after each update, so that
             t keeps its meaning as a cosine.
-        refresh_every: with graph="refresh", the number of steps between searches.
-        search: with graph="refresh", a traceable function from features [N, D] to
-            Neighbors [N, K]; exact search by default.
         reverse: with graph="fixed", `reverse_neighbors(neighbors.indices)`: who lists
             each row. Gradients in reverse mode are up to twice as fast with it, and
             forward mode is not possible; worth its sort where many are taken.
@@ -148,9 +140,7 @@ def aggregate(
     `jax.jit(..., donate_argnums=...)` the result takes the place of the features.
     """
     features = numerics.to_compute_dtype(features)
-    choices = Choices(
-        mask, weighting, graph, include_self, renormalize, refresh_every, block_size
-    )
+    choices = Choices(mask, weighting, graph, include_self, renormalize, block_size)
     check_arguments(
         features,
         neighbors,
@@ -172,15 +162,14 @@ def aggregate(
     )
     advance = functools.partial(
         _advance,
+        indices=indices,
         params=params,
         edges=edges,
         reverse=reverse,
         renormalize=renormalize,
-        refresh_every=choices.search_every,
-        search=search,
         **choices.scoring,
     )
-    start = State(features, indices, jnp.zeros(len(features), features.dtype))
+    start = State(features, jnp.zeros(len(features), features.dtype))
     state, residual = run_steps(advance, start, num_steps, progress=progress)
     return Aggregation(state.features, residual, state.degree)
 
@@ -212,7 +201,6 @@ class State(NamedTuple):
     """What a step hands to the next one."""
 
     features: jax.Array  # [N, D] floating
-    indices: jax.Array  # [N, K] int32
     degree: jax.Array  # [N] floating
 
 
@@ -250,8 +238,6 @@ def scan_steps(
     *,
     update: Callable,
     mean: Callable[[jax.Array], jax.Array],
-    search: Callable[[jax.Array], Neighbors],
-    refresh_every: int | None,
     params: Params | None = None,
 ) -> tuple[State, jax.Array]:
     """Scans an update over the step numbers given.
@@ -259,10 +245,8 @@ def scan_steps(
     Args:
         state: the state before the first of them.
         steps: [t] integer step numbers.
-        update: takes features and indices; gives what `update` gives.
+        update: takes features; gives what `row_update.update` gives.
         mean: takes ‖change‖² of the rows here; gives its mean over all rows.
-        search: takes features; gives Neighbors.
-        refresh_every: steps between searches; None never searches.
         params: each [] or [T]; `update` is then called with `params=` those of the
             step. By default it has its own.
 
@@ -271,16 +255,9 @@ def scan_steps(
     """
 
     def step(state: State, t: jax.Array):
-        indices = state.indices
-        if refresh_every is not None:
-            indices = lax.cond(
-                (t > 0) & (t % refresh_every == 0),
-                lambda: search(lax.stop_gradient(state.features)).indices,
-                lambda: indices,
-            )
         own = {} if params is None else {"params": at_step(params, t)}
-        features, moved, degree = update(state.features, indices, **own)
-        return State(features, indices, degree), numerics.safe_sqrt(mean(moved))
+        features, moved, degree = update(state.features, **own)
+        return State(features, degree), numerics.safe_sqrt(mean(moved))
 
     # A scan shares no subexpressions, so the guard against it would only cost time.
     return lax.scan(jax.checkpoint(step, prevent_cse=False), state, steps)
@@ -293,8 +270,6 @@ def scan_steps(
         "weighting",
         "include_self",
         "renormalize",
-        "refresh_every",
-        "search",
         "block_size",
     ),
 )
@@ -303,26 +278,14 @@ def _advance(
     steps: jax.Array,
     *,
     params: Params,
-    edges: Edges | None,
-    reverse: ReverseNeighbors | None,
-    refresh_every: int | None,
-    search: Callable[[jax.Array], Neighbors] | None,
     **options: Any,
 ) -> tuple[State, jax.Array]:
     """Makes the steps given on one device."""
-    if search is None:
-        search = functools.partial(
-            exact_neighbors,
-            k=state.indices.shape[1],
-            include_self=options["include_self"],
-        )
     return scan_steps(
         state,
         steps,
-        update=functools.partial(update, edges=edges, reverse=reverse, **options),
+        update=functools.partial(update, **options),
         mean=jnp.mean,
-        search=search,
-        refresh_every=refresh_every,
         params=params,
     )
 
@@ -348,7 +311,7 @@ def check_arguments(
         neighbors: [N, K].
         params: see `check_params`.
         num_steps: >= 0.
-        choices: each one of those known, refresh_every >= 1.
+        choices: each one of those known.
         per_step: whether a parameter may be [T].
 
     Raises:
@@ -365,10 +328,6 @@ def check_arguments(
             raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
     if num_steps < 0:
         raise ValueError(f"num_steps is {num_steps}; expected 0 or more")
-    if choices.refresh_every < 1:
-        raise ValueError(
-            f"refresh_every is {choices.refresh_every}; expected at least 1"
-        )
     check_params(params, num_steps=num_steps if per_step else None)
 
 

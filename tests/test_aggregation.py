@@ -78,44 +78,17 @@ def test_equals_the_dense_oracle(
         np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("refresh_every", [1, 2])
-def test_refresh_searches_the_moved_features(rng, refresh_every):
-    features = clustered_features(rng, num_rows=60, dim=8)
+def test_a_loop_searches_the_moved_features(rng):
+    features = expected = clustered_features(rng, num_rows=60, dim=8)
     params = gfa.Params(0.7, 0.5)
-    neighbors = gfa.exact_neighbors(features, k=6)
-    result = gfa.aggregate(
-        features,
-        neighbors,
-        params,
-        num_steps=4,
-        graph="refresh",
-        refresh_every=refresh_every,
-    )
-    expected, indices = features, np.asarray(neighbors.indices)
-    for step in range(4):
-        if step and step % refresh_every == 0:
-            indices = oracle.exact_neighbors(expected, 6).indices
+    for _ in range(4):
+        neighbors = gfa.exact_neighbors(features, k=6)
+        features = gfa.aggregate(features, neighbors, params, num_steps=1).features
+        indices = oracle.exact_neighbors(expected, 6).indices
         expected = oracle.aggregate(
             expected, indices, 0.7, 0.5, weighting="affinity", num_steps=1
         ).features
-    np.testing.assert_allclose(result.features, expected, rtol=0, atol=TOLERANCE)
-
-
-def test_refresh_takes_any_traceable_search(rng):
-    features = clustered_features(rng, num_rows=30, dim=6)
-    neighbors = gfa.exact_neighbors(features, k=5)
-    run = functools.partial(
-        gfa.aggregate, features, neighbors, gfa.Params(0.5, 0.4), num_steps=3
-    )
-    exact = run(graph="refresh").features
-    given = run(
-        graph="refresh", search=functools.partial(gfa.exact_neighbors, k=5)
-    ).features
-    frozen = run(graph="refresh", search=lambda _: neighbors).features
-    chex.assert_trees_all_equal(given, exact)
-    np.testing.assert_allclose(
-        frozen, run(graph="rescore").features, rtol=0, atol=TOLERANCE
-    )
+    np.testing.assert_allclose(features, expected, rtol=0, atol=TOLERANCE)
 
 
 def test_presets_are_the_defaults_and_the_letter_of_the_paper(rng):
@@ -196,7 +169,7 @@ def test_progress_runs_the_same_steps(rng):
         calls.append((total, desc))
         return iterable
 
-    for graph in ("fixed", "remask", "rescore", "refresh"):
+    for graph in ("fixed", "remask", "rescore"):
         run = functools.partial(
             gfa.aggregate,
             features,
@@ -208,7 +181,7 @@ def test_progress_runs_the_same_steps(rng):
         chex.assert_trees_all_close(
             run(), run(progress=progress), rtol=0, atol=TOLERANCE
         )
-    assert calls == [(3, "updates")] * 4
+    assert calls == [(3, "updates")] * 3
 
 
 def test_same_bits_again(rng):
@@ -410,7 +383,6 @@ def test_memory_holds_no_neighbourhood_of_all_rows(graph):
         ({"weighting": "none"}, "weighting is 'none'; expected one of"),
         ({"graph": "new"}, "graph is 'new'; expected one of"),
         ({"num_steps": -1}, "num_steps is -1"),
-        ({"refresh_every": 0}, "refresh_every is 0"),
         ({"params": gfa.Params(1.5, 0.5)}, r"gamma is 1.5; expected a value in \[0, 1"),
         ({"params": gfa.Params(0.5, -2.0)}, "threshold is -2; expected"),
         ({"params": gfa.Params(0.5, 0.5, 0.0)}, "temperature is 0; expected .* above"),

@@ -224,7 +224,7 @@ def test_no_convergence_is_said(problem):
     ("options", "message"),
     [
         ({"form": "anchored"}, "form is 'anchored'; expected one of restart, plain"),
-        ({"graph": "refresh"}, "graph is 'refresh'; expected one of fixed, rescore"),
+        ({"graph": "remask"}, "graph is 'remask'; expected one of fixed, rescore"),
         ({"tolerance": 0.0}, "tolerance is 0.0"),
         ({"max_steps": 0}, "max_steps is 0"),
         ({"weighting": "cubed"}, "weighting is 'cubed'"),

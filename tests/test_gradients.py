@@ -136,7 +136,7 @@ def test_gradient_equals_finite_differences(problem, mask):
 
 @pytest.mark.parametrize("mask", ["soft", "hard"])
 @pytest.mark.parametrize("weighting", ["uniform", "affinity"])
-@pytest.mark.parametrize("graph", ["fixed", "rescore", "refresh"])
+@pytest.mark.parametrize("graph", ["fixed", "remask", "rescore"])
 def test_gradient_is_finite_at_zero_rows_and_empty_masks(rng, mask, weighting, graph):
     features = clustered_features(rng, num_rows=12, dim=4)
     features[3] = 0

@@ -179,7 +179,7 @@ def test_half_precision_and_other_parameter_dtypes_are_computed_in_float32(batch
         ({"queue_size": -1}, "queue_size is -1"),
         ({"queue_size": 8}, "queue_size is 8 without dim"),
         ({"weighting": "cubed"}, "weighting is 'cubed'"),
-        ({"graph": "refresh"}, "graph is 'refresh'; expected one of fixed, rescore"),
+        ({"graph": "remask"}, "graph is 'remask'; expected one of fixed, rescore"),
         ({"params": gfa.Params(1.0, 0.5)}, "got gamma 1.0"),
         ({"params": gfa.Params(0.5, 1.5)}, "threshold is 1.5"),
     ],

@@ -54,7 +54,7 @@ def test_the_check_of_precision_sees_a_product_without_it():
     assert not all_highest(lines)
 
 
-@pytest.mark.parametrize("graph", ["fixed", "rescore", "refresh"])
+@pytest.mark.parametrize("graph", ["fixed", "remask", "rescore"])
 def test_no_product_of_an_update_or_its_gradient_falls_behind(graph):
     features = jnp.ones((40, 4), jnp.float32)
     neighbors = as_neighbors(np.zeros((40, 3), int))

@@ -117,7 +117,7 @@ def solve(
     """
     features = numerics.to_compute_dtype(features)
     _check(form, graph, tolerance, max_steps)
-    choices = Choices(mask, weighting, graph, include_self, renormalize, 1, block_size)
+    choices = Choices(mask, weighting, graph, include_self, renormalize, block_size)
     check_arguments(features, neighbors, params, num_steps=max_steps, choices=choices)
     for name, value in params._asdict().items():
         if jnp.ndim(value):

@@ -115,7 +115,7 @@ def run(
     """
     with stages("load"):
         with processes.together():
-            request = method.read_settings()
+            request = settings.read()
             _check_flags()
             inputs.refuse_overwriting(
                 method.input_files(),

@@ -75,7 +75,7 @@ def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
         ValueError: anything about the files or flags that cannot be used.
     """
     with stages("load"):
-        request = read_settings()
+        request = settings.read()
         inputs.refuse_overwriting(
             input_files(),
             (pathlib.Path(output_dir, name) for name in names),
@@ -120,27 +120,6 @@ def run(stages: cli.Stages, *, output_dir: str, names: Sequence[str]) -> Run:
 def input_files() -> tuple[str | None, ...]:
     """Returns the files that the flags name, which no output may replace."""
     return FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates, FLAGS.params
-
-
-def read_settings() -> settings.Request:
-    """Reads the settings, and refuses those that do not go with the search.
-
-    Raises:
-        ValueError: options that do not go together, a parameter out of its range.
-    """
-    request = settings.read()
-    refreshes = request.values["graph"] == "refresh"
-    if refreshes and (FLAGS.neighbors != "exact" or FLAGS.candidates is not None):
-        raise ValueError(
-            "--graph=refresh searches again exactly; use it with --neighbors=exact and "
-            "without --candidates"
-        )
-    if refreshes and request.values["isolate_outliers"]:
-        raise ValueError(
-            "--graph=refresh searches anew and finds the outliers again; use it "
-            "without --isolate_outliers"
-        )
-    return request
 
 
 def find_neighbors(

@@ -64,7 +64,6 @@ flags.DEFINE_float("temperature", 0.05, "Width of the soft mask.")
 flags.DEFINE_enum("weighting", None, WEIGHTINGS, "Weights; the preset's by default.")
 flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
 flags.DEFINE_enum("graph", None, GRAPHS, "Graph; the preset's by default.")
-flags.DEFINE_integer("refresh_every", 1, "Steps between searches.", lower_bound=1)
 flags.DEFINE_bool("include_self", True, "Whether a row is its own neighbour.")
 flags.DEFINE_bool(
     "isolate_outliers",
@@ -84,7 +83,6 @@ _OPTIONS = (
     "graph",
     "include_self",
     "renormalize",
-    "refresh_every",
 )
 NAMES = (*_PARAMS, "k", *_OPTIONS, "isolate_outliers")
 _SUGGESTED = ("threshold", "k", "gamma", "num_steps")
@@ -211,8 +209,7 @@ def read() -> Request:
     params = gfa.Params(*(values[name] for name in _PARAMS))
     check_params(params, num_steps=values["num_steps"])
     if values["isolate_outliers"] is None:
-        # A search in every step would find the outliers again.
-        values["isolate_outliers"] = bool(asked) and values["graph"] != "refresh"
+        values["isolate_outliers"] = bool(asked)
     return Request(values, asked)
 
 

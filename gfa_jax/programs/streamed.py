@@ -103,7 +103,7 @@ def main() -> None:
     cli.keep_compiled_programs()
     stages = cli.Stages()
     with stages("load"):
-        request = _read_settings()
+        request = settings.read()
         stored = _map_features()
         inputs.refuse_overwriting(
             (FLAGS.features, FLAGS.params),
@@ -136,7 +136,7 @@ def main() -> None:
                 path=hidden / "refined.npy",
                 storage=FLAGS.storage,
                 progress=cli.progress,
-                **{k: v for k, v in chosen.options.items() if k != "refresh_every"},
+                **chosen.options,
             )
         degree = np.asarray(result.degree)
         report = {
@@ -162,16 +162,6 @@ def main() -> None:
         datasets.write_json(hidden / "report.json", report)
     shutil.rmtree(folder / _SEARCH, ignore_errors=True)
     print(f"refined features, {stored.shape}, are in {folder}")
-
-
-def _read_settings() -> settings.Request:
-    """Reads the settings, and refuses a search in every step."""
-    request = settings.read()
-    if request.values["graph"] == "refresh":
-        raise ValueError(
-            "--graph=refresh searches in every step; run this program once a step"
-        )
-    return request
 
 
 def _map_features() -> np.ndarray:

@@ -63,9 +63,8 @@ def aggregate(
         memory_limit: bytes that an update may take on a device, for that choice;
             8 GiB by default.
         progress: see `gfa_jax.aggregate`.
-        **options: mask, weighting, graph ("refresh" searches exactly, as
-            `exact_neighbors` does), include_self, renormalize, refresh_every
-            and block_size; see `gfa_jax.aggregate`.
+        **options: mask, weighting, graph, include_self, renormalize and block_size;
+            see `gfa_jax.aggregate`.
 
     Returns:
         Aggregation with as many rows as `features`. They stay spread over the axis
@@ -196,14 +195,14 @@ def _aggregate(
         return stages(map_over, shards.mesh, scored)[0](rows, indices, params)
 
     edges = first_edges(score, params, choices)
-    start = State(rows, indices, jnp.zeros_like(rows[:, 0]))
+    start = State(rows, jnp.zeros_like(rows[:, 0]))
     state, residual = run_steps(
-        lambda state, steps: advance(state, steps, params, edges),
+        lambda state, steps: advance(state, steps, indices, params, edges),
         start,
         num_steps,
         progress=progress,
     )
-    refined, _, degree = jax.tree.map(
+    refined, degree = jax.tree.map(
         lambda x: layout.without_padding(x, shards, len(features)), state
     )
     return Aggregation(refined, residual, degree)
@@ -221,5 +220,5 @@ def stages(
     advance = functools.partial(advance_shard, setting=setting)
     return (
         map_over(score, (rows, rows, same), rows, **options),
-        map_over(advance, (rows, same, same, rows), (rows, same), **options),
+        map_over(advance, (rows, same, rows, same, rows), (rows, same), **options),
     )

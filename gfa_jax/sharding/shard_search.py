@@ -62,21 +62,17 @@ class State(NamedTuple):
     best: Best
 
 
-def search(
-    features: jax.Array, valid: jax.Array | None = None, *, setting: Setting
-) -> Neighbors:
+def search(features: jax.Array, valid: jax.Array, *, setting: Setting) -> Neighbors:
     """Finds the neighbours of this shard's rows among all rows.
 
     Args:
         features: [n, D] floating rows of this shard.
-        valid: [n] bool, rows that count; all by default.
+        valid: [n] bool, rows that count.
         setting: the static choices.
 
     Returns:
         Neighbors [n, k], in row numbers of all N.
     """
-    if valid is None:
-        valid = jnp.ones(len(features), bool)
     if not setting.others:
         rows = _own_rows(features, valid, setting)
         nobody = tiles.no_best(0, len(features), features.dtype)

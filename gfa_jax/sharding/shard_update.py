@@ -16,7 +16,6 @@ from gfa_jax import row_update
 from gfa_jax.affinity import Edges
 from gfa_jax.aggregation import Choices, State, scan_steps
 from gfa_jax.row_update import Attraction, Pool
-from gfa_jax.sharding import shard_search
 from gfa_jax.sharding.exchange import Exchange
 from gfa_jax.sharding.ring import ring_sum
 from gfa_jax.types import Params
@@ -70,6 +69,7 @@ def score_shard(
 def advance_shard(
     state: State,
     steps: jax.Array,
+    indices: jax.Array,
     params: Params,
     edges: Edges | None,
     *,
@@ -78,8 +78,9 @@ def advance_shard(
     """Makes the steps given on one shard's rows.
 
     Args:
-        state: features [n, D], indices [n, K] and degree [n] of this shard.
+        state: features [n, D] and degree [n] of this shard.
         steps: [t] step numbers.
+        indices: [n, K] int32 candidates, numbers among all rows.
         params: see `gfa_jax.aggregate`.
         edges: [n, K] mask and weights to use as they are, or None to score them in
             every step.
@@ -96,24 +97,17 @@ def advance_shard(
         state,
         steps,
         update=functools.partial(
-            _update_shard, params=params, edges=edges, setting=setting
+            _update_shard,
+            indices=indices,
+            params=params,
+            edges=edges,
+            setting=setting,
         ),
         mean=mean,
-        search=functools.partial(
-            shard_search.search,
-            setting=shard_search.Setting(
-                axis_name=setting.axis_name,
-                num_rows=setting.num_rows,
-                k=state.indices.shape[1],
-                include_self=setting.choices.include_self,
-                tile_size=None,
-            ),
-        ),
-        refresh_every=setting.choices.search_every,
     )
 
 
-def _update_shard(features, indices, *, params, edges, setting):
+def _update_shard(features, *, indices, params, edges, setting):
     """Makes one update of this shard's rows: what `update` gives."""
 
     def attract_to(pool, operands, indices):

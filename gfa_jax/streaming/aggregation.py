@@ -21,7 +21,7 @@ import numpy as np
 
 from gfa_jax import numerics, row_update
 from gfa_jax.affinity import Edges, Mask, Weighting
-from gfa_jax.aggregation import Choices, check_arguments, first_edges
+from gfa_jax.aggregation import Choices, Graph, check_arguments, first_edges
 from gfa_jax.datasets.atomic import atomic_path, stream_array
 from gfa_jax.datasets.features import read_features
 from gfa_jax.neighbors import memory, tiles
@@ -45,7 +45,7 @@ def aggregate(
     path: str | os.PathLike[str],
     mask: Mask = "hard",
     weighting: Weighting = "affinity",
-    graph: Literal["fixed", "remask", "rescore"] = "fixed",
+    graph: Graph = "fixed",
     include_self: bool = True,
     renormalize: bool = True,
     storage: Storage | None = None,
@@ -66,8 +66,7 @@ def aggregate(
             features of the steps before are kept in the same folder until then.
         mask: see `gfa_jax.aggregate`.
         weighting: see `gfa_jax.aggregate`.
-        graph: "fixed", "remask" or "rescore", see `gfa_jax.aggregate`. For "refresh",
-            call `exact_neighbors` between calls of some steps each.
+        graph: "fixed", "remask" or "rescore", see `gfa_jax.aggregate`.
         include_self: see `gfa_jax.aggregate`.
         renormalize: see `gfa_jax.aggregate`.
         storage: dtype of the rows on disk after each step, "float32" or "bfloat16";
@@ -82,8 +81,8 @@ def aggregate(
         [N]. As `gfa_jax.aggregate` gives them, but for rounding.
 
     Raises:
-        ValueError: whatever `gfa_jax.aggregate` refuses, graph="refresh", an unknown
-            storage, a chunk without rows, or a file that cannot be written.
+        ValueError: whatever `gfa_jax.aggregate` refuses, an unknown storage, a chunk
+            without rows, or a file that cannot be written.
 
     Cost: O(T N K D) time, each row read up to K + 1 times a step. Memory: one
     [chunk (K + 1), D] pool and, with T > 1, two [N, K] arrays for graph="fixed" (one
@@ -96,7 +95,7 @@ def aggregate(
     outline: Any = jax.ShapeDtypeStruct(tuple(features.shape), features.dtype)
     check_arguments(outline, neighbors, params, num_steps=num_steps, choices=choices)
     compute = numerics.to_compute_dtype(features[:1]).dtype
-    _check(path, graph, storage, chunk_size)
+    _check(path, storage, chunk_size)
     chunk_size = min(chunk_size, round_up(len(indices), tiles.GROUP))
     stored = np.dtype(jnp.dtype(storage or compute))
     degree = np.zeros(len(indices), compute)
@@ -270,19 +269,12 @@ def _write_header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _check(
-    path: pathlib.Path, graph: str, storage: Storage | None, chunk_size: int
-) -> None:
+def _check(path: pathlib.Path, storage: Storage | None, chunk_size: int) -> None:
     if path.suffix.lower() != ".npy":
         raise ValueError(f"cannot write {path}: its name must end with .npy")
     if not path.parent.is_dir():
         raise ValueError(
             f"cannot write {path}: there is no folder {path.parent}; create it first"
-        )
-    if graph == "refresh":
-        raise ValueError(
-            "graph is 'refresh', which searches again; call streaming.exact_neighbors "
-            "between calls of streaming.aggregate"
         )
     if storage is not None and storage not in _STORAGES:
         raise ValueError(

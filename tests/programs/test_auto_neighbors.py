@@ -11,7 +11,7 @@ from absl.testing import flagsaver
 
 from gfa_jax import datasets
 from gfa_jax.neighbors import Rates, automatic
-from gfa_jax.programs import method
+from gfa_jax.programs import method, settings
 from tests.programs.programs import run
 
 
@@ -60,7 +60,7 @@ def test_what_is_chosen_is_what_is_run(
     monkeypatch.setattr(automatic, "measure_rates", lambda dim, **_: Rates(rate, 1e12))
     with flagsaver.flagsaver(neighbors="auto"):
         neighbors, calibration = method.find_neighbors(
-            jnp.asarray(features), method.read_settings()
+            jnp.asarray(features), settings.read()
         )
     assert len(neighbors.indices) == 2000
     assert (calibration is not None) == calibrated

@@ -237,7 +237,7 @@ def test_the_same_seed_gives_the_same_bits(files):
             f"--features={files}/features.npy",
             f"--labels={files}/labels.npy",
             f"--output_dir={output}",
-            "--graph=refresh",
+            "--graph=rescore",
             "--mask=soft",
             "--resamples=20",
         )
@@ -318,7 +318,6 @@ def test_bad_files_are_refused(files, sample):
         (["--preset=bold"], "--preset=bold"),
         (["--no_such_flag"], "no_such_flag"),
         (["stray"], "stray"),
-        (["--graph=refresh", "--neighbors=faiss"], "--graph=refresh"),
         (["--labels={}/short.npy"], "599"),
         (["--labels={}/one.npy"], "no impostor pair"),
         (["--labels={}/all.npy"], "no genuine pair"),

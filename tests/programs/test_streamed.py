@@ -177,7 +177,6 @@ def test_it_says_how_long_an_exact_search_takes_that_was_not_asked_for(files, sa
         (["--features={}/nan.npy"], "1 of 600 rows hold NaN"),
         (["--features={}/features.npy", "--k=600"], "k is 600 with 600 rows"),
         (["--features={}/features.npy", "--threshold=high"], "--threshold is high"),
-        (["--features={}/features.npy", "--graph=refresh"], "--graph=refresh"),
         (["--features={}/features.npy", "--storage=float16"], "--storage=float16"),
     ],
 )

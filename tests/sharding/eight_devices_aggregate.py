@@ -60,14 +60,6 @@ def test_equals_one_device(problem, door, exchange, options):
     chex.assert_trees_all_close(got, want, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_refresh_searches_on_all_devices(problem, door):
-    options = {"num_steps": 3, "graph": "refresh", "refresh_every": 2}
-    want = gfa.aggregate(*problem, **options)
-    got = DOORS[door](*problem, **options)
-    chex.assert_trees_all_close(got, want, rtol=0, atol=TOLERANCE)
-
-
 @pytest.mark.parametrize("num_devices", [1, 3])
 def test_any_number_of_devices(problem, num_devices):
     want = gfa.aggregate(*problem, num_steps=2)

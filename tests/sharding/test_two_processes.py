@@ -67,8 +67,8 @@ def test_two_processes_give_what_one_device_gives(rng, tmp_path):
     neighbors = gfa.exact_neighbors(features, k=6)
     np.testing.assert_array_equal(got["indices"][:61], neighbors.indices)
     check_host_results(got, features, neighbors)
-    for run in ("gather_fixed", "ring_refresh", "whole_fixed"):
-        graph = "fixed" if run.endswith("fixed") else "refresh"
+    for run in ("gather_fixed", "ring_rescore", "whole_fixed"):
+        graph = "fixed" if run.endswith("fixed") else "rescore"
         want = gfa.aggregate(
             features, neighbors, gfa.Params(0.6, 0.4), num_steps=2, graph=graph
         )

@@ -17,7 +17,7 @@ from gfa_jax.sharding.exchange import Exchange
 
 NUM_ROWS, K = 61, 6
 PARAMS = gfa.Params(0.6, 0.4)
-RUNS: tuple[tuple[Exchange, Graph], ...] = (("gather", "fixed"), ("ring", "refresh"))
+RUNS: tuple[tuple[Exchange, Graph], ...] = (("gather", "fixed"), ("ring", "rescore"))
 
 
 def main(process: str, port: str, features_path: str, output_path: str) -> None:

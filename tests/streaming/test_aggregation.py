@@ -196,7 +196,6 @@ def test_bfloat16_storage_moves_cosines_by_less_than_stated(rng, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"graph": "refresh"}, "call streaming.exact_neighbors between"),
         ({"graph": "wild"}, "graph is 'wild'"),
         ({"storage": "float16"}, "storage is 'float16'; expected one of float32"),
         ({"chunk_size": 0}, "chunk_size is 0"),

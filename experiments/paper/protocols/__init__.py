@@ -23,7 +23,6 @@ from experiments.paper.protocols.names import (
     match_folders,
     match_names,
     read_names,
-    to_rows,
 )
 from experiments.paper.protocols.ytf import read_ytf_mat, read_ytf_splits
 
@@ -47,5 +46,4 @@ __all__ = [
     "read_names",
     "read_ytf_mat",
     "read_ytf_splits",
-    "to_rows",
 ]

@@ -38,23 +38,6 @@ class PairList(NamedTuple):
     counts: tuple[Count, ...]
 
 
-def to_rows(protocol: PairList, row_names: Iterable[str]) -> Pairs:
-    """Turns pairs of names into pairs of feature rows.
-
-    Args:
-        protocol: pairs of names.
-        row_names: R names, that of every feature row.
-
-    Returns:
-        The pairs, as row numbers in [0, R).
-
-    Raises:
-        ValueError: as `match_names`.
-    """
-    rows = match_names(protocol.names, row_names)
-    return Pairs(rows[protocol.pairs.indices], protocol.pairs.same)
-
-
 def read_names(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads the names of feature rows, one a line.
 

@@ -3,15 +3,12 @@ import pytest
 
 from experiments.paper.protocols import (
     Count,
-    PairList,
     match_folders,
     match_names,
     mismatches,
     read_names,
-    to_rows,
 )
 from experiments.paper.protocols.counts import count_pairs
-from gfa_jax.datasets import Pairs
 
 
 @pytest.mark.parametrize(
@@ -65,14 +62,6 @@ def test_frames_lie_in_the_folders_of_their_videos():
     np.testing.assert_array_equal(segments, [1, 0, 2, 1])
     with pytest.raises(ValueError, match=r"1 of 3 are not .* 'B\\\\1'|'B/1'"):
         match_folders(frames, ["A/0", "A/1"])
-
-
-def test_pairs_of_names_become_pairs_of_rows():
-    pairs = Pairs(np.array([[0, 1], [1, 2]]), np.array([True, False]))
-    protocol = PairList(np.array(["a", "b", "c"]), pairs, np.zeros(2, np.int32), ())
-    got = to_rows(protocol, ["c.jpg", "x.jpg", "a.jpg", "b.jpg"])
-    np.testing.assert_array_equal(got.indices, [[2, 3], [3, 0]])
-    np.testing.assert_array_equal(got.same, pairs.same)
 
 
 def test_names_of_rows(tmp_path):
