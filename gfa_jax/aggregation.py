@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from gfa_jax import numerics
 from gfa_jax.affinity import MASKS, WEIGHTINGS, Edges, Mask, Weighting
@@ -76,6 +77,7 @@ def aggregate(
     params: Params,
     *,
     num_steps: int,
+    weights: Array | None = None,
     mask: Mask = "hard",
     weighting: Weighting = "affinity",
     graph: Graph = "fixed",
@@ -92,8 +94,8 @@ def aggregate(
     [A_ij > t][j ∈ KNN_i],  A = F Fᵀ                        (Eq. 6 and 5)
 
     The defaults are the preset `SAFE`; `aggregate(..., **gfa_jax.PAPER)` is the
-    paper by its letter. Differentiable in features, gamma, temperature, exponent
-    and, with the soft mask, threshold, in reverse and in forward mode.
+    paper by its letter. Differentiable in features, gamma, temperature, exponent,
+    weights and, with the soft mask, threshold, in reverse and in forward mode.
 
     The candidates stay those given. To search anew among the moved features, loop:
 
@@ -110,6 +112,11 @@ def aggregate(
             >= 0; each a number or [T], one value an update. With graph="fixed" the
             edges, and so the threshold, are those of the first.
         num_steps: T >= 0, the number of updates.
+        weights: [N, K] floating w_ij >= 0, what each candidate counts in the mean: 0
+            for one that does not count, and for the row itself, where it is listed,
+            like any other. They stay in all steps; no cosine is evaluated, and of
+            the parameters and options only gamma, renormalize and block_size are
+            read. By default the weights are those of the options.
         mask: "hard" for the bracket [A > t], "soft" for σ((A − t)/τ).
         weighting: "affinity" weighs a survivor by max(A, 0)^exponent, "uniform"
             by 1.
@@ -119,9 +126,9 @@ def aggregate(
         include_self: whether a row that lists itself is its own neighbour.
         renormalize: whether rows return to unit length after each update, so that
             t keeps its meaning as a cosine.
-        reverse: with graph="fixed", `reverse_neighbors(neighbors.indices)`: who lists
-            each row. Gradients in reverse mode are up to twice as fast with it, and
-            forward mode is not possible; worth its sort where many are taken.
+        reverse: with weights that stay, `reverse_neighbors(neighbors.indices)`: who
+            lists each row. Gradients in reverse mode are up to twice as fast with it,
+            and forward mode is not possible; worth its sort where many are taken.
         block_size: rows handled at once; by default as many as keep their
             candidates within about 1 MiB, on a GPU 64.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
@@ -132,7 +139,7 @@ def aggregate(
 
     Raises:
         ValueError: an unknown option, a shape that does not fit, or a concrete
-            parameter outside its range.
+            parameter or weight outside its range.
 
     Cost: O(T N K D) time. Memory: two [N, D] arrays, [N, K] weights and one
     [block, K, D] block; a reverse-mode gradient adds one [N, D] array a step, since
@@ -147,10 +154,11 @@ def aggregate(
         params,
         num_steps=num_steps,
         choices=choices,
+        weights=weights,
         per_step=num_steps > 0,
     )
     if reverse is not None:
-        _check_reverse(reverse, neighbors, graph)
+        _check_reverse(reverse, neighbors, graph if weights is None else "fixed")
     params = Params(
         *(p if np.ndim(p) == 0 else jnp.asarray(p, features.dtype) for p in params)
     )
@@ -159,6 +167,7 @@ def aggregate(
         lambda params, **scoring: _score(features, indices, params, **scoring),
         at_step(params, 0),
         choices,
+        None if weights is None else jnp.asarray(weights, features.dtype),
     )
     advance = functools.partial(
         _advance,
@@ -175,19 +184,25 @@ def aggregate(
 
 
 def first_edges(
-    score: Callable[..., Edges], params: Params, choices: Choices
+    score: Callable[..., Edges],
+    params: Params,
+    choices: Choices,
+    weights: Any = None,
 ) -> Edges | None:
-    """Scores before the first step what all steps keep.
+    """Scores before the first step what all steps keep, or takes the weights given.
 
     Args:
         score: takes parameters and the keywords of `Choices.scoring`.
         params: of the first step.
         choices: graph is read.
+        weights: [N, K] of `aggregate`, in the dtype of the features.
 
     Returns:
-        The edges of a fixed graph; the weights of all candidates where they are masked
-        anew; None where nothing is kept.
+        The edges of a fixed graph, or those of the weights given; the weights of all
+        candidates where they are masked anew; None where nothing is kept.
     """
+    if weights is not None:
+        return Edges((weights != 0).astype(weights.dtype), weights)
     if choices.graph == "fixed":
         return score(params, **choices.scoring)
     if choices.graph != "remask":
@@ -302,6 +317,7 @@ def check_arguments(
     *,
     num_steps: int,
     choices: Choices,
+    weights: Array | None = None,
     per_step: bool = False,
 ) -> None:
     """Refuses what no form of `aggregate` takes; its arguments are given there.
@@ -312,12 +328,15 @@ def check_arguments(
         params: see `check_params`.
         num_steps: >= 0.
         choices: each one of those known.
+        weights: [N, K] floating, >= 0 where they are known.
         per_step: whether a parameter may be [T].
 
     Raises:
         ValueError: what was got, what was expected.
     """
     _check_shapes(features, neighbors)
+    if weights is not None:
+        _check_weights(weights, neighbors)
     for name, known in (
         ("mask", MASKS),
         ("weighting", WEIGHTINGS),
@@ -363,3 +382,15 @@ def _check_shapes(features: Array, neighbors: Neighbors) -> None:
         raise ValueError(
             f"neighbors.indices are {neighbors.indices.dtype}; expected integers"
         )
+
+
+def _check_weights(weights: Array, neighbors: Neighbors) -> None:
+    if weights.shape != neighbors.indices.shape:
+        raise ValueError(
+            f"weights have shape {weights.shape}; expected {neighbors.indices.shape}, "
+            "one for each of neighbors.indices"
+        )
+    if not jnp.issubdtype(weights.dtype, jnp.floating):
+        raise ValueError(f"weights are {weights.dtype}; expected a floating dtype")
+    if not isinstance(weights, Tracer) and not (lowest := weights.min()) >= 0:
+        raise ValueError(f"weights go down to {lowest:g}; expected 0 or more")

@@ -83,6 +83,7 @@ def aggregate(
     exponent: float = 3.0,
     *,
     num_steps: int,
+    weights: np.ndarray | None = None,
     mask: Literal["hard", "soft"] = "hard",
     weighting: Literal["uniform", "affinity"] = "uniform",
     graph: Literal["fixed", "remask", "rescore"] = "fixed",
@@ -92,7 +93,8 @@ def aggregate(
     """T updates of all rows at once; rows are used as given, never normalised first.
 
     A slot that lists the row itself counts only where `include_self`; it has to be
-    listed to count. An index listed twice counts twice.
+    listed to count. An index listed twice counts twice. Weights that are given decide
+    alone which slots count.
     """
     for name, value, allowed in (
         ("mask", mask, ("hard", "soft")),
@@ -107,6 +109,9 @@ def aggregate(
     listed = (indices >= 0) & (include_self | ~itself)
 
     def edges(F: np.ndarray) -> Edges:
+        if weights is not None:
+            w = np.where(indices >= 0, weights, 0.0)
+            return Edges((w != 0).astype(float), w)
         A = np.einsum("nd,nkd->nk", F, F[indices])
         if mask == "hard":
             m = np.where(listed, np.greater(A, threshold), 0.0)
@@ -124,7 +129,7 @@ def aggregate(
     for step in range(num_steps):
         if graph == "rescore":
             E = edges(F)
-        elif graph == "remask":
+        elif graph == "remask" and weights is None:
             m = edges(F).mask
             E = Edges(m, m * first)
         C = pseudo_center(F, indices, E.weight)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from jax.test_util import check_grads
 
 import gfa_jax as gfa
 from gfa_jax.affinity import MASKS, WEIGHTINGS
@@ -25,6 +26,7 @@ OPTIONS = st.fixed_dictionaries(
         "include_self": st.booleans(),
         "renormalize": st.booleans(),
         "num_steps": st.integers(0, 4),
+        "weights": st.none() | st.integers(0, 2**32 - 1),
     }
 )
 
@@ -35,7 +37,13 @@ def random_candidates(rng, num_rows, k):
     return np.where(rng.random(indices.shape) < 0.2, -1, indices)
 
 
-@hypothesis.settings(max_examples=60)
+def random_weights(rng, indices):
+    """A weight in each slot, the empty ones too; some are 0."""
+    weights = rng.random(indices.shape).astype(np.float64 if X64 else np.float32)
+    return np.where(rng.random(indices.shape) < 0.3, 0, weights)
+
+
+@hypothesis.settings(max_examples=80)
 @hypothesis.given(
     seed=st.integers(0, 2**32 - 1),
     num_rows=st.integers(3, 40),
@@ -61,6 +69,8 @@ def test_equals_the_dense_oracle(
     rng = np.random.default_rng(seed)
     features = clustered_features(rng, num_rows=num_rows, dim=dim)
     indices = random_candidates(rng, num_rows, k=rng.integers(1, num_rows))
+    if options["weights"] is not None:
+        options |= {"weights": random_weights(rng, indices)}
     expected = oracle.aggregate(
         features, indices, gamma, threshold, temperature, exponent, **options
     )
@@ -76,6 +86,29 @@ def test_equals_the_dense_oracle(
         expected = expected._replace(degree=np.zeros(num_rows))
     for got, want in zip(result, expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
+
+
+def test_gradients_in_the_weights_given(rng):
+    features = jnp.asarray(clustered_features(rng, num_rows=12, dim=4))
+    indices = random_candidates(rng, 12, 4)
+    # A center is a quotient: it has no derivative where all weights are 0.
+    weights = jnp.asarray(random_weights(rng, indices) + 0.1)
+    target = rng.standard_normal(features.shape)
+
+    def loss(features, weights):
+        result = gfa.aggregate(
+            features,
+            as_neighbors(indices),
+            gfa.Params(0.7, 0.0),
+            num_steps=3,
+            weights=weights,
+        )
+        return jnp.vdot(result.features, target)
+
+    tolerance = 1e-6 if X64 else 3e-2
+    check_grads(loss, (features, weights), order=1, rtol=tolerance, atol=tolerance)
+    own = jax.grad(loss, argnums=1)(features, weights)
+    assert not np.any(np.asarray(own)[indices < 0])
 
 
 def test_a_loop_searches_the_moved_features(rng):
@@ -390,6 +423,10 @@ def test_memory_holds_no_neighbourhood_of_all_rows(graph):
         ({"params": gfa.Params(float("nan"), 0.5)}, "gamma is nan"),
         ({"block_size": 0}, "block_size is 0"),
         ({"neighbors": as_neighbors(np.zeros((8, 0), int))}, "at least one row"),
+        ({"weights": np.zeros((8, 3), np.float32)}, r"expected \(8, 2\), one for each"),
+        ({"weights": np.zeros((8, 2), int)}, "int64; expected a floating dtype"),
+        ({"weights": np.full((8, 2), -0.5)}, "weights go down to -0.5"),
+        ({"weights": np.full((8, 2), np.nan)}, "weights go down to nan"),
         ({"features": np.zeros(5, np.float32)}, "do not fit"),
         ({"features": np.zeros((5, 2), np.float32)}, "do not fit"),
         ({"features": np.zeros((8, 2), np.int32)}, "expected a floating dtype"),

@@ -36,6 +36,7 @@ def aggregate(
     mesh: Mesh,
     axis_name: str,
     num_steps: int,
+    weights: Array | None = None,
     num_rows: int | None = None,
     exchange: Exchange | None = None,
     memory_limit: int | None = None,
@@ -56,6 +57,7 @@ def aggregate(
         mesh: the devices.
         axis_name: the axis of the mesh, of P devices, that the rows are spread over.
         num_steps: T >= 0, the number of updates.
+        weights: see `gfa_jax.aggregate`; as many rows as `features`.
         num_rows: N, where `features` hold the padding of `shard_rows`.
         exchange: "gather" to have the whole pool on every device during an update,
             "ring" to have one arriving block after the other; by default as
@@ -89,6 +91,7 @@ def aggregate(
         neighbors,
         params,
         num_steps=num_steps,
+        weights=weights,
         exchange=exchange,
         memory_limit=memory_limit,
         choices=Choices(**options),
@@ -102,6 +105,7 @@ def aggregate_pmap(
     params: Params,
     *,
     num_steps: int,
+    weights: Array | None = None,
     devices: Sequence[layout.Device] | int | None = None,
     axis_name: str = "rows",
     exchange: Exchange | None = None,
@@ -119,6 +123,7 @@ def aggregate_pmap(
         neighbors: [N, K] candidates.
         params: see `gfa_jax.aggregate`.
         num_steps: T >= 0, the number of updates.
+        weights: see `gfa_jax.aggregate`.
         devices: the devices, or how many; all of this host by default.
         axis_name: name of the mapped axis.
         exchange: see `aggregate`.
@@ -142,6 +147,7 @@ def aggregate_pmap(
         neighbors,
         params,
         num_steps=num_steps,
+        weights=weights,
         exchange=exchange,
         memory_limit=memory_limit,
         choices=Choices(**options),
@@ -165,15 +171,25 @@ def _aggregate(
     params: Params,
     *,
     num_steps: int,
+    weights: Array | None,
     exchange: Exchange | None,
     memory_limit: int | None,
     choices: Choices,
     progress: Callable | None,
 ) -> Aggregation:
     """Runs the stages of `gfa_jax.aggregate`, each mapped over the shards."""
-    check_arguments(features, neighbors, params, num_steps=num_steps, choices=choices)
+    check_arguments(
+        features,
+        neighbors,
+        params,
+        num_steps=num_steps,
+        choices=choices,
+        weights=weights,
+    )
     rows = numerics.to_compute_dtype(layout.place(features, shards, 0))
     indices = layout.place(neighbors.indices, shards, -1).astype(jnp.int32)
+    if weights is not None:
+        weights = layout.place(weights, shards, 0).astype(rows.dtype)
     params = Params(*(jnp.asarray(x, rows.dtype) for x in params))
     setting = Setting(
         axis_name=shards.axis_name,
@@ -194,7 +210,7 @@ def _aggregate(
         scored = setting._replace(choices=choices._replace(**scoring))
         return stages(map_over, shards.mesh, scored)[0](rows, indices, params)
 
-    edges = first_edges(score, params, choices)
+    edges = first_edges(score, params, choices, weights)
     start = State(rows, jnp.zeros_like(rows[:, 0]))
     state, residual = run_steps(
         lambda state, steps: advance(state, steps, indices, params, edges),

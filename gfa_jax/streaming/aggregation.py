@@ -43,6 +43,7 @@ def aggregate(
     *,
     num_steps: int,
     path: str | os.PathLike[str],
+    weights: np.ndarray | None = None,
     mask: Mask = "hard",
     weighting: Weighting = "affinity",
     graph: Graph = "fixed",
@@ -64,6 +65,7 @@ def aggregate(
         num_steps: T >= 0, the number of updates.
         path: `.npy` for the refined features; appears when the last step is done. The
             features of the steps before are kept in the same folder until then.
+        weights: [N, K], see `gfa_jax.aggregate`; a memory map is read by rows.
         mask: see `gfa_jax.aggregate`.
         weighting: see `gfa_jax.aggregate`.
         graph: "fixed", "remask" or "rescore", see `gfa_jax.aggregate`.
@@ -93,7 +95,14 @@ def aggregate(
     indices = np.asarray(neighbors.indices)
     choices = Choices(mask, weighting, graph, include_self, renormalize)
     outline: Any = jax.ShapeDtypeStruct(tuple(features.shape), features.dtype)
-    check_arguments(outline, neighbors, params, num_steps=num_steps, choices=choices)
+    check_arguments(
+        outline,
+        neighbors,
+        params,
+        num_steps=num_steps,
+        choices=choices,
+        weights=weights,
+    )
     compute = numerics.to_compute_dtype(features[:1]).dtype
     _check(path, storage, chunk_size)
     chunk_size = min(chunk_size, round_up(len(indices), tiles.GROUP))
@@ -101,12 +110,12 @@ def aggregate(
     degree = np.zeros(len(indices), compute)
     residual = np.zeros(num_steps, compute)
     edges = None
-    if num_steps > 1:
+    if weights is not None or num_steps > 1:
 
         def score(params: Params, **scoring: Any) -> Edges:
             return _score(features, indices, params, scoring, chunk_size)
 
-        edges = first_edges(score, params, choices)
+        edges = first_edges(score, params, choices, weights)
     advance = functools.partial(_update, params=params, edges=edges, choices=choices)
     if not num_steps:
         advance = _keep
@@ -219,7 +228,10 @@ def _update(chunk: _Chunk, params: Params, edges: Edges | None, choices: Choices
     """Makes one update of a chunk; gives what `row_update.update` gives."""
     if edges is not None:
         padding = ((0, len(chunk.indices) - chunk.count), (0, 0))
-        edges = jax.tree.map(lambda edge: np.pad(edge[chunk.rows], padding), edges)
+        dtype = chunk.pool.dtype
+        edges = jax.tree.map(
+            lambda edge: np.pad(edge[chunk.rows].astype(dtype), padding), edges
+        )
     return _update_pool(
         chunk.pool,
         chunk.indices,

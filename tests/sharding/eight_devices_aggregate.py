@@ -60,6 +60,30 @@ def test_equals_one_device(problem, door, exchange, options):
     chex.assert_trees_all_close(got, want, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_weights_given_equal_one_device(problem, rng, door, exchange):
+    shape = problem[1].indices.shape
+    weights = rng.random(shape).astype(problem[0].dtype) * (rng.random(shape) < 0.7)
+
+    def run(aggregate, weights):
+        return aggregate(*problem, num_steps=3, weights=weights)
+
+    def gradient(aggregate):
+        target = np.cos(np.arange(problem[0].size)).reshape(problem[0].shape)
+        return jax.grad(lambda w: jnp.vdot(run(aggregate, w).features, target))(
+            jnp.asarray(weights + 0.1)
+        )
+
+    mapped = functools.partial(DOORS[door], exchange=exchange)
+    chex.assert_trees_all_close(
+        run(mapped, weights), run(gfa.aggregate, weights), rtol=0, atol=TOLERANCE
+    )
+    chex.assert_trees_all_close(
+        gradient(mapped), gradient(gfa.aggregate), rtol=0, atol=10 * TOLERANCE
+    )
+
+
 @pytest.mark.parametrize("num_devices", [1, 3])
 def test_any_number_of_devices(problem, num_devices):
     want = gfa.aggregate(*problem, num_steps=2)

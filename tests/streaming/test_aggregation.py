@@ -71,6 +71,21 @@ def test_equals_aggregate(features, neighbors, streamed, steps, options):
         assert got.features.dtype == features.dtype
 
 
+@pytest.mark.parametrize("num_steps", [0, 1, 3])
+def test_weights_given_equal_aggregate(
+    rng, features, neighbors, streamed, tmp_path, num_steps
+):
+    weights = rng.random((N, K)) * (rng.random((N, K)) < 0.7)
+    np.save(tmp_path / "weights.npy", weights)
+    mapped = np.load(tmp_path / "weights.npy", mmap_mode="r")
+    got = streamed(num_steps=num_steps, weights=mapped)
+    want = gfa.aggregate(
+        features, neighbors, PARAMS, num_steps=num_steps, weights=weights
+    )
+    assert_close(got, want)
+    assert got.features.dtype == features.dtype
+
+
 def test_equals_the_oracle(features, neighbors, streamed):
     got = streamed(num_steps=2)
     want = oracle.aggregate(
