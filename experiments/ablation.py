@@ -4,4 +4,4 @@ from experiments.studies import ablation
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(ablation)
+    cli.run(ablation)

@@ -4,4 +4,4 @@ from experiments.paper import cfp_fp
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(cfp_fp)
+    cli.run(cfp_fp)

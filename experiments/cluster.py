@@ -3,4 +3,4 @@
 from gfa_jax.programs import cli, cluster
 
 if __name__ == "__main__":
-    cli.run_module(cluster)
+    cli.run(cluster)

@@ -4,4 +4,4 @@ from experiments.studies import cluster_scale
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(cluster_scale)
+    cli.run(cluster_scale)

@@ -4,4 +4,4 @@ from experiments.studies import compare
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(compare)
+    cli.run(compare)

@@ -4,4 +4,4 @@ from experiments.studies import gradient_modes
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(gradient_modes)
+    cli.run(gradient_modes)

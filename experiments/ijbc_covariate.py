@@ -4,4 +4,4 @@ from experiments.paper import ijbc_covariate
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(ijbc_covariate)
+    cli.run(ijbc_covariate)

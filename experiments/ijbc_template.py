@@ -4,4 +4,4 @@ from experiments.paper import ijbc_template
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(ijbc_template)
+    cli.run(ijbc_template)

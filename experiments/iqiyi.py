@@ -4,4 +4,4 @@ from experiments.paper import iqiyi
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(iqiyi)
+    cli.run(iqiyi)

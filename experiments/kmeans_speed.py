@@ -4,4 +4,4 @@ from experiments.studies import kmeans_speed
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(kmeans_speed)
+    cli.run(kmeans_speed)

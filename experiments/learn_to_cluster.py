@@ -4,4 +4,4 @@ from experiments.studies import learn_to_cluster
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(learn_to_cluster)
+    cli.run(learn_to_cluster)

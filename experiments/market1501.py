@@ -4,4 +4,4 @@ from experiments.paper import market1501
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(market1501)
+    cli.run(market1501)

@@ -3,4 +3,4 @@
 from gfa_jax.programs import cli, refine
 
 if __name__ == "__main__":
-    cli.run_module(refine)
+    cli.run(refine)

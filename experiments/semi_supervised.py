@@ -4,4 +4,4 @@ from experiments.training import semi_supervised
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(semi_supervised)
+    cli.run(semi_supervised)

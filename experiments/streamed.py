@@ -3,4 +3,4 @@
 from gfa_jax.programs import cli, streamed
 
 if __name__ == "__main__":
-    cli.run_module(streamed)
+    cli.run(streamed)

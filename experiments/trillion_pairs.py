@@ -4,4 +4,4 @@ from experiments.paper import trillion_pairs
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(trillion_pairs)
+    cli.run(trillion_pairs)

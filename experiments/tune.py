@@ -3,4 +3,4 @@
 from gfa_jax.programs import cli, tune
 
 if __name__ == "__main__":
-    cli.run_module(tune)
+    cli.run(tune)

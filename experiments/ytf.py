@@ -4,4 +4,4 @@ from experiments.paper import ytf
 from gfa_jax.programs import cli
 
 if __name__ == "__main__":
-    cli.run_module(ytf)
+    cli.run(ytf)

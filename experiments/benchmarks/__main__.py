@@ -13,10 +13,10 @@ command measures a GPU where JAX sees one.
 """
 
 import pathlib
+import sys
 import tempfile
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.benchmarks import (
@@ -28,7 +28,7 @@ from experiments.benchmarks import (
     tables,
 )
 from gfa_jax import datasets
-from gfa_jax.programs import cli, outputs
+from gfa_jax.programs import cli, flags, outputs
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sizes", ["3000", "12000"], "Rows N, growing by factors of four.")
@@ -88,7 +88,7 @@ def main() -> None:
         if rows:
             tables.plot(rows).savefig(hidden / "benchmarks.png", dpi=150)
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "environment": outputs.environment(),
             "limits": limits,
             "rows": [row._asdict() | {"times": row.times._asdict()} for row in rows],
@@ -138,4 +138,4 @@ def _write_problem(size: int, folder: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(sys.modules[__name__])

@@ -10,10 +10,10 @@ apart from that of training end to end. Written to --output_dir: table.txt,
 end_to_end.png and report.json. Needs flax: pip install '.[cpu,train]'.
 """
 
-from absl import flags
+import sys
 
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, outputs
+from gfa_jax.programs import cli, flags, outputs
 
 FLAGS = flags.FLAGS
 _OUTPUTS = ("table.txt", "end_to_end.png", "report.json")
@@ -81,7 +81,7 @@ def main() -> None:
         datasets.write_text(hidden / "table.txt", text + "\n")
         tables.draw(rows).savefig(hidden / "end_to_end.png", dpi=150)
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "environment": outputs.environment(),
             "rows": [tables.as_report(row) for row in rows],
             "summary": tables.summary(rows),
@@ -94,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(sys.modules[__name__])

@@ -13,18 +13,16 @@ fit 3,500 genuine pairs exactly, which no mean over folds would. The accuracy is
 of the folds, each at the threshold of the others.
 """
 
-from absl import flags
-
 from experiments.paper import grid, pair_lists, paper, protocols
-from gfa_jax.programs import inputs
+from gfa_jax.programs import flags, inputs
 
 FLAGS = flags.FLAGS
 for module in (inputs, grid, pair_lists):
-    flags.adopt_module_key_flags(module)
+    flags.adopt(module)
 
 flags.DEFINE_string("protocol", None, "CFP's folder Protocol; needs --names.")
 flags.DEFINE_string("output_dir", "outputs/cfp_fp", "Folder of the results.")
-flags.mark_flag_as_required("features")
+flags.require("features")
 
 _PAIRS_A_KIND = 3500
 

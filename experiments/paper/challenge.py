@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import flags
 
 from experiments.paper import grid, paper, protocols
 from experiments.paper.impostor_readings import (
@@ -22,12 +21,11 @@ from experiments.paper.impostor_readings import (
     resample_distractors,
 )
 from gfa_jax import datasets, metrics, sharding
-from gfa_jax.programs import cli, evaluation, inputs
+from gfa_jax.programs import cli, evaluation, flags, inputs
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(grid)
-for name in ("features", "features_key", "dim", "seed"):
-    flags.declare_key_flag(name)
+flags.adopt(grid)
+flags.adopt(inputs, "features", "features_key", "dim", "seed")
 flags.DEFINE_string("filelist", None, "The challenge's list: the order of the rows.")
 flags.DEFINE_string(
     "ground_truth", None, "Identity of every row of the list; no figures without."

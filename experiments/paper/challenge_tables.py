@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 from experiments.paper import challenge, grid, impostor_readings, paper, tables
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, evaluation, inputs, outputs
+from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

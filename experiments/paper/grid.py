@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.paper import paper, protocols
 from gfa_jax import metrics
 from gfa_jax.aggregation import PRESETS
-from gfa_jax.programs import cli, evaluation, inputs
+from gfa_jax.programs import cli, evaluation, flags, inputs
 from gfa_jax.types import check_params
 
 FLAGS = flags.FLAGS

@@ -21,17 +21,15 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.paper import failures, grid, paper, protocols, tables
 from gfa_jax import datasets
-from gfa_jax.programs import cli, inputs
+from gfa_jax.programs import cli, flags, inputs
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(grid)
-for name in ("features", "features_key", "dim", "seed"):
-    flags.declare_key_flag(name)
+flags.adopt(grid)
+flags.adopt(inputs, "features", "features_key", "dim", "seed")
 
 flags.DEFINE_string("probe_reference", None, "ijbc_11_covariate_probe_reference.csv.")
 flags.DEFINE_string("matches", None, "ijbc_11_covariate_matches.csv.")
@@ -39,7 +37,7 @@ flags.DEFINE_string("drop_subjects", None, "SUBJECT_IDs to leave out, one a line
 flags.DEFINE_string("undetected", None, "TEMPLATE_IDs to leave out when cleaned.")
 flags.DEFINE_integer("failures", 50, "Harmed rows to list.", lower_bound=0)
 flags.DEFINE_string("output_dir", "outputs/ijbc_covariate", "Folder of the results.")
-flags.mark_flags_as_required(["features", "probe_reference", "matches"])
+flags.require("features", "probe_reference", "matches")
 
 
 def main() -> None:

@@ -16,17 +16,15 @@ list after the other. The pool that is refined is every template.
 import pathlib
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.paper import grid, pair_lists, paper, protocols, tables
 from gfa_jax import datasets
-from gfa_jax.programs import cli, pooled
+from gfa_jax.programs import cli, flags, inputs, pooled
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(grid)
-for name in ("features", "features_key", "dim", "seed"):
-    flags.declare_key_flag(name)
+flags.adopt(grid)
+flags.adopt(inputs, "features", "features_key", "dim", "seed")
 
 flags.DEFINE_string("meta", None, "Folder of insightface's lists.")
 flags.DEFINE_string("nist", None, "Folder of NIST's lists, instead of --meta.")
@@ -39,7 +37,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_string("flipped", None, "Features of the mirrored faces, for media.")
 flags.DEFINE_string("output_dir", "outputs/ijbc_template", "Folder of the results.")
-flags.mark_flag_as_required("features")
+flags.require("features")
 
 
 def main() -> None:

@@ -18,19 +18,17 @@ every video.
 
 import pathlib
 
-from absl import flags
-
 import gfa_jax as gfa
 from experiments.paper import challenge, challenge_tables, paper, protocols
 from gfa_jax import datasets
-from gfa_jax.programs import cli, pooled
+from gfa_jax.programs import cli, flags, pooled
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(challenge)
+flags.adopt(challenge)
 flags.DEFINE_string("frames", None, "Text, a line a feature row: video/frame.jpg.")
 flags.DEFINE_float("power", 3.6, "Power p of a frame's length.", lower_bound=0.0)
 flags.DEFINE_string("output_dir", "outputs/iqiyi", "Folder of the results.")
-flags.mark_flags_as_required(["features", "frames", "filelist"])
+flags.require("features", "frames", "filelist")
 
 _LOOKED_AT = 8192
 

@@ -10,18 +10,16 @@ takes pairs of row numbers. Every row of --features is in the pool that is refin
 The paper has no table of LFW; this one has the same shape.
 """
 
-from absl import flags
-
 from experiments.paper import grid, pair_lists, paper, protocols
-from gfa_jax.programs import inputs
+from gfa_jax.programs import flags, inputs
 
 FLAGS = flags.FLAGS
 for module in (inputs, grid, pair_lists):
-    flags.adopt_module_key_flags(module)
+    flags.adopt(module)
 
 flags.DEFINE_string("protocol", None, "LFW's pairs.txt; needs --names.")
 flags.DEFINE_string("output_dir", "outputs/lfw", "Folder of the results.")
-flags.mark_flag_as_required("features")
+flags.require("features")
 
 _PAIRS_A_KIND = 3000
 

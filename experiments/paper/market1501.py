@@ -16,16 +16,15 @@ images are bad is known from the labels alone, and the aggregation sees no label
 import pathlib
 
 import numpy as np
-from absl import flags
 
-from experiments.paper import protocols, rankings
+from experiments.paper import grid, protocols, rankings
 from experiments.paper.protocols import MarketImages
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, inputs, pooled
+from gfa_jax.programs import cli, flags, inputs, pooled
 
 FLAGS = flags.FLAGS
-for name in (*rankings.GRID_FLAGS, "features_key", "dim", "seed"):
-    flags.declare_key_flag(name)
+flags.adopt(grid, *rankings.GRID_FLAGS)
+flags.adopt(inputs, "features_key", "dim", "seed")
 
 flags.DEFINE_string("query", None, "Features of the queries.")
 flags.DEFINE_string("gallery", None, "Features of the gallery.")
@@ -34,7 +33,7 @@ flags.DEFINE_string(
     "gallery_names", None, "Folder `bounding_box_test`, or a list of names."
 )
 flags.DEFINE_string("output_dir", "outputs/market1501", "Folder of the results.")
-flags.mark_flags_as_required(["query", "gallery", "query_names", "gallery_names"])
+flags.require("query", "gallery", "query_names", "gallery_names")
 
 _BAD = "bad detections left out"
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 from experiments.paper import grid, paper, protocols, tables
 from experiments.paper.protocols.counts import count_pairs
 from gfa_jax import datasets
-from gfa_jax.programs import cli, inputs
+from gfa_jax.programs import cli, flags, inputs
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 from experiments.paper import grid, paper, protocols, tables
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, evaluation, inputs, outputs
+from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,17 +14,15 @@ and sweep their grid. The source is the paper's outlook (§5).
 import pathlib
 
 import numpy as np
-from absl import flags
 
-from experiments.paper import rankings
+from experiments.paper import grid, rankings
 from gfa_jax import datasets
-from gfa_jax.programs import cli, inputs
+from gfa_jax.programs import cli, flags, inputs
 
 FLAGS = flags.FLAGS
-for name in (*rankings.GRID_FLAGS, "features", "features_key", "dim", "seed"):
-    flags.declare_key_flag(name)
-for name in ("labels", "labels_key", "labels_column"):
-    flags.declare_key_flag(name)
+flags.adopt(grid, *rankings.GRID_FLAGS)
+flags.adopt(inputs, "features", "features_key", "dim", "seed")
+flags.adopt(inputs, "labels", "labels_key", "labels_column")
 
 flags.DEFINE_string("queries", None, "Row numbers of the queries: .txt, .npy, .npz.")
 flags.DEFINE_string("output_dir", "outputs/retrieval", "Folder of the results.")

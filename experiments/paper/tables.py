@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import flags
 
 from experiments.paper import grid, paper, protocols
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, evaluation, inputs, outputs
+from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,7 +157,7 @@ def describe_run(
         The shared part of the report.
     """
     return {
-        "options": outputs.flag_values(),
+        "options": flags.values(),
         "open_points": {p: grid.open_points(p) for p in FLAGS.preset},
         "search": candidates.report,
         "notes": notes or {},

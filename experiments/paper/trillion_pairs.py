@@ -20,16 +20,14 @@ counted on the host, which a fast accelerator would wait for. --neighbors=approx
 makes the search approximate.
 """
 
-from absl import flags
-
 from experiments.paper import challenge, challenge_tables, paper, protocols
 from gfa_jax import datasets
-from gfa_jax.programs import cli, inputs
+from gfa_jax.programs import cli, flags, inputs
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(challenge)
+flags.adopt(challenge)
 flags.DEFINE_string("output_dir", "outputs/trillion_pairs", "Folder of the results.")
-flags.mark_flags_as_required(["features", "filelist"])
+flags.require("features", "filelist")
 
 
 def main() -> None:

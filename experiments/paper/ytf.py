@@ -11,21 +11,20 @@ then scaled to unit length. Every video of --names is in the pool that is refine
 """
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.paper import grid, pair_lists, paper, protocols, tables
-from gfa_jax.programs import cli, pooled
+from gfa_jax.programs import cli, flags, inputs, pooled
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(grid)
-for name in ("features", "features_key", "dim", "seed", "names"):
-    flags.declare_key_flag(name)
+flags.adopt(grid)
+flags.adopt(inputs, "features", "features_key", "dim", "seed")
+flags.adopt(pair_lists, "names")
 
 flags.DEFINE_string("splits", None, "YTF's splits.txt or splits_corrected.txt.")
 flags.DEFINE_string("mat", None, "YTF's meta_and_splits.mat, instead of --splits.")
 flags.DEFINE_string("output_dir", "outputs/ytf", "Folder of the results.")
-flags.mark_flags_as_required(["features", "names"])
+flags.require("features", "names")
 
 
 def main() -> None:

@@ -18,19 +18,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.studies import ablation_tables, label_noise
 from experiments.studies.ablation_tables import FORMS, PLAIN, Cell, Setting
 from gfa_jax import datasets, metrics
 from gfa_jax.aggregation import GRAPHS, PRESETS
-from gfa_jax.programs import cli, evaluation, inputs, outputs
+from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
 from gfa_jax.selection import outliers
 from gfa_jax.types import check_params
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(inputs)
+flags.adopt(inputs)
 
 flags.DEFINE_string("output_dir", "outputs/ablation", "Folder of the results.")
 flags.DEFINE_enum("preset", "safe", sorted(PRESETS), "Of the reference.")
@@ -135,7 +134,7 @@ def main() -> None:
             thresholds=cli.numbers("thresholds", float),
         ).savefig(hidden / "sweep.png", dpi=150)
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "fprs": list(fprs),

@@ -17,12 +17,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.studies.clusterers import CLUSTERERS, Clusterer, Problem, tuning
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, outputs
+from gfa_jax.programs import cli, flags, outputs
 
 FLAGS = flags.FLAGS
 
@@ -186,7 +185,7 @@ def _write(
     with outputs.staged(folder, _OUTPUTS) as hidden:
         _draw(hidden, rows)
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "environment": outputs.environment(),
             "settings": chosen,
             "rows": rows,

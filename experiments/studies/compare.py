@@ -18,20 +18,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.studies import baselines
 from experiments.studies.comparison import contest, cost, summary
 from experiments.studies.comparison.methods import METHODS
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, evaluation, halves, inputs, outputs
+from gfa_jax.programs import cli, evaluation, flags, halves, inputs, outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(inputs)
+flags.adopt(inputs)
 
 flags.DEFINE_string("output_dir", "outputs/compare", "Folder of the results.")
 flags.DEFINE_list("methods", list(METHODS), "Methods to compare; ours has to be there.")
@@ -85,7 +84,7 @@ def main() -> None:
         datasets.write_text(hidden / "table.txt", text + "\n")
         draw(table, costs, fprs).savefig(hidden / "tradeoff.png", dpi=150)
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "methods": {

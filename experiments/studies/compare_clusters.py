@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.studies.clusterers import (
@@ -27,10 +26,10 @@ from experiments.studies.clusterers import (
     tuning,
 )
 from gfa_jax import datasets
-from gfa_jax.programs import cli, halves, inputs, outputs
+from gfa_jax.programs import cli, flags, halves, inputs, outputs
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(inputs)
+flags.adopt(inputs)
 
 flags.DEFINE_string("output_dir", "outputs/compare_clusters", "Folder of the results.")
 flags.DEFINE_list("clusterers", list(CLUSTERERS), "Which to compare.")
@@ -66,7 +65,7 @@ def main() -> None:
     with outputs.staged(folder, _OUTPUTS) as hidden:
         _draw(hidden, outcomes)
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "clusterers": {

@@ -21,12 +21,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from gfa_jax import datasets, row_update
 from gfa_jax.fixed_point import iteration
-from gfa_jax.programs import cli, evaluation, outputs
+from gfa_jax.programs import cli, evaluation, flags, outputs
 
 FLAGS = flags.FLAGS
 _SEED = 0  # of the features and the loss
@@ -180,7 +179,7 @@ def main() -> None:
         found = measure(Problem(params, features, neighbors, target), steps)
     with outputs.staged(folder, ("report.json",)) as hidden:
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "environment": outputs.environment(),
             "dtype": str(dtype),
             "gradients": [row._asdict() for row in found],

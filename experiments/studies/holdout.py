@@ -17,17 +17,16 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from gfa_jax.aggregation import PRESETS
 from gfa_jax.neighbors import check_k
-from gfa_jax.programs import cli, evaluation, halves, inputs, outputs
+from gfa_jax.programs import cli, evaluation, flags, halves, inputs, outputs
 from gfa_jax.types import check_params
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(inputs)
+flags.adopt(inputs)
 
 flags.DEFINE_string("output_dir", "outputs/holdout", "Folder of the results.")
 flags.DEFINE_enum("preset", "safe", sorted(PRESETS), "As in refine.")

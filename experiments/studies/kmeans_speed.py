@@ -28,22 +28,19 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.benchmarks import timing
 from experiments.paper import grid, paper
 from experiments.studies.clusterers import Problem, kmeans
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, evaluation, inputs, outputs
+from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
 
 FLAGS = flags.FLAGS
-for name in ("preset", "k", "threshold", "gamma", "num_steps", "include_self"):
-    flags.declare_key_flag(name)
-for name in ("renormalize", "rule", "features", "features_key", "dim", "seed"):
-    flags.declare_key_flag(name)
-for name in ("labels", "labels_key", "labels_column"):
-    flags.declare_key_flag(name)
+flags.adopt(grid, "preset", "k", "threshold", "gamma", "num_steps")
+flags.adopt(grid, "include_self", "renormalize", "rule")
+flags.adopt(inputs, "features", "features_key", "dim", "seed")
+flags.adopt(inputs, "labels", "labels_key", "labels_column")
 
 flags.DEFINE_integer("rows", 10_000, "Rows of the generated sample.", lower_bound=8)
 flags.DEFINE_integer("columns", 64, "Columns of the generated sample.", lower_bound=2)
@@ -108,7 +105,7 @@ def main() -> None:
         datasets.write_text(hidden / "table.txt", text + "\n")
         report = {
             "table": _TABLE.source,
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "open_points": grid.open_points(setting.preset),
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),

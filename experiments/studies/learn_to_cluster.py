@@ -24,17 +24,15 @@ import time
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from experiments.studies.clusterers import CLUSTERERS, OURS, Problem, published, tuning
 from gfa_jax import datasets, metrics
 from gfa_jax.neighbors import place_self
-from gfa_jax.programs import cli, inputs, outputs
+from gfa_jax.programs import cli, flags, inputs, outputs
 
 FLAGS = flags.FLAGS
-flags.declare_key_flag("dim")
-flags.declare_key_flag("seed")
+flags.adopt(inputs, "dim", "seed")
 
 flags.DEFINE_string("folder", None, "Folder with features, labels and knns.")
 flags.DEFINE_string("output_dir", "outputs/learn_to_cluster", "Folder of the results.")
@@ -97,7 +95,7 @@ def main() -> None:
         text = published.table(results)
         datasets.write_text(hidden / "table.txt", text + "\n")
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "environment": outputs.environment(),
             "settings": chosen,
             "tried": tried,

@@ -2,11 +2,9 @@
 
 import pathlib
 
-from absl import flags
-
 from experiments.training import image_sets, pseudo_labeling, recipes, study
 from gfa_jax import metrics
-from gfa_jax.programs import cli
+from gfa_jax.programs import cli, flags
 
 FLAGS = flags.FLAGS
 

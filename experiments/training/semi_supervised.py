@@ -15,10 +15,8 @@ options. Without --images a set of heads is generated.
 
 import pathlib
 
-from absl import flags
-
 from gfa_jax import datasets
-from gfa_jax.programs import cli, outputs
+from gfa_jax.programs import cli, flags, outputs
 
 FLAGS = flags.FLAGS
 _OUTPUTS = ("table.txt", "semi_supervised.png", "report.json")
@@ -118,7 +116,7 @@ def main() -> None:
         datasets.write_text(hidden / "table.txt", text + "\n")
         tables.draw(rows).savefig(hidden / "semi_supervised.png", dpi=150)
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "environment": outputs.environment(),
             "images": image_sets.describe(images),
             "rows": [tables.as_report(row) for row in rows],

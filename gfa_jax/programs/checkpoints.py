@@ -13,10 +13,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import flags
 
 from gfa_jax import datasets, sharding
-from gfa_jax.programs import cli, inputs, outputs, processes
+from gfa_jax.programs import cli, flags, inputs, outputs, processes
 
 FLAGS = flags.FLAGS
 
@@ -89,7 +88,7 @@ def facts(source: inputs.Source) -> dict[str, Any]:
     environment = outputs.environment()
     found = {
         f"--{name}": value
-        for name, value in outputs.flag_values().items()
+        for name, value in flags.values().items()
         if name not in _OWN_FLAGS
     }
     for name in ("labels", "pairs", "candidates"):

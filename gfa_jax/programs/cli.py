@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NoReturn, TypeVar
 
-from absl import app, flags, logging
+from absl import logging
+
+from gfa_jax.programs import flags
 
 T = TypeVar("T")
 
@@ -19,34 +21,31 @@ _USAGE_ERROR = 2
 _INTERRUPTED = 130
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and calls `main`; bad input ends with one line and code 2."""
+def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
+    """Parses the flags of a program and calls its `main`.
 
-    def guarded(_) -> None:
-        try:
-            main()
-        except (ValueError, ImportError, OSError) as error:
-            _stop(error)
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says no more
-            print("interrupted; nothing was written", file=sys.stderr, flush=True)
-            # An orderly exit would wait for what the device still computes.
-            os._exit(_INTERRUPTED)
-
-    sys.unraisablehook = _interrupt_again
-    app.run(guarded, flags_parser=_parse_flags)
-
-
-def run_module(program: ModuleType) -> None:
-    """Runs a program under another name: its `main`, with its flags and its help.
+    Bad input ends with one line and code 2, an interrupt with 130.
 
     Args:
-        program: has a docstring, flags and `main`.
+        program: a module with a docstring, flags and `main`.
+        argv: its name and the command line; by default those of the process.
     """
-    for flag in flags.FLAGS.get_key_flags_for_module(program.__name__):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    sys.modules["__main__"].__doc__ = program.__doc__
-    run(program.main)
+    name, *given = sys.argv if argv is None else argv
+    if {"--help", "-h"} & {*given}:
+        print(flags.describe(program))
+        return
+    logging.set_verbosity(logging.WARNING)
+    sys.unraisablehook = _interrupt_again
+    try:
+        flags.parse(program, [name, *given])
+        program.main()
+    except (flags.Error, ValueError, ImportError, OSError) as error:
+        _stop(name, error)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says no more
+        print("interrupted; nothing was written", file=sys.stderr, flush=True)
+        # An orderly exit would wait for what the device still computes.
+        os._exit(_INTERRUPTED)
 
 
 def progress(iterable: Iterable[T], *, total: int | None, desc: str) -> Iterable[T]:
@@ -149,21 +148,9 @@ def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    try:
-        rest = flags.FLAGS(argv)
-    except flags.Error as error:
-        _stop(error)
-    if len(rest) > 1:
-        _stop(f"got {' '.join(rest[1:])!r}; expected flags only: --name=value")
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # JAX tells of every missing TPU
-    return rest
-
-
-def _stop(error: object) -> NoReturn:
+def _stop(name: str, error: object) -> NoReturn:
     line = " ".join(str(error).split())
-    program = pathlib.Path(sys.argv[0])
+    program = pathlib.Path(name)
     name = program.parent.name if program.stem == "__main__" else program.stem
     print(f"{name}: {line}", file=sys.stderr)
     sys.exit(_USAGE_ERROR)

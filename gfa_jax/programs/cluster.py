@@ -15,16 +15,15 @@ is (and all of its sizes by `learn_to_cluster`): --features=features/X.bin --dim
 import pathlib
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from gfa_jax.clustering import LINKAGES
-from gfa_jax.programs import cli, contact_sheet, inputs, method, outputs
+from gfa_jax.programs import cli, contact_sheet, flags, inputs, method, outputs
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(inputs)
-flags.adopt_module_key_flags(method)
+flags.adopt(inputs)
+flags.adopt(method)
 _OUTPUTS = (
     "labels.npy",
     "confidence.npy",
@@ -103,7 +102,7 @@ def main() -> None:
                     num_images=FLAGS.sheet_images,
                 )
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "settings": run.settings.as_report(),
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),

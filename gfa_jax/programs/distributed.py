@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import flags
 from jax.sharding import Mesh
 
 import gfa_jax as gfa
@@ -35,6 +34,7 @@ from gfa_jax.programs import (
     checkpoints,
     cli,
     evaluation,
+    flags,
     inputs,
     method,
     outputs,

@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
 from gfa_jax import datasets
-from gfa_jax.programs import cli, outputs
+from gfa_jax.programs import cli, flags, outputs
 
 FLAGS = flags.FLAGS
 

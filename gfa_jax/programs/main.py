@@ -29,7 +29,7 @@ def main() -> None:
         print(_usage())
     elif name in _PROGRAMS:
         sys.argv = [name, *rest]
-        cli.run_module(importlib.import_module(f"gfa_jax.programs.{name}"))
+        cli.run(importlib.import_module(f"gfa_jax.programs.{name}"))
     else:
         expected = ", ".join(_PROGRAMS)
         print(f"gfa: got {name!r}; expected one of {expected}", file=sys.stderr)

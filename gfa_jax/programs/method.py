@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from gfa_jax import datasets
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.neighbors import choose_search
-from gfa_jax.programs import cli, inputs, outputs, settings
+from gfa_jax.programs import cli, flags, inputs, outputs, settings
 from gfa_jax.selection import thresholds
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(settings)
+flags.adopt(settings)
 
 flags.DEFINE_enum(
     "neighbors",

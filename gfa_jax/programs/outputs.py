@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import flags
 
 import gfa_jax
 from gfa_jax import metrics
@@ -102,12 +101,6 @@ def peak_memory() -> dict[str, int]:
     if statistics and "peak_bytes_in_use" in statistics:
         peak["device_bytes"] = statistics["peak_bytes_in_use"]
     return peak
-
-
-def flag_values() -> dict[str, Any]:
-    """Returns every flag of the program that runs, by name."""
-    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
-    return {flag.name: flag.value for flag in own}
 
 
 def spread(values: np.ndarray) -> dict[str, float]:

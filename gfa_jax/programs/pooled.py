@@ -3,10 +3,9 @@
 import pathlib
 
 import numpy as np
-from absl import flags
 
 from gfa_jax import datasets
-from gfa_jax.programs import cli, inputs
+from gfa_jax.programs import cli, flags, inputs
 from gfa_jax.tuning.frames import Frames, pool_frames
 
 FLAGS = flags.FLAGS

@@ -27,9 +27,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import jax
-from absl import flags
 
 from gfa_jax import sharding
+from gfa_jax.programs import flags
 
 FLAGS = flags.FLAGS
 

@@ -17,7 +17,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
@@ -25,6 +24,7 @@ from gfa_jax.programs import (
     cli,
     distributed,
     evaluation,
+    flags,
     inputs,
     method,
     outputs,
@@ -33,10 +33,10 @@ from gfa_jax.programs import (
 )
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(inputs)
-flags.adopt_module_key_flags(method)
-flags.adopt_module_key_flags(processes)
-flags.adopt_module_key_flags(distributed)
+flags.adopt(inputs)
+flags.adopt(method)
+flags.adopt(processes)
+flags.adopt(distributed)
 _OUTPUTS = (
     "refined.npy",
     "residual.png",
@@ -100,7 +100,7 @@ def _refine(options: dict[str, Any]) -> None:
             datasets.write_array(hidden / "refined.npy", refined)
             _draw(hidden, figures, result, run.settings, run.neighbors)
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "settings": run.settings.as_report(),
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
@@ -126,7 +126,7 @@ def _refine_together(options: dict[str, Any]) -> None:
                 with stages("files"):
                     _draw(hidden, run.figures, run, run.settings)
                 report = {
-                    "options": outputs.flag_values(),
+                    "options": flags.values(),
                     "settings": run.settings.as_report(),
                     "environment": outputs.environment(),
                     "layout": run.layout,

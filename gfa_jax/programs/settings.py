@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from gfa_jax import aggregation
 from gfa_jax.affinity import MASKS, WEIGHTINGS
 from gfa_jax.aggregation import GRAPHS
+from gfa_jax.programs import flags
 from gfa_jax.selection import outliers
 from gfa_jax.selection.thresholds import SUGGESTING_WIDTH, Suggestion
 from gfa_jax.types import check_params

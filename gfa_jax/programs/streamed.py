@@ -19,20 +19,18 @@ import tempfile
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 import gfa_jax as gfa
 from gfa_jax import datasets
 from gfa_jax.neighbors import choose_search
 from gfa_jax.neighbors.automatic import estimate_exact
-from gfa_jax.programs import cli, inputs, outputs, settings
+from gfa_jax.programs import cli, flags, inputs, outputs, settings
 from gfa_jax.selection import thresholds
 from gfa_jax.selection.impostor_pairs import draw_rows
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(settings)
-for _name in ("features", "features_key", "dim", "seed"):
-    flags.declare_key_flag(_name)
+flags.adopt(settings)
+flags.adopt(inputs, "features", "features_key", "dim", "seed")
 flags.DEFINE_enum(
     "neighbors",
     "auto",
@@ -140,7 +138,7 @@ def main() -> None:
             )
         degree = np.asarray(result.degree)
         report = {
-            "options": outputs.flag_values(),
+            "options": flags.values(),
             "settings": chosen.as_report(),
             "environment": outputs.environment(),
             "pool": {

@@ -31,8 +31,6 @@ import pathlib
 import sys
 from typing import Any
 
-from absl import flags
-
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from gfa_jax.affinity import WEIGHTINGS
@@ -40,6 +38,7 @@ from gfa_jax.aggregation import GRAPHS, PRESETS
 from gfa_jax.programs import (
     cli,
     evaluation,
+    flags,
     halves,
     inputs,
     outputs,
@@ -54,7 +53,7 @@ from gfa_jax.tuning.objective import DIFFERENTIATIONS, LOSSES, Objective
 from gfa_jax.types import check_params
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(inputs)
+flags.adopt(inputs)
 
 flags.DEFINE_string("output_dir", "outputs/tune", "Folder of the results.")
 flags.DEFINE_enum("preset", "safe", sorted(PRESETS), "As in refine.")
@@ -208,7 +207,7 @@ def _learn(
         **_options(),
     }
     report = {
-        "options": outputs.flag_values(),
+        "options": flags.values(),
         "environment": outputs.environment(),
         "pool": inputs.describe(pool),
         "params": params,
@@ -273,7 +272,7 @@ def _compare(
         courses = courses or tuning_comparison.courses(found)
     table = tuning_comparison.table(rows)
     report = {
-        "options": outputs.flag_values(),
+        "options": flags.values(),
         "environment": outputs.environment(),
         "pool": inputs.describe(pool),
         "rows": tuning_comparison.as_report(rows),

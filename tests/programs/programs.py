@@ -1,10 +1,26 @@
-"""How the tests run a program: as a user does, in a process of its own."""
+"""How the tests run a program: in this process, or as a user does in one of its own."""
 
+import contextlib
+import importlib
+import io
 import pathlib
 import subprocess
 import sys
+from typing import NamedTuple
+
+import jax
+
+from gfa_jax.programs import cli
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Finished(NamedTuple):
+    """What a program said, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 def command(module: str, *flags: str) -> list[str]:
@@ -12,6 +28,7 @@ def command(module: str, *flags: str) -> list[str]:
 
 
 def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a process of its own."""
     return subprocess.run(
         command(module, *flags),
         cwd=REPOSITORY,
@@ -22,8 +39,28 @@ def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def succeed(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    result = run(module, *flags)
+def call(module: str, *flags: str) -> Finished:
+    """Runs a program in this process, in float32 as it runs in one of its own."""
+    program = _program(module)
+    said, told, code = io.StringIO(), io.StringIO(), 0
+    hook = sys.unraisablehook
+    try:
+        with (
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(told),
+            jax.enable_x64(False),
+        ):
+            cli.run(program, [module, *flags])
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        sys.unraisablehook = hook
+    assert isinstance(code, int)
+    return Finished(code, said.getvalue(), told.getvalue())
+
+
+def succeed(module: str, *flags: str) -> Finished:
+    result = call(module, *flags)
     assert result.returncode == 0, result.stderr
     return result
 
@@ -31,7 +68,7 @@ def succeed(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
 def refuse(files, message, *flags, module="refine"):
     """One line on stderr, exit code 2, no output, no input touched."""
     output = files / "refused"
-    result = run(module, *flags, f"--output_dir={output}")
+    result = call(module, *flags, f"--output_dir={output}")
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
     lines = result.stderr.strip().splitlines()
@@ -39,3 +76,14 @@ def refuse(files, message, *flags, module="refine"):
     assert message in lines[0], lines[0]
     left = {path.name for path in output.iterdir()} if output.exists() else set()
     assert left == set()
+
+
+def _program(module: str):
+    """Finds what `python -m experiments.<module>` runs."""
+    alias = importlib.import_module(f"experiments.{module}")
+    name = module.rpartition(".")[2]
+    if hasattr(alias, name):  # a two-line alias
+        return getattr(alias, name)
+    with contextlib.suppress(ModuleNotFoundError):
+        return importlib.import_module(f"experiments.{module}.__main__")
+    return alias

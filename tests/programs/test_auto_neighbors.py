@@ -1,35 +1,25 @@
 """`--neighbors=auto` says what it chose, why and how long, and changes no result."""
 
-import pathlib
-import subprocess
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from gfa_jax import datasets
 from gfa_jax.neighbors import Rates, automatic
-from gfa_jax.programs import method, settings
-from tests.programs.programs import run
-
-
-def refine(folder: pathlib.Path, search: str) -> subprocess.CompletedProcess[str]:
-    return run(
-        "refine",
-        f"--features={folder}/features.npy",
-        f"--output_dir={folder}/{search}",
-        f"--neighbors={search}",
-    )
+from gfa_jax.programs import flags, method, refine, settings
+from tests.programs.programs import succeed
 
 
 def test_a_small_pool_gives_the_bits_of_exact_search(tmp_path):
     features = datasets.synthetic_features(num_rows=400, dim=16, seed=1).features
     np.save(tmp_path / "features.npy", features)
     for search in ("exact", "auto"):
-        result = refine(tmp_path, search)
-        assert result.returncode == 0, result.stderr
+        result = succeed(
+            "refine",
+            f"--features={tmp_path}/features.npy",
+            f"--output_dir={tmp_path}/{search}",
+            f"--neighbors={search}",
+        )
         said = [line for line in result.stderr.splitlines() if "about" in line]
         assert len(said) == (search == "auto")
     assert said == [
@@ -39,29 +29,20 @@ def test_a_small_pool_gives_the_bits_of_exact_search(tmp_path):
     assert outputs[0] == outputs[1]
 
 
-@pytest.fixture
-def parsed_flags():
-    with flagsaver.flagsaver():
-        flags.FLAGS(["test"])
-        yield
-
-
 @pytest.mark.parametrize(
     ("rate", "chosen", "calibrated"),
     [(1e12, "exact", False), (10.0, "approximate", True)],
 )
-def test_what_is_chosen_is_what_is_run(
-    parsed_flags, monkeypatch, capsys, rate, chosen, calibrated
-):
+def test_what_is_chosen_is_what_is_run(monkeypatch, capsys, rate, chosen, calibrated):
     pytest.importorskip("faiss")
     features = datasets.synthetic_features(num_rows=2000, dim=16, seed=1).features
     # A small pool counts as large, on a machine of which only the tiles are slow.
     monkeypatch.setattr(automatic.calibrated, "FEWEST_ROWS", 0)
     monkeypatch.setattr(automatic, "measure_rates", lambda dim, **_: Rates(rate, 1e12))
-    with flagsaver.flagsaver(neighbors="auto"):
-        neighbors, calibration = method.find_neighbors(
-            jnp.asarray(features), settings.read()
-        )
+    flags.parse(refine, ["refine", "--neighbors=auto"])
+    neighbors, calibration = method.find_neighbors(
+        jnp.asarray(features), settings.read()
+    )
     assert len(neighbors.indices) == 2000
     assert (calibration is not None) == calibrated
     said = capsys.readouterr().err.splitlines()[0]

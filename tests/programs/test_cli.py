@@ -9,8 +9,8 @@ import pytest
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 _PROGRAM = """
-import signal, time
-from gfa_jax.programs import cli
+import signal, sys, time
+from gfa_jax.programs import cli, flags
 
 class Finalized:
     def __del__(self):
@@ -21,7 +21,8 @@ def main():
     {afterwards}
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-cli.run(main)
+flags.DEFINE_bool("flag", True, "None.")
+cli.run(sys.modules[__name__])
 """
 
 

@@ -18,6 +18,7 @@ from gfa_jax import datasets, metrics, sharding
 from gfa_jax.programs import checkpoints, processes
 from tests import oracle
 from tests.programs.crowds import with_crowd
+from tests.programs.programs import call
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 _K, _THRESHOLD, _STEPS = 6, 0.4, 3
@@ -267,15 +268,16 @@ def test_the_launcher_names_the_process_that_died(tmp_path):
     script = tmp_path / "job.py"
     script.write_text(
         "import os, signal, time\n"
-        "from absl import app\n"
-        "from experiments import processes\n"
-        "def main(_):\n"
+        "import sys\n"
+        "from gfa_jax.programs import cli, flags, processes\n"
+        "flags.adopt(processes)\n"
+        "def main():\n"
         "    if processes.launches():\n"
         "        processes.launch()\n"
         "    if processes.FLAGS.process_id == 1:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    time.sleep(100)\n"
-        "app.run(main)\n"
+        "cli.run(sys.modules[__name__])\n"
     )
     done = subprocess.run(
         [sys.executable, script, "--num_processes=3"],
@@ -322,7 +324,10 @@ def test_a_stage_is_used_for_the_same_job_only(tmp_path, capsys):
 
 
 def refuse(message: str, *flags: str, devices: int = 1) -> None:
-    code, stdout, stderr = finish(start(*flags, devices=devices))
+    if devices == 1:
+        code, stdout, stderr = call("refine", *flags)
+    else:
+        code, stdout, stderr = finish(start(*flags, devices=devices))
     assert (code, stdout) == (2, ""), stderr
     lines = stderr.strip().splitlines()
     assert len(lines) == 1, stderr

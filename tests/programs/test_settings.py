@@ -4,12 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 import gfa_jax as gfa
 from gfa_jax import datasets
-from gfa_jax.programs import settings
+from gfa_jax.programs import flags, settings
 from gfa_jax.selection import thresholds
 from tests.programs.programs import refuse, succeed
 
@@ -17,15 +15,12 @@ from tests.programs.programs import refuse, succeed
 @pytest.fixture
 def parse():
     """Reads the settings of a command line."""
-    with flagsaver.flagsaver():
 
-        def read(*arguments: str) -> settings.Request:
-            for name in (*settings.NAMES, "preset", "params"):
-                flags.FLAGS[name].unparse()
-            flags.FLAGS(["program", *arguments])
-            return settings.read()
+    def read(*arguments: str) -> settings.Request:
+        flags.parse(settings, ["program", *arguments])
+        return settings.read()
 
-        yield read
+    return read
 
 
 class Suggestion:

@@ -103,7 +103,7 @@ def progress(iterable, *, total, desc):
             raise KeyboardInterrupt
         yield item
 cli.progress = progress
-cli.run(streamed.main)
+cli.run(streamed)
 """
 
 

@@ -214,7 +214,8 @@ def test_several_devices_share_the_tiles(images, monkeypatch):
         monkeypatch.setenv(
             "XLA_FLAGS", f"--xla_force_host_platform_device_count={devices}"
         )
-        succeed("trillion_pairs", *flags, f"--output_dir={folder}/{devices}")
+        ended = run("trillion_pairs", *flags, f"--output_dir={folder}/{devices}")
+        assert ended.returncode == 0, ended.stderr
         report = json.loads((folder / str(devices) / "report.json").read_text())
         assert report["environment"]["device_count"] == devices
         rows.append(report["rows"])

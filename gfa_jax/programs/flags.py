@@ -1,0 +1,148 @@
+"""absl's flags, those of one program at a time.
+
+absl keeps the flags of a process in one object, so that two programs with a --k cannot
+be loaded together. Here a module defines its own by the same functions, a program
+adopts those of the modules that it uses, and `FLAGS` are those of the program that
+runs.
+"""
+
+import sys
+import textwrap
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from absl import flags
+
+Error = flags.Error
+
+
+class _Defined:
+    """The flags of one module.
+
+    Attributes:
+        values: all that a command line may set.
+        shown: the names of those that help and report show, by the module they are
+            from.
+        required: the names of those that must be given.
+    """
+
+    def __init__(self) -> None:
+        self.values = flags.FlagValues()
+        self.values.mark_as_parsed()
+        self.shown: dict[str, list[str]] = {}
+        self.required: list[str] = []
+
+
+class _Running:
+    """The flags of the program that runs, read as attributes."""
+
+    def __init__(self) -> None:
+        self._defined = _Defined()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._defined.values, name)
+
+    def __getitem__(self, name: str) -> flags.Flag:
+        return self._defined.values[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._defined.values
+
+
+FLAGS: Any = _Running()
+_modules: dict[str, _Defined] = {}
+
+
+def _define(kind: str) -> Any:
+    define = getattr(flags, f"DEFINE_{kind}")
+
+    def define_here(name: str, *arguments: Any, **options: Any) -> None:
+        caller = sys._getframe(1).f_globals["__name__"]
+        defined = _modules.setdefault(caller, _Defined())
+        define(name, *arguments, flag_values=defined.values, **options)
+        defined.shown.setdefault(caller, []).append(name)
+
+    return define_here
+
+
+DEFINE_bool = _define("bool")
+DEFINE_enum = _define("enum")
+DEFINE_float = _define("float")
+DEFINE_integer = _define("integer")
+DEFINE_list = _define("list")
+DEFINE_multi_enum = _define("multi_enum")
+DEFINE_string = _define("string")
+
+
+def adopt(module: ModuleType, *names: str) -> None:
+    """Gives the calling module the flags of another one.
+
+    Args:
+        module: defines or adopts flags.
+        *names: those that help and report show; by default all.
+    """
+    caller = sys._getframe(1).f_globals["__name__"]
+    defined = _modules.setdefault(caller, _Defined())
+    other = _modules[module.__name__]
+    for name in other.values:
+        if name not in defined.values or defined.values[name] is not other.values[name]:
+            defined.values[name] = other.values[name]
+    for owner, shown in other.shown.items():
+        kept = [name for name in shown if not names or name in names]
+        if kept:
+            defined.shown.setdefault(owner, []).extend(kept)
+
+
+def require(*names: str) -> None:
+    """Refuses command lines of the calling module's program without these flags."""
+    caller = sys._getframe(1).f_globals["__name__"]
+    _modules[caller].required += names
+
+
+def parse(program: ModuleType, argv: Sequence[str]) -> None:
+    """Makes `FLAGS` those of a program, as a command line sets them.
+
+    Args:
+        program: defines or adopts flags.
+        argv: the name of the program and its flags.
+
+    Raises:
+        Error: a flag that is not known, out of its range or missing.
+    """
+    defined = _modules[program.__name__]
+    for name in defined.values:
+        defined.values[name].unparse()
+    rest = defined.values(list(argv))
+    if len(rest) > 1:
+        raise Error(f"got {' '.join(rest[1:])!r}; expected flags only: --name=value")
+    for name in defined.required:
+        if defined.values[name].value is None:
+            raise Error(f"--{name} is missing; this program needs it")
+    FLAGS._defined = defined
+
+
+def values() -> dict[str, Any]:
+    """Returns every flag that the running program shows, by name."""
+    shown = FLAGS._defined.shown.values()
+    return {name: FLAGS[name].value for names in shown for name in names}
+
+
+def describe(program: ModuleType) -> str:
+    """Lays out what `--help` shows: the program's docstring and its flags."""
+    defined = _modules[program.__name__]
+    lines = [(program.__doc__ or "").strip()]
+    for owner, names in defined.shown.items():
+        module = sys.modules.get(owner)
+        title = (getattr(module, "__doc__", None) or owner).strip().splitlines()[0]
+        lines += ["", title, ""]
+        for name in names:
+            flag = defined.values[name]
+            switch = f"--[no]{name}" if flag.boolean else f"--{name}"
+            usual = "" if flag.default is None else f" (default: {flag.default_as_str})"
+            lines.append(f"  {switch}")
+            about = f"{flag.help}{usual}"
+            lines += textwrap.wrap(
+                about, 76, initial_indent=" " * 6, subsequent_indent=" " * 6
+            )
+    return "\n".join(lines)
