@@ -6,13 +6,15 @@ static hides inside; static choices are keyword options of the functions.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+T = TypeVar("T")
 Array = jax.Array | np.ndarray
 Scalar = jax.Array | float
 
@@ -114,3 +116,8 @@ def check_params(params: Params, *, num_steps: int | None = None) -> None:
                     "above 0" if name == "temperature" else f"in [{low:g}, {high:g}]"
                 )
                 raise ValueError(f"{name} is {number:g}; expected a value {expected}")
+
+
+def track(progress: Callable | None, items: Collection[T], *, desc: str) -> Iterable[T]:
+    """Wraps a loop as tqdm does, `progress(items, total=, desc=)`, or not at all."""
+    return items if progress is None else progress(items, total=len(items), desc=desc)

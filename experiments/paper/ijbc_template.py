@@ -71,7 +71,7 @@ def _without_empty(
     templates: np.ndarray, pairs: datasets.Pairs
 ) -> tuple[np.ndarray, datasets.Pairs]:
     """Leaves out the zero templates, with their pairs."""
-    kept = templates.any(axis=1)
+    kept = np.any(templates, axis=1)
     if kept.all():
         return templates, pairs
     cli.warn(f"{np.count_nonzero(~kept)} of {len(kept)} templates have no face")

@@ -16,6 +16,7 @@ from jax import lax
 from gfa_jax import numerics
 from gfa_jax.affinity import affinity
 from gfa_jax.blocks import gather_rows, map_rows
+from gfa_jax.types import track
 
 # Rows between two looks of a progress bar; a part is one call of the device.
 _PART = 2**16
@@ -65,9 +66,7 @@ def score_candidates(
         np.empty(indices.shape, features.dtype), np.empty(indices.shape, bool)
     )
     starts = range(0, num_rows, part)
-    if progress is not None:
-        starts = progress(starts, total=len(starts), desc="similarities")
-    for start in starts:
+    for start in track(progress, starts, desc="similarities"):
         # The last part begins earlier, so that one program serves them all.
         start = min(start, num_rows - part)
         found = _score_part(features, indices, start, size=part, block_size=block_size)

@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfa_jax.types import track
+
 # Chosen together, so that the plain update does to the default features what it did
 # to the paper's IJB-C (Table 1): t = .55 loses at FPR 1e-6 and gains at 1e-3, t = .75
 # gains at both, and without the junk t = .55 gains at both.
@@ -154,9 +156,7 @@ def synthetic_features(
 
     features = np.empty((num_rows, dim), np.float32)
     starts = range(0, num_rows, _BLOCK_ROWS)
-    if progress is not None:
-        starts = progress(starts, total=len(starts), desc="generating features")
-    for start in starts:
+    for start in track(progress, starts, desc="generating features"):
         rows = slice(start, start + _BLOCK_ROWS)
         person = labels[rows]
         clean = _mix_poses(frontal[person], profile[person], pose[rows, None])

@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfa_jax.types import track
+
 _ORDERS = 8  # k, l < 8: the finest wave spans half of a head, or 4 of 32 pixels
 _FIXED_POINT_STEPS = 3  # |∂Z/∂u sin α| stays under about .5: then 1/8 of it is left
 _BLOCK_ROWS = 16  # their waves, 0.5 MB an array, then stay in cache
@@ -135,9 +137,7 @@ def synthetic_images(
 
     images = np.empty((num_images, size, size), np.uint8)
     starts = range(0, num_images, _BLOCK_ROWS)
-    if progress is not None:
-        starts = progress(starts, total=len(starts), desc="generating images")
-    for start in starts:
+    for start in track(progress, starts, desc="generating images"):
         rows = slice(start, start + _BLOCK_ROWS)
         x, y = _pixels(size, crop[rows])
         surface, normal = _surface(x, y, depth[labels[rows]], pose[rows])

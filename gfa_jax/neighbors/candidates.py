@@ -16,20 +16,24 @@ def place_self(
     k: int,
     include_self: bool,
     self_similarity: Array | float = 1.0,
+    rows: range | None = None,
+    num_rows: int | None = None,
 ) -> Neighbors:
     """Puts every row in column 0 of its own candidates, or out of them.
 
     Args:
-        indices: [N, M] int candidates, best first; -1 for an empty slot. The row
+        indices: [n, M] int candidates, best first; -1 for an empty slot. The row
             itself may stand anywhere, or be missing.
-        similarity: [N, M] floating cosines of the candidates.
+        similarity: [n, M] floating cosines of the candidates.
         k: columns of the result, at least 1, **the row itself counted** where
             `include_self`; missing ones are filled with -1.
         include_self: whether the row itself is counted.
-        self_similarity: [N] or [] floating, A_ii.
+        self_similarity: [n] or [] floating, A_ii.
+        rows: numbers of the n rows; 0 to n - 1 by default.
+        num_rows: N of the set, where these are only some of its rows.
 
     Returns:
-        Neighbors: indices [N, k] int32, similarity [N, k] of the dtype given.
+        Neighbors: indices [n, k] int32, similarity [n, k] of the dtype given.
 
     Raises:
         ValueError: arrays of other shapes, an index outside [-1, N), or k < 1.
@@ -40,7 +44,8 @@ def place_self(
             f"indices {indices.shape} and similarity {similarity.shape} do not fit; "
             "expected both [N, M]"
         )
-    num_rows = len(indices)
+    rows = range(len(indices)) if rows is None else rows
+    num_rows = len(indices) if num_rows is None else num_rows
     if indices.min(initial=0) < -1 or indices.max(initial=-1) >= num_rows:
         raise ValueError(
             f"candidate indices span [{indices.min()}, {indices.max()}]; expected "
@@ -48,7 +53,7 @@ def place_self(
         )
     if k < 1:
         raise ValueError(f"k is {k}; expected at least 1")
-    row = np.arange(num_rows, dtype=np.int32)
+    row = np.arange(rows.start, rows.stop, dtype=np.int32)
     dropped = (indices == row[:, None]) | (indices < 0)
     # A stable sort by "is dropped" moves the others to the front in their order.
     order = np.argsort(dropped, axis=1, kind="stable")
@@ -56,8 +61,8 @@ def place_self(
     kept = ~np.take_along_axis(dropped, order, axis=1)
     placed = np.where(kept, np.take_along_axis(indices, order, axis=1), -1)
     cosine = np.where(kept, np.take_along_axis(similarity, order, axis=1), -np.inf)
-    out_indices = np.full((num_rows, k), -1, np.int32)
-    out_similarity = np.full((num_rows, k), -np.inf, similarity.dtype)
+    out_indices = np.full((len(rows), k), -1, np.int32)
+    out_similarity = np.full((len(rows), k), -np.inf, similarity.dtype)
     width = min(others, indices.shape[1])
     out_indices[:, include_self : include_self + width] = placed[:, :width]
     out_similarity[:, include_self : include_self + width] = cosine[:, :width]

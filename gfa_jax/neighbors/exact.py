@@ -1,7 +1,7 @@
 """Exact nearest neighbours of a set in itself, each tile of F Fᵀ multiplied once.
 
 The affinity is symmetric, A = Aᵀ, so a tile of rows I and columns J serves both
-sides: its rows offer J as neighbours to I, its columns offer I to J. Only the tiles
+sides: its rows bring J as neighbours to I, its columns bring I to J. Only the tiles
 on and above the diagonal are computed, half of the products of a plain search; how a
 tile is merged into the K best so far stands in `tiles`.
 """
@@ -17,7 +17,7 @@ from jax.core import Tracer
 from gfa_jax import numerics
 from gfa_jax.neighbors import memory, tiles
 from gfa_jax.neighbors.tiles import Best, Rows
-from gfa_jax.types import Array, Neighbors
+from gfa_jax.types import Array, Neighbors, track
 
 
 def exact_neighbors(
@@ -39,8 +39,8 @@ def exact_neighbors(
             `include_self`: k=15 then means the row and 14 others.
         include_self: whether the row itself stands in column 0, whatever copies of
             it there are; otherwise it is nowhere in its row.
-        valid: [N] bool; rows that are False are nobody's neighbour and have none
-            (every slot empty). All rows by default.
+        valid: [N] bool; rows that are False have no neighbour (every slot empty)
+            and are none. All rows by default.
         tile_size: rows of a tile, a multiple of 32; about 1024 by default. Halved,
             with a RuntimeWarning, where the device has no memory for it.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
@@ -68,7 +68,7 @@ def exact_neighbors(
     rows, tile_size = whole_tiles(Rows(features, valid, 0), tile_size)
     num_tiles = len(rows.valid) // tile_size
     others = k - 1 if include_self else k
-    best = tiles.no_best(others, len(rows.valid), features.dtype)
+    best = tiles.empty_topk(others, len(rows.valid), features.dtype)
     if others:
         if isinstance(features, Tracer):
             best = sweep(rows, best, 0, num_tiles, tile_size=tile_size)
@@ -78,15 +78,7 @@ def exact_neighbors(
 
 
 def check_k(k: int, num_rows: int) -> None:
-    """Refuses a number of neighbours outside [1, N).
-
-    Args:
-        k: number of neighbours, the row itself counted where it is included.
-        num_rows: N.
-
-    Raises:
-        ValueError: what was got, what was expected.
-    """
+    """Refuses a number of neighbours k outside [1, N) with a ValueError."""
     if not 1 <= k < num_rows:
         raise ValueError(
             f"k is {k} with {num_rows} rows; expected 1 <= k < {num_rows} (k counts "
@@ -95,18 +87,7 @@ def check_k(k: int, num_rows: int) -> None:
 
 
 def whole_tiles(rows: Rows, tile_size: int | None) -> tuple[Rows, int]:
-    """Pads rows with invalid ones to whole tiles.
-
-    Args:
-        rows: any number of them.
-        tile_size: rows of a tile, a multiple of 32; about 1024 by default.
-
-    Returns:
-        The padded rows; the tile size.
-
-    Raises:
-        ValueError: a tile size that is no positive multiple of 32.
-    """
+    """Pads rows with invalid ones to whole tiles; returns them and the tile size."""
     num_rows = len(rows.valid)
     if tile_size is None:
         tile_size = min(tiles.TILE, round_up(num_rows, tiles.GROUP))
@@ -133,7 +114,7 @@ def sweep(
     *,
     tile_size: int,
 ) -> Best:
-    """Merges the tiles (i, j >= i) of row blocks start <= i < stop.
+    """Merges the tiles (i, j >= i) of row blocks start <= i < stop into the lists.
 
     Args:
         rows: whole tiles of rows.
@@ -141,26 +122,22 @@ def sweep(
         start: first row block.
         stop: the row block after the last.
         tile_size: rows of a tile.
-
-    Returns:
-        The merged lists.
     """
     num_tiles = len(rows.valid) // tile_size
 
     def merge_tile(i, j, best):
-        """Multiplies tile (i, j) and offers its columns to i and its rows to j."""
         left, right = (tiles.take_rows(rows, b, tile_size) for b in (i, j))
         tile = tiles.multiply(left, right)
         mine = tiles.take_best(best, i, tile_size)
-        mine = tiles.offer_columns_to_rows(mine, tile, right)
+        mine = tiles.merge_row_topk(mine, tile, right)
         best = tiles.put_best(best, i, mine)
 
-        def offer_rows(best):
+        def merge_columns(best):
             theirs = tiles.take_best(best, j, tile_size)
-            theirs = tiles.offer_rows_to_columns(theirs, tile, left)
+            theirs = tiles.merge_column_topk(theirs, tile, left)
             return tiles.put_best(best, j, theirs)
 
-        return lax.cond(i != j, offer_rows, lambda best: best, best)
+        return lax.cond(i != j, merge_columns, lambda best: best, best)
 
     def row_block(i, best):
         return lax.fori_loop(i, num_tiles, functools.partial(merge_tile, i), best)
@@ -172,18 +149,14 @@ def _sweep_within_memory(
     rows: Rows, best: Best, tile_size: int, progress: Callable | None
 ) -> Best:
     """Merges all tiles, smaller ones after the device has run out of memory."""
-    num_rows = len(rows.valid)
-    # Without a bar to move, all blocks of rows are one call.
-    step = num_rows if progress is None else tile_size
-    blocks = range(num_rows // step)
-    if progress is not None:
-        blocks = progress(blocks, total=len(blocks), desc="neighbors")
-    for block in blocks:
+    step = tile_size
+    blocks = range(len(rows.valid) // step)
+    for block in track(progress, blocks, desc="neighbors"):
         swept = None
         while swept is None:
             tile_numbers = (i * step // tile_size for i in (block, block + 1))
             try:
-                # Waiting lets the bar tell the truth, and Ctrl-C act.
+                # Block so that the progress is real and Ctrl-C acts.
                 swept = jax.block_until_ready(
                     sweep(rows, best, *tile_numbers, tile_size=tile_size)
                 )
@@ -195,7 +168,7 @@ def _sweep_within_memory(
 
 
 @functools.partial(jax.jit, static_argnames="tile_size")
-def meet(
+def merge_pair(
     rows: Rows,
     best: Best,
     others: Rows,
@@ -214,10 +187,7 @@ def meet(
         theirs: their lists.
         num_tiles: tiles of each to merge; those after them are padding.
         tile_size: rows of a tile.
-        mutual: whether the others' lists are to be merged as well.
-
-    Returns:
-        The merged lists of both.
+        mutual: whether the others' lists are merged as well.
     """
 
     def merge_tile(t, lists):
@@ -227,14 +197,14 @@ def meet(
         right = tiles.take_rows(others, j, tile_size)
         tile = tiles.multiply(left, right)
         mine = tiles.take_best(best, i, tile_size)
-        best = tiles.put_best(best, i, tiles.offer_columns_to_rows(mine, tile, right))
+        best = tiles.put_best(best, i, tiles.merge_row_topk(mine, tile, right))
 
-        def offer_rows(theirs):
+        def merge_columns(theirs):
             part = tiles.take_best(theirs, j, tile_size)
-            part = tiles.offer_rows_to_columns(part, tile, left)
+            part = tiles.merge_column_topk(part, tile, left)
             return tiles.put_best(theirs, j, part)
 
-        return best, lax.cond(mutual, offer_rows, lambda lists: lists, theirs)
+        return best, lax.cond(mutual, merge_columns, lambda lists: lists, theirs)
 
     return lax.fori_loop(0, num_tiles[0] * num_tiles[1], merge_tile, (best, theirs))
 

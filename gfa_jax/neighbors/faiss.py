@@ -12,7 +12,7 @@ import numpy as np
 
 from gfa_jax.neighbors.candidates import place_self
 from gfa_jax.neighbors.exact import check_k
-from gfa_jax.types import Neighbors
+from gfa_jax.types import Neighbors, track
 
 _QUERY_BLOCK = 4096
 # FAISS asks for about this many training rows a centroid; more only cost time.
@@ -62,7 +62,7 @@ def faiss_neighbors(
     features = as_searchable(features, k)
     num_rows, dim = features.shape
     asked = f"factory {factory!r} with search {search!r} on {num_rows} rows of {dim}"
-    with _refusals(asked):
+    with refusals(asked):
         index = build_index(faiss, features, factory, search)
         return search_in_itself(
             index, features, k=k, include_self=include_self, progress=progress
@@ -88,19 +88,28 @@ def search_in_itself(
     similarity = np.empty((num_rows, width), np.float32)
     indices = np.empty((num_rows, width), np.int32)
     starts = range(0, num_rows, _QUERY_BLOCK)
-    if progress is not None:
-        starts = progress(starts, total=len(starts), desc="neighbors")
-    for start in starts:
+    for start in track(progress, starts, desc="neighbors"):
         rows = slice(start, start + _QUERY_BLOCK)
         similarity[rows], indices[rows] = index.search(features[rows], width)
     # Empty slots need no care here: `place_self` moves them to the end.
-    order = np.lexsort((indices, -similarity), axis=1)
+    similarity, indices = by_similarity(similarity, indices)
     return place_self(
-        np.take_along_axis(indices, order, axis=1),
-        np.take_along_axis(similarity, order, axis=1),
+        indices,
+        similarity,
         k=k,
         include_self=include_self,
         self_similarity=np.einsum("nd,nd->n", features, features),
+    )
+
+
+def by_similarity(
+    similarity: np.ndarray, indices: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorts [N, M] lists by descending similarity, equal ones by ascending index."""
+    order = np.lexsort((indices, -similarity), axis=1)
+    return (
+        np.take_along_axis(similarity, order, axis=1),
+        np.take_along_axis(indices, order, axis=1),
     )
 
 
@@ -121,7 +130,7 @@ def set_search(faiss, index, search: str) -> None:
 
 
 @contextlib.contextmanager
-def _refusals(asked: str):
+def refusals(asked: str):
     """Turns what FAISS throws into one line: it throws RuntimeError for all things."""
     try:
         yield

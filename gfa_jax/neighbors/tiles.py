@@ -32,7 +32,7 @@ class Rows(NamedTuple):
 
     Attributes:
         features: [M, D] floating.
-        valid: [M] bool, False for a row that is nobody's neighbour and has none.
+        valid: [M] bool, False for a row that has no neighbour and is none.
         first: [] integer number of the first of them among all rows.
     """
 
@@ -54,7 +54,7 @@ class Best(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("k", "num_rows", "dtype"))
-def no_best(k: int, num_rows: int, dtype: jnp.dtype) -> Best:
+def empty_topk(k: int, num_rows: int, dtype: jnp.dtype) -> Best:
     """Makes empty lists: -inf and -1 in every slot."""
     return Best(
         jnp.full((k, num_rows), -jnp.inf, dtype),
@@ -107,7 +107,7 @@ def multiply(rows: Rows, columns: Rows) -> jax.Array:
     return jnp.where(counts, tile, -jnp.inf)
 
 
-def offer_columns_to_rows(best: Best, tile: jax.Array, columns: Rows) -> Best:
+def merge_row_topk(best: Best, tile: jax.Array, columns: Rows) -> Best:
     """Merges the columns of a tile into the lists of its rows."""
     grouped = tile.reshape(len(tile), -1, GROUP)
     return _extract(
@@ -118,7 +118,7 @@ def offer_columns_to_rows(best: Best, tile: jax.Array, columns: Rows) -> Best:
     )
 
 
-def offer_rows_to_columns(best: Best, tile: jax.Array, rows: Rows) -> Best:
+def merge_column_topk(best: Best, tile: jax.Array, rows: Rows) -> Best:
     """Merges the rows of a tile into the lists of its columns."""
     grouped = tile.reshape(-1, GROUP, tile.shape[1])
     return _extract(
@@ -150,7 +150,7 @@ class _Extraction(NamedTuple):
     maxima: jax.Array  # [G, rows] of the elements that remain in each group
     candidate: jax.Array  # [rows] largest of the maxima
     last: jax.Array  # [rows] similarity extracted last
-    last_position: jax.Array  # [rows] its place among the offered elements
+    last_position: jax.Array  # [rows] its place among the new elements
 
 
 def _extract(
@@ -166,7 +166,7 @@ def _extract(
         best: [K, rows] lists to merge into.
         maxima: [G, rows] largest element of every group.
         elements_of: gives the elements of one group a row, [rows] -> [group, rows].
-        offset: [] index of the first offered element.
+        offset: [] index of the first new element.
 
     Returns:
         The merged lists.

@@ -32,14 +32,7 @@ class Store:
         self._key = key
 
     def load(self, name: str, fields: Sequence[str]) -> list[np.ndarray] | None:
-        """Reads the arrays of one file.
-
-        Args:
-            name: of the file, without suffix.
-            fields: names of the arrays.
-
-        Returns:
-            The arrays, memory-mapped; None where there is no such file.
+        """Maps the arrays `fields` of the file `name`; None where there is none.
 
         Raises:
             ValueError: a file of another search, or one that is damaged.
@@ -55,31 +48,14 @@ class Store:
         return [read_array(path, key=field) for field in fields]
 
     def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Stores the arrays of one file, in one step.
-
-        Args:
-            name: of the file, without suffix.
-            arrays: by name.
-        """
+        """Stores the arrays of the file `name`, in one step."""
         head = {"key": np.array(self._key)}
         write_arrays(self._folder / f"{name}.npz", head | dict(arrays))
 
     def keep(
         self, name: str, fields: Sequence[str], make: Callable[[], Sequence[np.ndarray]]
     ) -> list[np.ndarray]:
-        """Reads the arrays of one file, or makes and stores them.
-
-        Args:
-            name: see `load`.
-            fields: see `load`.
-            make: makes the arrays, in the order of `fields`.
-
-        Returns:
-            The arrays, memory-mapped.
-
-        Raises:
-            ValueError: see `load`.
-        """
+        """Loads the arrays, or makes (in the order of `fields`) and stores them."""
         kept = self.load(name, fields)
         if kept is None:
             self.save(name, dict(zip(fields, make(), strict=True)))
@@ -88,16 +64,9 @@ class Store:
         return kept
 
     def read(self, empty: Best) -> tuple[int, Best]:
-        """Reads where an exact search stands.
+        """Reads how many pairs of chunks are merged, and the lists after these.
 
-        Args:
-            empty: the lists of a search that begins, [K, N].
-
-        Returns:
-            The number of pairs of chunks that are merged; the lists after these.
-
-        Raises:
-            ValueError: a file of another search, or one that is damaged.
+        Of a search that begins these are 0 and the `empty` lists, [K, N].
         """
         kept = self.load(_FILE, ("merged", *Best._fields))
         if kept is None:
@@ -108,12 +77,7 @@ class Store:
         return int(merged), Best(*lists)
 
     def write(self, merged: int, best: Best) -> None:
-        """Stores where an exact search stands, in one step.
-
-        Args:
-            merged: number of pairs of chunks.
-            best: the lists after them.
-        """
+        """Stores the number of pairs of chunks that are merged, and the lists."""
         self.save(_FILE, {"merged": np.array(merged)} | best._asdict())
 
 

@@ -32,7 +32,7 @@ def panels(count: int, size: tuple[float, float]) -> "list[Axes]":
     return list(rows[:, 0])
 
 
-def curve_style(number: int) -> dict[str, str]:
+def curve_style(number: int) -> dict[str, Any]:
     """Returns the colour, line and marker of the curve of this number."""
     return {
         "color": COLORS[number % len(COLORS)],

@@ -6,16 +6,21 @@ from. A "Flat" index is exact; an inverted file over a shard has cells of its ow
 its recall is that of the factory and search strings given.
 """
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
 from jax.sharding import Mesh
 
+from gfa_jax.neighbors.candidates import place_self
 from gfa_jax.neighbors.exact import check_k
-from gfa_jax.neighbors.faiss import build_index, import_faiss
+from gfa_jax.neighbors.faiss import (
+    build_index,
+    by_similarity,
+    import_faiss,
+    refusals,
+)
 from gfa_jax.sharding import layout, processes
-from gfa_jax.types import Array, Neighbors
+from gfa_jax.types import Array, Neighbors, track
 
 # Queries that an index is asked at once, those of all processes together.
 _QUERY_BLOCK = 4096
@@ -32,7 +37,6 @@ def faiss_neighbors(
     include_self: bool = True,
     factory: str = "Flat",
     search: str = "",
-    indexes_per_process: int = 1,
     progress: Callable | None = None,
 ) -> Neighbors:
     """Finds the K rows with the largest inner product, as an index a process sees them.
@@ -47,9 +51,8 @@ def faiss_neighbors(
         num_rows: N, where `features` hold the padding of `shard_rows`.
         include_self: see `gfa_jax.faiss_neighbors`.
         factory: FAISS index factory string; an inverted file is trained on the rows
-            of one index.
+            of one process.
         search: FAISS search parameters.
-        indexes_per_process: indexes that share the rows of a process.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
             blocks of queries.
 
@@ -68,10 +71,6 @@ def faiss_neighbors(
     faiss = import_faiss()
     if features.ndim != 2:
         raise ValueError(f"features have shape {features.shape}; expected [N, D]")
-    if indexes_per_process < 1:
-        raise ValueError(
-            f"indexes_per_process is {indexes_per_process}; expected at least 1"
-        )
     shards = layout.make_shards(
         mesh, axis_name, given_rows=len(features), num_rows=num_rows
     )
@@ -80,11 +79,25 @@ def faiss_neighbors(
     rows = processes.take_own_rows(features, **axis)
     rows = np.ascontiguousarray(rows, np.float32)
     first = processes.own_rows(**axis).start
-    indexes = _build(faiss, rows, first, indexes_per_process, factory, search)
+    index, error = None, None
+    try:
+        with refusals(f"factory {factory!r} with search {search!r}"):
+            index = build_index(faiss, rows, factory, search)
+    except ValueError as refused:
+        error = str(refused)
+    processes.raise_together(error)
     # One more than the others that are wanted, since a row finds itself.
     width = k if include_self else k + 1
-    similarity, indices = _search(indexes, rows, width, progress)
-    found = _without_self(similarity, indices, rows, first, k, include_self)
+    similarity, indices = _search(index, first, rows, width, progress)
+    found = place_self(
+        indices,
+        similarity,
+        k=k,
+        include_self=include_self,
+        self_similarity=np.einsum("nd,nd->n", rows, rows),
+        rows=range(first, first + len(rows)),
+        num_rows=shards.num_rows,
+    )
     return Neighbors(
         *(
             layout.without_padding(
@@ -97,42 +110,24 @@ def faiss_neighbors(
     )
 
 
-def _build(faiss, rows, first, count, factory, search) -> list[tuple]:
-    """Fills the indexes of this process; fails in every process where it fails in one.
-
-    Returns:
-        Index and number of its first row, for each.
-    """
-    indexes, error = [], None
-    starts = np.linspace(0, len(rows), count + 1).astype(int)
-    try:
-        for start, stop in itertools.pairwise(starts.tolist()):
-            if start < stop:
-                index = build_index(faiss, rows[start:stop], factory, search)
-                indexes.append((index, first + start))
-    except RuntimeError as raised:
-        # FAISS throws it for all things; the reason stands last.
-        reason = " ".join(str(raised).split()).rpartition(": ")[2]
-        error = f"FAISS refused factory {factory!r} with search {search!r}: {reason}"
-    processes.raise_together(error)
-    return indexes
-
-
-def _search(indexes, rows, width, progress) -> tuple[np.ndarray, np.ndarray]:
+def _search(index, first, rows, width, progress) -> tuple[np.ndarray, np.ndarray]:
     """Puts this process's rows to the indexes of all: two [n, width] lists."""
     lengths = processes.gather_blocks(np.array([len(rows)], np.int32))[:, 0]
     block = max(_FEWEST_QUERIES, _QUERY_BLOCK // len(lengths))
     similarity = np.full((len(rows), width), -np.inf, np.float32)
     indices = np.full((len(rows), width), -1, np.int32)
     starts = range(0, int(lengths.max()), block)
-    if progress is not None:
-        starts = progress(starts, total=len(starts), desc="neighbors")
-    for start in starts:
+    for start in track(progress, starts, desc="neighbors"):
         queries = np.zeros((block, rows.shape[1]), np.float32)
         own = rows[start : start + block]
         queries[: len(own)] = own
         asked = processes.gather_blocks(queries)
-        answers = _ask(indexes, asked.reshape(-1, rows.shape[1]), width)
+        cosines, numbers = index.search(asked.reshape(-1, rows.shape[1]), width)
+        empty = numbers < 0
+        answers = (
+            np.where(empty, -np.inf, cosines).astype(np.float32),
+            np.where(empty, -1, numbers + first).astype(np.int32),
+        )
         # [Q, block, width] -> [block, Q width]
         cosines, found = (
             np.concatenate(
@@ -141,40 +136,6 @@ def _search(indexes, rows, width, progress) -> tuple[np.ndarray, np.ndarray]:
             for x in answers
         )
         place = slice(start, start + len(own))
-        similarity[place], indices[place] = _best(cosines, found, width)
+        cosines, found = by_similarity(cosines, found)
+        similarity[place], indices[place] = cosines[:, :width], found[:, :width]
     return similarity, indices
-
-
-def _ask(indexes, queries: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Asks the indexes of this process: two [queries, width] lists."""
-    similarity, indices = [], []
-    for index, first in indexes:
-        cosines, found = index.search(queries, width)
-        similarity.append(np.where(found < 0, -np.inf, cosines).astype(np.float32))
-        indices.append(np.where(found < 0, -1, found + first).astype(np.int32))
-    return _best(
-        np.concatenate(similarity, axis=1), np.concatenate(indices, axis=1), width
-    )
-
-
-def _best(similarity, indices, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orders by descending similarity, then by ascending number; keeps `width`."""
-    order = np.lexsort((indices, -similarity), axis=1)[:, :width]
-    return (
-        np.take_along_axis(similarity, order, axis=1),
-        np.take_along_axis(indices, order, axis=1),
-    )
-
-
-def _without_self(similarity, indices, rows, first, k, include_self) -> Neighbors:
-    """Takes each row out of its own list, or puts it in front."""
-    number = first + np.arange(len(rows), dtype=np.int32)
-    is_self = indices == number[:, None]
-    similarity = np.where(is_self, -np.inf, similarity)
-    indices = np.where(is_self, -1, indices)
-    similarity, indices = _best(similarity, indices, k - include_self)
-    if include_self:
-        itself = np.einsum("nd,nd->n", rows, rows)
-        similarity = np.concatenate([itself[:, None], similarity], axis=1)
-        indices = np.concatenate([number[:, None], indices], axis=1)
-    return Neighbors(indices, similarity)

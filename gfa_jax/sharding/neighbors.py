@@ -37,15 +37,12 @@ def exact_neighbors(
             `include_self`.
         mesh: the devices.
         axis_name: the axis of the mesh, of P devices, that the rows are spread over.
-        include_self: whether the row itself stands in column 0, whatever copies of
-            it there are; otherwise it is nowhere in its row.
-        valid: bool, one for each row of `features`; rows that are False are nobody's
-            neighbour and have none. All rows by default.
+        include_self: see `gfa_jax.exact_neighbors`.
+        valid: bool, one for each row of `features`; see `gfa_jax.exact_neighbors`.
         num_rows: N, where `features` hold the padding of `shard_rows`.
         tile_size: rows of a tile, a multiple of 32.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
-            the P // 2 blocks of other devices that each one meets. Not while
-            tracing.
+            the P // 2 ring steps. Not while tracing.
 
     Returns:
         Neighbors with as many rows as `features`, the ids of `gfa_jax.exact_neighbors`,
@@ -75,15 +72,15 @@ def exact_neighbors(
         layout.place(valid, shards, False),
     )
     setting = Setting(axis_name, shards.num_rows, k, include_self, tile_size)
-    search, begin, meet_next, end = stages(shards.mesh, setting)
+    search, begin, ring_step, end = stages(shards.mesh, setting)
     if progress is None or not setting.others:
         found = search(*rows)
     else:
         state = begin(*rows)
         num_hops = shards.num_shards // 2
         for hops in progress(range(num_hops), total=num_hops, desc="neighbors"):
-            # Waiting lets the bar tell the truth, and Ctrl-C act.
-            state = jax.block_until_ready(meet_next(*rows, state, hops + 1))
+            # Block so that the progress is real and Ctrl-C acts.
+            state = jax.block_until_ready(ring_step(*rows, state, hops + 1))
         found = end(*rows, state)
     return jax.tree.map(lambda x: layout.without_padding(x, shards, given_rows), found)
 
@@ -106,6 +103,6 @@ def stages(mesh: Mesh, setting: Setting) -> tuple[Callable, ...]:
     return (
         mapped(shard_search.search, rows, rows),
         mapped(shard_search.begin, rows, rows),
-        mapped(shard_search.meet_next, rows, rows, rows, same),
+        mapped(shard_search.ring_step, rows, rows, rows, same),
         mapped(shard_search.end, rows, rows, rows),
     )

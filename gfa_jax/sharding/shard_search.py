@@ -1,9 +1,9 @@
 """The search of one shard: tiles of F Fᵀ, the other shards' blocks in a ring.
 
 A = Aᵀ, so a pair of shards is multiplied once, by one of the two. Every block goes
-half way round the ring together with the lists of its K best; each device on its way
-offers its own rows to those lists and the block's rows to its own. Then the lists go
-home and are merged. With an even number of devices the two opposite ones both
+half way round the ring with the lists of its K best; each device on its way merges its
+own rows into those lists and the block's rows into its own. Then the lists go home and
+are merged. With an even number of devices the two opposite ones both
 multiply their pair, each for its own lists.
 
 The order of the lists is total (`gfa_jax.neighbors.tiles`), so the result does not
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfa_jax.neighbors import tiles
-from gfa_jax.neighbors.exact import finish, meet, sweep, whole_tiles
+from gfa_jax.neighbors.exact import finish, merge_pair, sweep, whole_tiles
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.sharding.ring import owner, rotate
 from gfa_jax.types import Neighbors
@@ -47,18 +47,18 @@ class Setting(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a shard holds between two visits; n is rounded up to whole tiles.
+    """What a shard holds between two ring steps; n is rounded up to whole tiles.
 
     Attributes:
-        features: [n, D] floating rows of the visiting block.
+        features: [n, D] floating rows of the block that is here.
         valid: [n] bool, those of them that count.
-        visitors: [n, K] lists of the visiting block, without its own part of them.
+        block_best: [n, K] lists of that block, without its own part of them.
         best: [n, K] lists of this shard.
     """
 
     features: jax.Array
     valid: jax.Array
-    visitors: Best
+    block_best: Best
     best: Best
 
 
@@ -75,30 +75,30 @@ def search(features: jax.Array, valid: jax.Array, *, setting: Setting) -> Neighb
     """
     if not setting.others:
         rows = _own_rows(features, valid, setting)
-        nobody = tiles.no_best(0, len(features), features.dtype)
-        return finish(rows, nobody, include_self=True)
+        empty = tiles.empty_topk(0, len(features), features.dtype)
+        return finish(rows, empty, include_self=True)
     state = lax.fori_loop(
         1,
         lax.axis_size(setting.axis_name) // 2 + 1,
-        lambda hops, state: meet_next(features, valid, state, hops, setting=setting),
+        lambda hops, state: ring_step(features, valid, state, hops, setting=setting),
         begin(features, valid, setting=setting),
     )
     return end(features, valid, state, setting=setting)
 
 
 def begin(features: jax.Array, valid: jax.Array, *, setting: Setting) -> State:
-    """Searches this shard's rows among themselves; they are the first visitors.
+    """Searches this shard's rows among themselves; they are the first block.
 
-    Args and result as for `search` and `meet_next`.
+    Args and result as for `search` and `ring_step`.
     """
     rows, tile_size = _own_tiles(features, valid, setting)
-    nobody = tiles.no_best(setting.others, len(rows.valid), features.dtype)
+    empty = tiles.empty_topk(setting.others, len(rows.valid), features.dtype)
     num_tiles = len(rows.valid) // tile_size
-    best = sweep(rows, nobody, 0, num_tiles, tile_size=tile_size)
-    return State(rows.features, rows.valid, _transposed(nobody), _transposed(best))
+    best = sweep(rows, empty, 0, num_tiles, tile_size=tile_size)
+    return State(rows.features, rows.valid, _transposed(empty), _transposed(best))
 
 
-def meet_next(
+def ring_step(
     features: jax.Array,
     valid: jax.Array,
     state: State,
@@ -106,7 +106,7 @@ def meet_next(
     *,
     setting: Setting,
 ) -> State:
-    """Hands the visiting block on and meets the one that arrives.
+    """Passes the block on, and merges the pair with the one that arrives.
 
     Args:
         features: [n, D] floating rows of this shard.
@@ -119,35 +119,35 @@ def meet_next(
         What is here afterwards.
     """
     name = setting.axis_name
-    block, counts, visitors = rotate(
-        (state.features, state.valid, state.visitors), axis_name=name
+    block, counts, block_best = rotate(
+        (state.features, state.valid, state.block_best), axis_name=name
     )
     rows, tile_size = _own_tiles(features, valid, setting)
     first = owner(hops, axis_name=name) * len(features)
-    # Half way round, the block meets here whom this shard's block meets there.
+    # Half way round, both devices of a pair multiply it, each for its own lists.
     mutual = 2 * hops != lax.axis_size(name)
     num_tiles = len(rows.valid) // tile_size
-    best, visitors = meet(
+    best, block_best = merge_pair(
         rows,
         _transposed(state.best),
         Rows(block, counts, first),
-        _transposed(visitors),
+        _transposed(block_best),
         (num_tiles, num_tiles),
         tile_size=tile_size,
         mutual=mutual,
     )
-    return State(block, counts, _transposed(visitors), _transposed(best))
+    return State(block, counts, _transposed(block_best), _transposed(best))
 
 
 def end(
     features: jax.Array, valid: jax.Array, state: State, *, setting: Setting
 ) -> Neighbors:
-    """Sends the visitors' lists home and merges them.
+    """Sends the lists of the blocks home and merges them.
 
-    Args and result as for `search` and `meet_next`.
+    Args and result as for `search` and `ring_step`.
     """
     home = -(lax.axis_size(setting.axis_name) // 2)
-    lists = rotate(state.visitors, axis_name=setting.axis_name, hops=home)
+    lists = rotate(state.block_best, axis_name=setting.axis_name, hops=home)
     best = tiles.merge(_transposed(state.best), _transposed(lists))
     rows = _own_rows(features, valid, setting)
     return finish(rows, best, include_self=setting.include_self)

@@ -1,7 +1,7 @@
 """Nearly all neighbours of a set larger than memory: what `calibrated` does, from disk.
 
 The cells, the lists and what is found before it is merged are in memory; the rows stay
-where they are, and so do, with a checkpoint folder, the cells that each looks into.
+where they are, and so do, with a checkpoint folder, the cells that each probes.
 Every stage that is done is kept there, and once a minute what the search has found.
 """
 
@@ -40,8 +40,8 @@ def approximate_neighbors(
 ) -> tuple[Neighbors, Calibration]:
     """Finds nearly all neighbours that count, of rows that need not fit into memory.
 
-    KNN_i = the K largest of A_ij = F_i · F_j over j in a cell that i looks into, or
-    with i in one that j looks into
+    KNN_i = the K largest of A_ij = F_i · F_j over j in a cell that i probes, or with i
+    in one that j probes
 
     Args:
         rows: [N, D] floating rows of unit length, anything with a shape, a dtype,
@@ -55,7 +55,7 @@ def approximate_neighbors(
         sample_size: see `gfa_jax.approximate_neighbors`.
         seed: of the sample.
         checkpoint: folder for the unfinished search, made if missing; the folder above
-            it exists. It holds 2 bytes for each cell that a row looks into, and the
+            it exists. It holds 2 bytes for each cell that a row probes, and the
             lists, N k 8 bytes, and stays when the search ends: remove it then.
         on_exact: called before an exact search begins that was not asked for, with
             the reason in one line; such a search may take a hundred times as long.
@@ -77,7 +77,7 @@ def approximate_neighbors(
     times, and once more to hash them for a checkpoint. Memory: the [N, k] lists twice,
     16 of 6 √N rows that train the cells, twice, 0.5 GB for the rows of a group of cells
     and what is found before it is merged and, without a checkpoint, 2 bytes for each
-    cell that a row looks into, at most 1024 of them. Pages of a memory map count as
+    cell that a row probes, at most 1024 of them. Pages of a memory map count as
     resident while the system has room for them. Where cells do not help it is
     `exact_neighbors`, with its cost.
     """
@@ -112,4 +112,4 @@ def approximate_neighbors(
         if checkpoint is not None:
             checkpoint = pathlib.Path(checkpoint, "exact")
     found = exact_neighbors(rows, checkpoint=checkpoint, progress=progress, **options)
-    return found, calibrated.exactly(edge_recall)
+    return found, calibrated.exact_calibration(edge_recall)

@@ -22,9 +22,9 @@ import numpy as np
 
 from gfa_jax import numerics
 from gfa_jax.neighbors import memory, tiles, unfinished
-from gfa_jax.neighbors.exact import check_k, finish, meet, round_up, sweep
+from gfa_jax.neighbors.exact import check_k, finish, merge_pair, round_up, sweep
 from gfa_jax.neighbors.tiles import Best, Rows
-from gfa_jax.types import Neighbors
+from gfa_jax.types import Neighbors, track
 
 # A chunk of 32,768 × 512 float32 is 64 MiB; reading it takes a hundredth of the time
 # that multiplying it with another one does.
@@ -107,10 +107,8 @@ def exact_neighbors(
     pairs = list(itertools.combinations_with_replacement(starts, 2))
     search = _Search(rows, best, chunk_size, tile_size)
     left = range(first, len(pairs))
-    if progress is not None:
-        left = progress(left, total=len(left), desc="neighbors")
     saved = time.monotonic()
-    for pair in left:
+    for pair in track(progress, left, desc="neighbors"):
         search.merge(*pairs[pair], chunk_size)
         is_due = time.monotonic() - saved >= _SAVE_SECONDS or pair == len(pairs) - 1
         if store is not None and is_due:
@@ -178,7 +176,7 @@ class _Search:
             round_up(min(size, len(self._rows) - first), tile_size) // tile_size
             for first in (start, other)
         )
-        both = meet(rows, best, others, theirs, num_tiles, tile_size=tile_size)
+        both = merge_pair(rows, best, others, theirs, num_tiles, tile_size=tile_size)
         return dict(zip((start, other), jax.device_get(both), strict=True))
 
     def _load(self, start: int, size: int) -> tuple[Rows, Best]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gfa_jax import datasets
-from gfa_jax.neighbors import Rates, automatic
+from gfa_jax.neighbors import automatic
 from gfa_jax.programs import flags, method, refine, settings
 from tests.programs.programs import succeed
 
@@ -38,7 +38,8 @@ def test_what_is_chosen_is_what_is_run(monkeypatch, capsys, rate, chosen, calibr
     features = datasets.synthetic_features(num_rows=2000, dim=16, seed=1).features
     # A small pool counts as large, on a machine of which only the tiles are slow.
     monkeypatch.setattr(automatic.calibrated, "FEWEST_ROWS", 0)
-    monkeypatch.setattr(automatic, "measure_rates", lambda dim, **_: Rates(rate, 1e12))
+    monkeypatch.setattr(automatic, "measure_rate", lambda dim, **_: rate)
+    monkeypatch.setattr(automatic, "_ADVANTAGE", 0.0)
     flags.parse(refine, ["refine", "--neighbors=auto"])
     neighbors, calibration = method.find_neighbors(
         jnp.asarray(features), settings.read()

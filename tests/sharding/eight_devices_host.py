@@ -163,14 +163,11 @@ def test_bad_pairs_are_refused(rng):
 
 
 @pytest.mark.parametrize("include_self", [True, False])
-@pytest.mark.parametrize("count", [1, 3])
-def test_flat_indexes_find_the_exact_neighbors(rng, include_self, count):
+def test_flat_indexes_find_the_exact_neighbors(rng, include_self):
     pytest.importorskip("faiss")
     features = dyadic_rows(rng, 150)
     options = {"k": 9, "include_self": include_self}
-    got = sharding.faiss_neighbors(
-        features, mesh=mesh(3), indexes_per_process=count, axis_name="rows", **options
-    )
+    got = sharding.faiss_neighbors(features, mesh=mesh(3), axis_name="rows", **options)
     want = oracle.exact_neighbors(features, **options)
     # The lists of an index break ties by its own rule, where they end.
     np.testing.assert_array_equal(got.similarity, want.similarity)
@@ -194,7 +191,6 @@ def test_an_inverted_file_a_process(rng):
         spread,
         mesh=mesh(),
         num_rows=602,
-        indexes_per_process=3,
         progress=progress,
         axis_name="rows",
         k=4,
@@ -218,8 +214,6 @@ def test_bad_indexes_are_refused(rng):
     run = functools.partial(sharding.faiss_neighbors, mesh=mesh(), axis_name="rows")
     with pytest.raises(ValueError, match="k is 61 with 61 rows"):
         run(features, k=61)
-    with pytest.raises(ValueError, match="indexes_per_process is 0"):
-        run(features, k=3, indexes_per_process=0)
     with pytest.raises(ValueError, match="FAISS refused factory 'Nonsense'") as error:
         run(features, k=3, factory="Nonsense")
     assert "\n" not in str(error.value)

@@ -1,17 +1,17 @@
-"""Approximate neighbours whose recall is measured, not hoped for.
+"""Approximate neighbours whose recall is measured.
 
 What a refinement needs is not all K neighbours but the edges that survive the
 threshold. The rows are put into cells (an inverted file, by FAISS's k-means), and each
-looks into the cells whose centroid is nearly as near as its own's; see `cells`. How
-nearly, ρ, follows from the edges of a sample of rows, found by exact search: each says
-up to which ρ it would have been found,
+probes the cells whose centroid is nearly as near as its own's; see `cells`. How nearly,
+ρ, follows from the edges of a sample of rows, found by exact search: each says up to
+which ρ it would have been found,
 
     ρ_ij = max(F_i · c_j / F_i · c_i, F_j · c_i / F_j · c_j)
 
 with c_i the centroid of the cell of i, and the largest ρ is taken for which the lower
-confidence bound of their recall reaches the target. The result is then measured on the
-same sample. Where so many products would be left that nothing is saved, exact search
-does the job, and the result says so.
+confidence bound of their recall is at least the target. The result is then measured on
+the same sample. Where nothing would be saved, the search is exact, and the result says
+so.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ __all__ = ["FEWEST_ROWS", "Calibration", "approximate_neighbors", "num_cells"]
 # Exact search makes half of all products, and in larger blocks: with more than this
 # share of them approximate search saves too little.
 LARGEST_SHARE = 1 / 8
-# Visits of a row to cells, at most on average: 2 KB a row.
-_MOST_VISITS = 1024
+# Probes of a row to cells, at most on average: 2 KB a row.
+_MOST_PROBES = 1024
 # Below, the exact search ends before the cells are trained.
 FEWEST_ROWS = 20_000
 # How far below the threshold another cell's rows still count as candidates.
@@ -55,7 +55,7 @@ class Calibration(NamedTuple):
     Attributes:
         factory: kind of index as FAISS names it: an inverted file, or "Flat", which is
             exact.
-        search: which cells a row looks into.
+        search: which cells a row probes.
         recall: share of the sample's edges that were found.
         lower_bound: of the recall, one-sided at 95 %, rows taken as independent.
         target: the recall asked for.
@@ -122,7 +122,7 @@ def approximate_neighbors(
 
     Cost: training and assignment, O(N^1.5 D); the search, `share` N² D, at most an
     eighth of all products. Memory beyond the features: 2 bytes for each cell that a row
-    looks into, at most 1024 of them, the [N, k] lists, and 0.5 GB for the rows of a
+    probes, at most 1024 of them, the [N, k] lists, and 0.5 GB for the rows of a
     group of cells and what is found before it is merged. An exact search holds the
     features once more.
     """
@@ -147,16 +147,16 @@ def approximate_neighbors(
     exact = exact_neighbors(
         jnp.asarray(features), k=k, include_self=include_self, progress=progress
     )
-    return Neighbors(*map(np.asarray, exact)), exactly(edge_recall)
+    return Neighbors(*map(np.asarray, exact)), exact_calibration(edge_recall)
 
 
-def exactly(edge_recall: float) -> Calibration:
-    """Says that a search was exact."""
+def exact_calibration(edge_recall: float) -> Calibration:
+    """Makes the calibration of an exact search."""
     return Calibration("Flat", "", 1.0, 1.0, edge_recall, 0, 0, 0.5)
 
 
 class CellsDoNotHelpError(Exception):
-    """Cells do not reach the recall, or save nothing; says which."""
+    """Cells miss the recall, or save nothing; says which."""
 
 
 def search_in_cells(
@@ -174,21 +174,9 @@ def search_in_cells(
 ) -> tuple[Neighbors, Calibration]:
     """Searches in cells, and measures what was found.
 
-    Args:
-        faiss: the module.
-        rows: [N, D] floating, anything with a shape, slices of rows and sorted arrays
-            of row numbers; read in float32.
-        k: see `approximate_neighbors`.
-        edge_recall: see `approximate_neighbors`.
-        threshold: see `approximate_neighbors`.
-        include_self: see `approximate_neighbors`.
-        sample_size: see `approximate_neighbors`.
-        seed: see `approximate_neighbors`.
-        store: keeps every stage that is done; the same bits come of it.
-        progress: see `approximate_neighbors`.
-
-    Returns:
-        The neighbours and the Calibration.
+    The rows are [N, D] floating, anything with a shape, slices of rows and sorted
+    arrays of row numbers, read in float32. A store keeps every stage that is done; the
+    same bits come of it. Options and result are those of `approximate_neighbors`.
 
     Raises:
         CellsDoNotHelpError: exact search has to do the job.
@@ -210,23 +198,23 @@ def search_in_cells(
             f"no choice of cells finds {edge_recall:.2%} of the edges"
         )
     cosine = cells.read(rows, sample) @ centroids.T
-    looked = cosine >= cells.reach(cosine.max(axis=1), ratio)[:, None]
+    probed = cosine >= cells.probe_threshold(cosine.max(axis=1), ratio)[:, None]
     # The mean of a sample may be a little below that of all.
-    most = 2 * _MOST_VISITS * num_rows
-    visits = None
-    if looked.sum() <= _MOST_VISITS * size:
-        visits = cells.visit(
+    most = 2 * _MOST_PROBES * num_rows
+    probes = None
+    if probed.sum() <= _MOST_PROBES * size:
+        probes = cells.choose_probes(
             rows, centroids, ratio, most=most, store=store, progress=progress
         )
-    if visits is None:
+    if probes is None:
         raise CellsDoNotHelpError(
-            f"rows would have to look into more than {_MOST_VISITS} cells each"
+            f"rows would have to probe more than {_MOST_PROBES} cells each"
         )
-    if visits.share > LARGEST_SHARE:
-        raise CellsDoNotHelpError(f"{visits.share:.0%} of all products would be left")
+    if probes.share > LARGEST_SHARE:
+        raise CellsDoNotHelpError(f"{probes.share:.0%} of all products would be left")
     best = cell_search.search(
         rows,
-        visits,
+        probes,
         k=others,
         least=-np.inf if threshold is None else threshold - _BELOW_THRESHOLD,
         store=store,
@@ -236,7 +224,7 @@ def search_in_cells(
     recall, bound = _recall_of(wanted, hits)
     if bound < edge_recall:
         raise CellsDoNotHelpError(f"a recall of {bound:.2%} is all that is certain")
-    a_row = 1 + visits.count / num_rows
+    a_row = 1 + probes.count / num_rows
     return _with_itself(rows, best, include_self), Calibration(
         f"IVF{len(centroids)},Flat",
         f"centroids within {ratio:.3f} of the nearest, {a_row:.1f} cells a row",
@@ -245,7 +233,7 @@ def search_in_cells(
         edge_recall,
         len(wanted.rows),
         size,
-        visits.share,
+        probes.share,
     )
 
 
@@ -289,17 +277,17 @@ def _least_ratios(rows: Any, centroids: np.ndarray, edges: _Edges) -> np.ndarray
         own[block], best[block] = cosine.argmax(axis=1), cosine.max(axis=1)
     left, right = place[: len(edges.rows)], place[len(edges.rows) :]
 
-    def reaches(one, other):
+    def ratio_of(one, other):
         cosine = np.einsum("ed,ed->e", features[one], centroids[own[other]])
-        # Without a near centroid a row looks into its own cell only.
+        # Without a near centroid a row probes its own cell only.
         ratio = np.where(best[one] > 0, cosine / np.abs(best[one]), -np.inf)
         return np.where(own[one] == own[other], 1.0, np.minimum(ratio, 1.0))
 
-    return np.maximum(reaches(left, right), reaches(right, left))
+    return np.maximum(ratio_of(left, right), ratio_of(right, left))
 
 
 def _choose_ratio(ratios: np.ndarray, edges: _Edges, target: float) -> float | None:
-    """Finds the largest ρ whose lower bound reaches the target; None without one."""
+    """Finds the largest ρ whose lower bound is at least the target, or None."""
     if not len(ratios):
         return 1.0
     steps = np.unique(ratios)

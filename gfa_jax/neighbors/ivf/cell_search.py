@@ -1,11 +1,11 @@
-"""The products of rows with the cells that they look into, and the best of them.
+"""The products of rows with the cells that they probe, and the best of them.
 
-    the K largest F_i · F_j, j in a cell of i's or i in a cell of j's
+    the K largest F_i · F_j, j in a cell that i probes or i in one that j probes
 
 The rows need not fit into memory. The members of a group of cells are gathered, and
-all rows pass by them in the order of their numbers, chunk after chunk: no row that
-looks into a cell is fetched by itself. A chunk's lookers into one cell are one matrix
-product with its members, and what reaches the bar of either row is kept to be merged.
+all rows are read in the order of their numbers, chunk after chunk: no query of a cell
+is fetched by itself. A chunk's queries of one cell are one matrix product with its
+members, and what is at least the K-th best of either row is kept to be merged.
 """
 
 import functools
@@ -18,6 +18,7 @@ import numpy as np
 
 from gfa_jax.neighbors import unfinished
 from gfa_jax.neighbors.ivf import cells, lists
+from gfa_jax.types import track
 
 # Values of the rows in a group of cells, 128 MiB in float32.
 _GROUP_VALUES = 2**25
@@ -26,7 +27,7 @@ _FETCHED_ROWS = 4096
 # Numbers of one block of products, 16 MiB in float32.
 _BLOCK = 2**22
 # Rows that are multiplied with a cell at a time, so that they stay in cache.
-_LOOKERS = 1024
+_QUERIES = 1024
 # Products of one task.
 _TASK_PRODUCTS = 2**20
 # Products after which what was found may be merged, and found candidates after which
@@ -62,42 +63,42 @@ class _Members(NamedTuple):
         return self.numbers[rows], self.features[rows]
 
 
-class _Passing(NamedTuple):
-    """A chunk of rows that passes by.
+class _Chunk(NamedTuple):
+    """A chunk of rows, and which of them probe which cell.
 
     Attributes:
         first: number of its first row.
         features: [n, D] float32.
-        lookers: [V] uint16 rows of the chunk, by the cell that they look into.
+        queries: [V] uint16 rows of the chunk, by the cell that they probe.
         offsets: [C + 1] int64, where the rows of each cell begin.
     """
 
     first: int
     features: np.ndarray
-    lookers: np.ndarray
+    queries: np.ndarray
     offsets: np.ndarray
 
 
 def search(
     rows: Any,
-    visits: cells.Visits,
+    probes: cells.Probes,
     *,
     k: int,
     least: float = -np.inf,
     store: unfinished.Store | None = None,
     progress: Callable | None = None,
 ) -> lists.Lists:
-    """Finds the k others with the largest inner product among the cells looked into.
+    """Finds the k others with the largest inner product in the cells probed.
 
     Args:
         rows: [N, D] floating, anything with a shape, slices of rows and sorted arrays
             of row numbers.
-        visits: of all rows.
+        probes: of all rows.
         k: others to find, at least 1.
-        least: inner product of any worth taking from another cell than the row's own.
+        least: least inner product to take from another cell than the row's own.
         store: keeps what is found; an interrupted search goes on from there, and ends
             with the same bits.
-        progress: called as tqdm is, around the chunks that pass by each group of cells.
+        progress: called as tqdm is, around the chunks of each group of cells.
 
     Returns:
         Lists, sorted; equal cosines by lower index.
@@ -108,10 +109,10 @@ def search(
     thread.
     """
     num_rows, dim = rows.shape
-    num_cells = len(visits.offsets[0]) - 1
-    size = np.bincount(visits.own, minlength=num_cells)
+    num_cells = len(probes.offsets[0]) - 1
+    size = np.bincount(probes.own, minlength=num_cells)
     ends = np.concatenate([[0], np.cumsum(size)])
-    order = np.argsort(visits.own.astype(np.uint16), kind="stable").astype(np.int32)
+    order = np.argsort(probes.own.astype(np.uint16), kind="stable").astype(np.int32)
     groups = _split(np.arange(num_cells), size * dim, _GROUP_VALUES)
 
     def gather(group: np.ndarray) -> _Members:
@@ -126,7 +127,7 @@ def search(
 
     finished, best, found = _read(store, num_rows, k)
     waiting = sum(len(part.rows) for part in found)
-    num_chunks = len(visits.rows)
+    num_chunks = len(probes.rows)
     num_steps = len(groups) * num_chunks
     steps = range(finished, num_steps)
     saved = time.monotonic()
@@ -134,28 +135,26 @@ def search(
         if not finished:
             for group in groups:
                 _fill(pool, best, gather(group))
-        bar, members = lists.bar(best, least), None
-        if progress is not None:
-            steps = progress(steps, total=len(steps), desc="neighbors")
-        for step in steps:
+        kth_best, members = lists.kth_best(best, least), None
+        for step in track(progress, steps, desc="neighbors"):
             group, chunk = divmod(step, num_chunks)
             if members is None or not chunk:
                 members = gather(groups[group])
-            passing = _Passing(
+            part = _Chunk(
                 chunk * cells.CHUNK_ROWS,
                 cells.read(rows, cells.chunk_rows(chunk)),
-                visits.rows[chunk],
-                visits.offsets[chunk],
+                probes.rows[chunk],
+                probes.offsets[chunk],
             )
-            for batch in _batches(passing, members):
-                look = functools.partial(_look, passing, members, bar)
-                for part in cells.in_turn(pool, look, batch):
-                    found.append(part)
-                    waiting += len(part.rows)
+            for batch in _batches(part, members):
+                score = functools.partial(_score, part, members, kth_best)
+                for candidates in cells.in_turn(pool, score, batch):
+                    found.append(candidates)
+                    waiting += len(candidates.rows)
                 # Where a batch ends does not depend on time, nor does what is found.
                 if waiting > _FEWEST_FOUND:
                     best = lists.merge(best, found, pool)
-                    bar, found, waiting = lists.bar(best, least), [], 0
+                    kth_best, found, waiting = lists.kth_best(best, least), [], 0
             is_due = time.monotonic() - saved >= _SAVE_SECONDS
             if store is not None and (is_due or step + 1 == num_steps):
                 found = [lists.join(found)]
@@ -183,10 +182,10 @@ def _split(items: np.ndarray, work: np.ndarray, most: int) -> list[np.ndarray]:
     return np.split(items, np.flatnonzero(np.diff(whole)) + 1)
 
 
-def _batches(passing: _Passing, members: _Members) -> Iterator[list[np.ndarray]]:
+def _batches(chunk: _Chunk, members: _Members) -> Iterator[list[np.ndarray]]:
     """Splits the cells of a group into batches of tasks."""
     size = np.diff(members.starts)
-    work = np.diff(passing.offsets)[members.cells] * size
+    work = np.diff(chunk.offsets)[members.cells] * size
     places = np.flatnonzero(work)
     for batch in _split(places, work[places], _BATCH_PRODUCTS):
         yield _split(members.cells[batch], work[batch], _TASK_PRODUCTS)
@@ -220,24 +219,24 @@ def _within(best: lists.Lists, numbers: np.ndarray, features: np.ndarray) -> Non
         best.indices[rows, :width] = numbers[nearest]
 
 
-def _look(
-    passing: _Passing, members: _Members, bar: np.ndarray, task: np.ndarray
+def _score(
+    chunk: _Chunk, members: _Members, kth_best: np.ndarray, task: np.ndarray
 ) -> lists.Found:
-    """Finds what reaches the bar of either row, in some cells."""
+    """Finds what is at least the K-th best of either row, in some cells."""
     parts = []
     for cell in task:
         numbers, features = members.of(cell)
-        limit = bar[numbers]
-        start, stop = passing.offsets[cell : cell + 2]
-        for first in range(start, stop, _LOOKERS):
-            place = passing.lookers[first : min(first + _LOOKERS, stop)]
-            lookers = place + np.int32(passing.first)
-            cosine = passing.features[place] @ features.T
+        limit = kth_best[numbers]
+        start, stop = chunk.offsets[cell : cell + 2]
+        for first in range(start, stop, _QUERIES):
+            place = chunk.queries[first : min(first + _QUERIES, stop)]
+            queries = place + np.int32(chunk.first)
+            cosine = chunk.features[place] @ features.T
             flat = cosine.ravel()
-            reached = cosine >= limit, cosine >= bar[lookers][:, None]
-            for mine, which in enumerate(reached):
+            enters = cosine >= limit, cosine >= kth_best[queries][:, None]
+            for mine, which in enumerate(enters):
                 found = np.flatnonzero(which)
                 row, column = np.divmod(found, len(numbers))
-                pair = lookers[row], numbers[column]
+                pair = queries[row], numbers[column]
                 parts.append(lists.Found(pair[1 - mine], pair[mine], flat[found]))
     return lists.join(parts)

@@ -1,17 +1,15 @@
-"""Neighbours found by looking into some cells only, each by one matrix product.
+"""The cells of an inverted file, and which of them each row probes.
 
 The rows are put into cells, each row into that of the centroid c nearest to it, and row
-i looks into the cells whose centroid is nearly as near as that of its own:
+i probes the cells whose centroid is nearly as near as that of its own:
 
     F_i · c_b >= ρ max_b' F_i · c_b'
 
-so that a clear image looks into one or two cells and a poor one, which lies between
-many, into as many as it needs. All rows that look into a cell are multiplied with all
-rows in it at once; a processor does that several times as fast as it walks through an
-inverted file query by query. And every product serves both of its rows: an edge (i, j)
-is found where i looks into the cell of j *or* j into that of i.
-
-Here the cells are made, and the looks are chosen; the products are `cell_search`.
+so that a clear image probes one or two cells and a poor one, which lies between many,
+as many as it needs. All rows that probe a cell are multiplied with all rows in it at
+once; a processor does that several times as fast as it walks through an inverted file
+query by query. And every product serves both of its rows: an edge (i, j) is found where
+i probes the cell of j *or* j that of i. The products are `cell_search`.
 """
 
 import concurrent.futures
@@ -26,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfa_jax.neighbors import unfinished
+from gfa_jax.types import track
 
 # Cells per √N: more make the search cheaper, and the centroids dearer.
 _CELLS_PER_ROOT = 6
@@ -36,7 +35,7 @@ ROWS_PER_CELL = 16
 ROUNDS = 5
 # Rows of the sample that are read at a time, with those between them.
 _SAMPLED_ROWS = 4096
-# Rows that pass by at a time: their numbers are 16-bit integers.
+# Rows of a chunk: their numbers are 16-bit integers.
 CHUNK_ROWS = 2**16
 # Numbers of one block of products, 16 MiB in float32.
 _BLOCK = 2**22
@@ -45,13 +44,13 @@ _MOST_THREADS = 8
 _KEPT = ("own", "rows", "offsets")
 
 
-class Visits(NamedTuple):
-    """Which rows look into which cells, chunk by chunk of the rows.
+class Probes(NamedTuple):
+    """Which rows probe which cells, chunk by chunk of the rows.
 
     Attributes:
         own: [N] int32 cell of each row.
-        rows: for each chunk [V] uint16, which of its rows look into another cell than
-            their own, by cell.
+        rows: for each chunk [V] uint16, which of its rows probe another cell than their
+            own, by cell.
         offsets: for each chunk [C + 1] int64, where the rows of each cell begin.
         share: products of all these cells over N².
     """
@@ -63,7 +62,7 @@ class Visits(NamedTuple):
 
     @property
     def count(self) -> int:
-        """Cells looked into, by all rows together, beside their own."""
+        """Cells that all rows probe, beside their own."""
         return sum(int(offsets[-1]) for offsets in self.offsets)
 
 
@@ -134,7 +133,7 @@ def train(faiss, rows: Any, num_cells: int) -> np.ndarray:
     return kmeans.centroids
 
 
-def visit(
+def choose_probes(
     rows: Any,
     centroids: np.ndarray,
     ratio: float,
@@ -142,34 +141,34 @@ def visit(
     most: int,
     store: unfinished.Store | None = None,
     progress: Callable | None = None,
-) -> Visits | None:
-    """Puts the rows into cells and chooses the cells that they look into.
+) -> Probes | None:
+    """Puts the rows into cells and chooses the cells that they probe.
 
     Args:
         rows: [N, D] floating, anything with a shape and slices of rows.
         centroids: [C, D] float32.
         ratio: ρ, at most 1.
-        most: visits that are worth it.
-        store: keeps the chunks that are done, whose visits then stay on disk.
+        most: probes beyond which the search is given up.
+        store: keeps the chunks that are done, whose probes then stay on disk.
         progress: called as tqdm is, around the chunks of rows.
 
     Returns:
-        Visits, or None where they would be more.
+        Probes, or None where there are more.
 
-    Cost: N C D multiply-adds. Memory: 2 bytes a visit where there is no store, the
-    visits of a chunk five times, and a block of products a thread.
+    Cost: N C D multiply-adds. Memory: 2 bytes a probe where there is no store, the
+    probes of a chunk five times, and a block of products a thread.
     """
     num_rows, num_cells = rows.shape[0], len(centroids)
     directions = np.ascontiguousarray(centroids.T)
     step = max(1, _BLOCK // num_cells)
 
-    def look(block: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def probe(block: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         cosine = read(rows, block) @ directions
         own = np.argmax(cosine, axis=1)
         count = np.arange(len(own))
-        looked = cosine >= reach(cosine[count, own], ratio)[:, None]
-        looked[count, own] = False
-        row, cell = np.divmod(np.flatnonzero(looked), num_cells)
+        probed = cosine >= probe_threshold(cosine[count, own], ratio)[:, None]
+        probed[count, own] = False
+        row, cell = np.divmod(np.flatnonzero(probed), num_cells)
         by_cell = np.argsort(cell.astype(np.uint16), kind="stable")
         return (
             own.astype(np.int32),
@@ -177,42 +176,39 @@ def visit(
             np.bincount(cell, minlength=num_cells),
         )
 
-    def look_from(chunk: int) -> Sequence[np.ndarray]:
+    def probe_from(chunk: int) -> Sequence[np.ndarray]:
         first = chunk_rows(chunk).start
         stop = min(first + CHUNK_ROWS, num_rows)
         blocks = [slice(s, min(s + step, stop)) for s in range(first, stop, step)]
-        return _join(*zip(*in_turn(pool, look, blocks), strict=True))
+        return _join(*zip(*in_turn(pool, probe, blocks), strict=True))
 
     num_chunks = -(-num_rows // CHUNK_ROWS)
-    chunks = range(num_chunks)
-    if progress is not None:
-        chunks = progress(chunks, total=num_chunks, desc="cells")
-    own, visitors, offsets = [], [], []
-    num_visits = 0
+    own, queries, offsets = [], [], []
+    num_probes = 0
     with workers() as pool:
-        for chunk in chunks:
+        for chunk in track(progress, range(num_chunks), desc="cells"):
             if store is None:
-                part = look_from(chunk)
-                visitors.append(part[1])
+                part = probe_from(chunk)
+                queries.append(part[1])
             else:
-                make = functools.partial(look_from, chunk)
+                make = functools.partial(probe_from, chunk)
                 part = store.keep(f"cells-{chunk}", _KEPT, make)
             own.append(part[0])
             offsets.append(np.array(part[2]))
-            num_visits += len(part[1])
-            if num_visits > most:
+            num_probes += len(part[1])
+            if num_probes > most:
                 return None
     if store is not None:
-        visitors = _Stored(store, num_chunks)
+        queries = _Stored(store, num_chunks)
     own = np.concatenate(own)
     size = np.bincount(own, minlength=num_cells)
-    lookers = sum(map(np.diff, offsets)) + size
-    share = float((lookers / num_rows) @ (size / num_rows))
-    return Visits(own, visitors, offsets, share)
+    num_queries = sum(map(np.diff, offsets)) + size
+    share = float((num_queries / num_rows) @ (size / num_rows))
+    return Probes(own, queries, offsets, share)
 
 
 def _join(own, rows, counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Joins what the blocks of a chunk look into, by cell."""
+    """Joins the probes of the blocks of a chunk, by cell."""
     counts = np.stack(counts)
     offsets = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
     # Where the rows of each block stand among those of each cell.
@@ -224,8 +220,8 @@ def _join(own, rows, counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(own), ordered, offsets
 
 
-def reach(best: np.ndarray, ratio: float) -> np.ndarray:
-    """Returns the least cosine of a centroid that is looked into; never above the best.
+def probe_threshold(best: np.ndarray, ratio: float) -> np.ndarray:
+    """Returns the least cosine of a centroid that is probed; never above the best.
 
     Args:
         best: [...] cosine of the nearest centroid.

@@ -47,8 +47,8 @@ def empty(num_rows: int, k: int) -> Lists:
     )
 
 
-def bar(best: Lists, least: float) -> np.ndarray:
-    """Returns what others must reach, [N]: the least of each list, or `least`."""
+def kth_best(best: Lists, least: float) -> np.ndarray:
+    """Returns the K-th best of each list, [N], or `least` where that is more."""
     return np.maximum(best.similarity.min(axis=1), np.float32(least))
 
 

@@ -133,16 +133,16 @@ def test_the_ratio_chosen_is_the_largest_that_will_do():
 
 
 def test_an_edge_is_found_up_to_its_ratio(pool):
-    """One side that looks far enough is enough, and no less will do."""
+    """The ratio of one side is enough, and no less will do."""
     faiss = pytest.importorskip("faiss")
     centroids = cells.train(faiss, pool, 32)
     rows = np.arange(0, 6000, 60)
     wanted = calibrated._exact_edges(faiss, pool, rows, 8, 0.5)
     ratios = calibrated._least_ratios(pool, centroids, wanted)
     for ratio in (0.3, 0.6, 0.9):
-        visits = cells.visit(pool, centroids, ratio, most=10**9)
-        assert visits is not None
-        best = cell_search.search(pool, visits, k=8)
+        probes = cells.choose_probes(pool, centroids, ratio, most=10**9)
+        assert probes is not None
+        best = cell_search.search(pool, probes, k=8)
         hits = np.any(best.indices[wanted.rows] == wanted.others[:, None], axis=1)
         np.testing.assert_array_equal(hits, ratios >= ratio)
     assert 0 < hits.mean() < 1

@@ -1,4 +1,4 @@
-"""Rows look into the right cells, and find there what a plain search would."""
+"""Rows probe the right cells, and find there what a plain search would."""
 
 import concurrent.futures
 import sys
@@ -28,62 +28,60 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(cell_search, "_BLOCK", 2**10)
     monkeypatch.setattr(cell_search, "_GROUP_VALUES", 2**12)
     monkeypatch.setattr(cell_search, "_FETCHED_ROWS", 50)
-    monkeypatch.setattr(cell_search, "_LOOKERS", 16)
+    monkeypatch.setattr(cell_search, "_QUERIES", 16)
     monkeypatch.setattr(cell_search, "_TASK_PRODUCTS", 2**8)
     monkeypatch.setattr(cell_search, "_BATCH_PRODUCTS", 2**12)
     monkeypatch.setattr(cell_search, "_FEWEST_FOUND", 500)
     monkeypatch.setattr(lists, "_RANGE", 256)
 
 
-def lookers_of(visits: cells.Visits, cell: int) -> np.ndarray:
-    """The rows that look into a cell, of all chunks."""
+def queries_of(probes: cells.Probes, cell: int) -> np.ndarray:
+    """The rows that probe a cell, of all chunks."""
     parts = [
         rows[offsets[cell] : offsets[cell + 1]].astype(int) + chunk * cells.CHUNK_ROWS
         for chunk, (rows, offsets) in enumerate(
-            zip(visits.rows, visits.offsets, strict=True)
+            zip(probes.rows, probes.offsets, strict=True)
         )
     ]
     return np.concatenate(parts)
 
 
-def looked_into(rows, centroids, ratio) -> tuple[np.ndarray, np.ndarray]:
-    """The own cell of each row, and [N, C] whether it looks into a cell."""
+def probed_cells(rows, centroids, ratio) -> tuple[np.ndarray, np.ndarray]:
+    """The own cell of each row, and [N, C] whether it probes a cell."""
     cosine = rows.astype(np.float64) @ centroids.T
     best = cosine.max(axis=1, keepdims=True)
     return cosine.argmax(axis=1), (cosine >= ratio * best) | (cosine == best)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.7, 0.2])
-def test_rows_look_into_the_near_cells(rows, centroids, ratio, small_blocks):
-    visits = cells.visit(rows, centroids, ratio, most=10**6)
-    assert visits is not None
-    own, looked = looked_into(rows, centroids, ratio)
-    np.testing.assert_array_equal(visits.own, own)
+def test_rows_probe_the_near_cells(rows, centroids, ratio, small_blocks):
+    probes = cells.choose_probes(rows, centroids, ratio, most=10**6)
+    assert probes is not None
+    own, probed = probed_cells(rows, centroids, ratio)
+    np.testing.assert_array_equal(probes.own, own)
     for cell in range(len(centroids)):
-        expected = np.flatnonzero(looked[:, cell] & (own != cell))
-        np.testing.assert_array_equal(lookers_of(visits, cell), expected)
-    assert visits.count == looked.sum() - 700
+        expected = np.flatnonzero(probed[:, cell] & (own != cell))
+        np.testing.assert_array_equal(queries_of(probes, cell), expected)
+    assert probes.count == probed.sum() - 700
     size = np.bincount(own, minlength=len(centroids))
-    assert visits.share == pytest.approx((looked @ size).sum() / 700**2)
-    assert cells.visit(rows, centroids, 0.2, most=100) is None
+    assert probes.share == pytest.approx((probed @ size).sum() / 700**2)
+    assert cells.choose_probes(rows, centroids, 0.2, most=100) is None
 
 
-def test_a_row_that_is_near_no_centroid_looks_into_its_own_only(rows, centroids):
+def test_a_row_that_is_near_no_centroid_probes_its_own_only(rows, centroids):
     away = np.concatenate([rows, -centroids.sum(axis=0, keepdims=True)])
-    visits = cells.visit(away, centroids, 0.5, most=10**6)
-    assert visits is not None
-    assert all(700 not in lookers_of(visits, cell) for cell in range(len(centroids)))
+    probes = cells.choose_probes(away, centroids, 0.5, most=10**6)
+    assert probes is not None
+    assert all(700 not in queries_of(probes, cell) for cell in range(len(centroids)))
 
 
 @pytest.mark.parametrize("k", [3, 80])
-def test_it_finds_the_best_of_all_that_either_looks_at(
-    rows, centroids, small_blocks, k
-):
-    visits = cells.visit(rows, centroids, 0.5, most=10**6)
-    assert visits is not None
-    found = cell_search.search(rows, visits, k=k)
-    own, looked = looked_into(rows, centroids, 0.5)
-    met = looked[:, own] | looked[:, own].T
+def test_it_finds_the_best_of_all_that_either_probes(rows, centroids, small_blocks, k):
+    probes = cells.choose_probes(rows, centroids, 0.5, most=10**6)
+    assert probes is not None
+    found = cell_search.search(rows, probes, k=k)
+    own, probed = probed_cells(rows, centroids, 0.5)
+    met = probed[:, own] | probed[:, own].T
     cosine = np.where(met, rows.astype(np.float64) @ rows.T, -np.inf)
     np.fill_diagonal(cosine, -np.inf)
     best = -np.sort(-cosine, axis=1)[:, :k]
@@ -93,33 +91,33 @@ def test_it_finds_the_best_of_all_that_either_looks_at(
     assert np.all(np.take_along_axis(met, found.indices, axis=1)[found.indices >= 0])
     for row in found.indices:
         assert len(set(row[row >= 0])) == np.sum(row >= 0)
-    again = cell_search.search(rows, visits, k=k)
+    again = cell_search.search(rows, probes, k=k)
     np.testing.assert_array_equal(found.indices, again.indices)
     np.testing.assert_array_equal(found.similarity, again.similarity)
 
 
 def test_what_lies_below_the_least_comes_from_the_own_cell(rows, centroids):
-    visits = cells.visit(rows, centroids, 0.5, most=10**6)
-    assert visits is not None
-    every = cell_search.search(rows, visits, k=20)
-    few = cell_search.search(rows, visits, k=20, least=0.6)
+    probes = cells.choose_probes(rows, centroids, 0.5, most=10**6)
+    assert probes is not None
+    every = cell_search.search(rows, probes, k=20)
+    few = cell_search.search(rows, probes, k=20, least=0.6)
     above = every.similarity > 0.6
     np.testing.assert_array_equal(few.indices[above], every.indices[above])
     rest = (~above) & (few.indices >= 0)
-    own = visits.own
+    own = probes.own
     assert np.all((own[few.indices] == own[:, None])[rest])
 
 
 def test_one_thread_without_threadpoolctl(rows, centroids, monkeypatch):
-    visits = cells.visit(rows, centroids, 0.5, most=10**6)
-    assert visits is not None
-    found = cell_search.search(rows, visits, k=5)
+    probes = cells.choose_probes(rows, centroids, 0.5, most=10**6)
+    assert probes is not None
+    found = cell_search.search(rows, probes, k=5)
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     monkeypatch.setattr(cells.importlib.util, "find_spec", lambda name: None)
     with cells.workers() as pool:
         assert isinstance(pool, concurrent.futures.ThreadPoolExecutor)
         assert pool._max_workers == 1
-    alone = cell_search.search(rows, visits, k=5)
+    alone = cell_search.search(rows, probes, k=5)
     np.testing.assert_array_equal(found.indices, alone.indices)
 
 

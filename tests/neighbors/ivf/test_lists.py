@@ -65,8 +65,8 @@ def test_the_bar_is_the_last_of_the_list_or_the_least():
     similarity = np.array([[0.9, 0.4], [0.2, -np.inf]], np.float32)
     best = lists.Lists(similarity, np.array([[1, 2], [3, -1]], np.int32))
     np.testing.assert_array_equal(
-        lists.bar(best, -np.inf), np.array([0.4, -np.inf], np.float32)
+        lists.kth_best(best, -np.inf), np.array([0.4, -np.inf], np.float32)
     )
     np.testing.assert_array_equal(
-        lists.bar(best, 0.3), np.array([0.4, 0.3], np.float32)
+        lists.kth_best(best, 0.3), np.array([0.4, 0.3], np.float32)
     )
