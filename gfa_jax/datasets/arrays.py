@@ -25,12 +25,6 @@ _ENCRYPTED = 0x1
 def open_input(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a file for reading in binary; the caller closes it.
 
-    Args:
-        path: an existing, readable, non-empty regular file.
-
-    Returns:
-        The open file.
-
     Raises:
         ValueError: no such file, a folder or device, not readable, or empty.
     """
@@ -49,14 +43,7 @@ def open_input(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def file_bytes(file: BinaryIO) -> int:
-    """Returns the size of an open file in bytes.
-
-    Args:
-        file: a file on disk.
-
-    Returns:
-        Its length.
-    """
+    """Returns the size of an open file in bytes."""
     return os.fstat(file.fileno()).st_size
 
 
@@ -80,9 +67,7 @@ def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
         ValueError: missing, empty, truncated, oversized or corrupt file, an object
             array (a pickle), no array of that name, or another suffix.
     """
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in (".npy", ".npz"):
-        raise ValueError(f"cannot read {path}: expected the suffix .npy or .npz")
+    suffix = known_suffix(path, "read", (".npy", ".npz"))
     with open_input(path) as file:
         if suffix == ".npy":
             length = file_bytes(file)
@@ -224,16 +209,8 @@ def known_suffix(
 ) -> str:
     """Returns the suffix of a path, in lower case, if it is one of those known.
 
-    Args:
-        path: a file, which need not exist.
-        verb: what was to be done with it, for the error.
-        suffixes: those known, with their dots.
-
-    Returns:
-        The suffix.
-
     Raises:
-        ValueError: another suffix.
+        ValueError: another suffix; it says what was to be done (`verb`).
     """
     suffix = pathlib.Path(path).suffix.lower()
     if suffix not in suffixes:

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gfa_jax.datasets.arrays import known_suffix
+
 _BLOCK_BYTES = 16 << 20
 
 
@@ -68,15 +70,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8, atomically, newlines as they are.
-
-    Args:
-        path: the destination.
-        text: what the file will hold.
-
-    Raises:
-        ValueError: the file cannot be written (see `atomic_path`).
-    """
+    """Writes `text` as UTF-8, newlines as they are; errors as for `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode())
 
@@ -110,7 +104,7 @@ def write_array(path: str | os.PathLike[str], array: ArrayLike) -> None:
     Raises:
         ValueError: object dtype, another suffix, or the file cannot be written.
     """
-    _check_suffix(path, ".npy")
+    known_suffix(path, "write", (".npy",))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         _write_npy(file, np.asarray(array))
 
@@ -127,7 +121,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) 
     Raises:
         ValueError: object dtype, another suffix, or the file cannot be written.
     """
-    _check_suffix(path, ".npz")
+    known_suffix(path, "write", (".npz",))
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy")
@@ -136,11 +130,9 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) 
 
 
 def stream_array(file: Any, array: np.ndarray) -> None:
-    """Appends the values of `array`, row-major and without a header, block by block.
+    """Appends the values of `array` to a binary file, row-major, block by block.
 
-    Args:
-        file: a binary file open for writing.
-        array: any shape; a memory-mapped array is never held in memory whole.
+    No header; a memory-mapped array is never held in memory whole.
     """
     rows = np.atleast_1d(array)
     row_bytes = max(1, rows.nbytes // max(1, len(rows)))
@@ -163,11 +155,6 @@ def _write_npy(file: Any, array: np.ndarray) -> None:
     }
     np.lib.format.write_array_header_1_0(file, header)
     stream_array(file, array)
-
-
-def _check_suffix(path: str | os.PathLike[str], suffix: str) -> None:
-    if pathlib.Path(path).suffix.lower() != suffix:
-        raise ValueError(f"cannot write {path}: its name must end with {suffix}")
 
 
 def _check_destination(path: str | os.PathLike[str], destination: pathlib.Path) -> None:

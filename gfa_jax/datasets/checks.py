@@ -12,6 +12,7 @@ _FLOATING = tuple(
     np.dtype(kind) for kind in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
 )
 _SHOWN_ROWS = 5
+_BLOCK_ROWS = 8192
 
 
 def check_matrix(features: np.ndarray, *, name: str = "features") -> None:
@@ -42,13 +43,12 @@ def check_features(
     *,
     name: str = "features",
     allow_zero: bool = False,
-    block_size: int = 8192,
 ) -> np.ndarray:
     """Checks a feature matrix value by value and returns the norms of its rows.
 
     ‖F_i‖ in float64, held against the range of float32, in which the library
     computes: a norm below its smallest normal number counts as zero, one above its
-    largest as infinite. Cost O(N·D), one pass; memory block_size·D float64 and N
+    largest as infinite. Cost O(N·D), one pass; memory 8192 D float64 and N
     norms, so a memory-mapped array is streamed.
 
     Args:
@@ -56,7 +56,6 @@ def check_features(
         name: what to call it in the error, for example its path.
         allow_zero: whether zero rows pass, as faces that were not detected and only
             add to a template.
-        block_size: rows in memory at a time, >= 1.
 
     Returns:
         [N] float64 norms, all finite and > 0, or 0 where `allow_zero`.
@@ -72,11 +71,9 @@ def check_features(
         raise ValueError(f"{name}: got {rows} rows, expected at least 2")
     if columns < 1:
         raise ValueError(f"{name}: got {columns} columns, expected at least 1")
-    if block_size < 1:
-        raise ValueError(f"got block_size={block_size}, expected at least 1")
     norms = np.empty(rows, np.float64)
-    for start in range(0, rows, block_size):
-        block = slice(start, start + block_size)
+    for start in range(0, rows, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
         norms[block] = _row_norms(features[block])
     limits = np.finfo(np.float32)
     _refuse(

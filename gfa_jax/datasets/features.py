@@ -27,12 +27,11 @@ def read_features(
     *,
     dim: int | None = None,
     key: str = "features",
-    mmap: bool = True,
 ) -> np.ndarray:
     """Reads a feature matrix; its values are for `check_features` to judge.
 
-    Memory: none until rows are touched, with `mmap`; N·D values without it or for a
-    compressed `.npz`.
+    The file is mapped read-only: no memory until rows are touched, but for a compressed
+    `.npz`.
 
     Args:
         path: file with the suffix `.npy`, `.npz` or `.bin`.
@@ -41,7 +40,6 @@ def read_features(
             header is read by its header even where `dim` is given (see
             `read_binary`).
         key: name of the array in a `.npz`.
-        mmap: map the file read-only; False loads a writable copy.
 
     Returns:
         [N, D] float16, float32, float64 or bfloat16. NumPy stores bfloat16 as two
@@ -64,7 +62,7 @@ def read_features(
         raise ValueError(
             f"{path}: got rows of {features.shape[1]} values, expected dim={dim}"
         )
-    return features if mmap else np.array(features)
+    return features
 
 
 def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:

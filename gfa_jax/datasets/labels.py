@@ -92,7 +92,13 @@ def write_labels(path: str | os.PathLike[str], labels: ArrayLike) -> None:
     else:
         entries = [str(label) for label in labels.tolist()]
         _check_entries(entries, str(path))
-        write_text(path, _to_csv(entries) if suffix == ".csv" else _to_lines(entries))
+        if suffix == ".csv":
+            buffer = io.StringIO()
+            rows = [["label"], *([entry] for entry in entries)]
+            csv.writer(buffer, lineterminator="\n").writerows(rows)
+            write_text(path, buffer.getvalue())
+        else:
+            write_text(path, "".join(f"{entry}\n" for entry in entries))
 
 
 def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -249,15 +255,3 @@ def _check_entries(entries: Sequence[str], source: str) -> None:
                 f"cannot write {source}: label {entry!r} of row {row} is empty, or has "
                 "a line break or blanks at an end; rename it, or write .npy"
             )
-
-
-def _to_lines(entries: Sequence[str]) -> str:
-    return "".join(f"{entry}\n" for entry in entries)
-
-
-def _to_csv(entries: Sequence[str]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["label"])
-    writer.writerows([entry] for entry in entries)
-    return buffer.getvalue()

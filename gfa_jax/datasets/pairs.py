@@ -5,13 +5,14 @@ pair. Where it is absent, the labels decide.
 """
 
 import os
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
-from gfa_jax.datasets.arrays import read_array, whole_numbers
+from gfa_jax.datasets.arrays import known_suffix, read_array, whole_numbers
 from gfa_jax.datasets.integer_lines import count_lines, integer_blocks
+
+_SUFFIXES = (".csv", ".txt", ".npy", ".npz")
 
 
 class Pairs(NamedTuple):
@@ -60,22 +61,16 @@ def read_pairs(path: str | os.PathLike[str], *, key: str = "pairs") -> Pairs:
         ValueError: missing, empty or corrupt file, an unknown suffix, a malformed
             line (named by its number), another shape, or a `same` other than 0 and 1.
     """
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix in (".csv", ".txt"):
+    if known_suffix(path, "read", _SUFFIXES) in (".csv", ".txt"):
         return _read_text(path)
-    if suffix in (".npy", ".npz"):
-        table = read_array(path, key=key)
-        if table.ndim != 2 or table.shape[1] not in (2, 3):
-            raise ValueError(
-                f"{path}: got shape {table.shape}, expected [M, 2] or [M, 3] with the "
-                "columns i, j[, same]"
-            )
-        table = whole_numbers(table, name=str(path))
-        return Pairs(table[:, :2], _same(table, str(path), "row", 0))
-    raise ValueError(
-        f"cannot read {path}: got the suffix {suffix!r}, expected one of .csv, .txt, "
-        ".npy, .npz"
-    )
+    table = read_array(path, key=key)
+    if table.ndim != 2 or table.shape[1] not in (2, 3):
+        raise ValueError(
+            f"{path}: got shape {table.shape}, expected [M, 2] or [M, 3] with the "
+            "columns i, j[, same]"
+        )
+    table = whole_numbers(table, name=str(path))
+    return Pairs(table[:, :2], _same(table, str(path), "row", 0))
 
 
 def check_pairs(pairs: Pairs, num_rows: int) -> PairCounts:

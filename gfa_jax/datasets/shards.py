@@ -157,27 +157,17 @@ def write_shards(
     except OSError as error:
         raise ValueError(f"cannot make {folder}: {error.strerror}") from error
     starts = range(0, len(features), rows_per_shard)
-    write_manifest(
-        folder,
-        [
-            write_part(folder, features[start : start + rows_per_shard], number=number)
-            for number, start in enumerate(starts)
-        ],
-    )
+    parts = [
+        write_part(folder, features[start : start + rows_per_shard], number=number)
+        for number, start in enumerate(starts)
+    ]
+    write_manifest(folder, parts)
 
 
 def open_parts(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Shards:
-    """Opens parts that no manifest names yet; the first one sets width and dtype.
+    """Opens parts, in the order of their rows, that no manifest names yet.
 
-    Args:
-        folder: where they are.
-        parts: in the order of their rows.
-
-    Returns:
-        Shards.
-
-    Raises:
-        ValueError: what `open_shards` refuses of parts.
+    The first one sets width and dtype. Raises what `open_shards` does of parts.
     """
     folder, parts = pathlib.Path(folder), tuple(parts)
     _check_parts(folder, parts)
@@ -204,7 +194,9 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
     """
     folder = pathlib.Path(folder)
     manifest = _read_manifest(folder)
-    parts = tuple(Part(**entry) for entry in manifest["shards"])
+    parts = tuple(
+        Part(*(entry[key] for key in _PART_KEYS)) for entry in manifest["shards"]
+    )
     _check_parts(folder, parts)
     arrays = _open_parts(
         folder, parts, width=manifest["width"], dtype=manifest["dtype"]
@@ -250,17 +242,7 @@ def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
 
 
 def read_shards(folder: str | os.PathLike[str]) -> np.ndarray:
-    """Reads a whole folder of shards, hashes checked.
-
-    Args:
-        folder: see `open_shards`.
-
-    Returns:
-        [N, D] of the stored dtype, in memory unless there is one part.
-
-    Raises:
-        ValueError: see `open_shards` and `read_rows`.
-    """
+    """Reads all rows, [N, D]; see `open_shards` and `read_rows`."""
     shards = open_shards(folder)
     return read_rows(shards, 0, shards.shape[0])
 
@@ -286,11 +268,6 @@ def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     _check_types(manifest, _KEYS, str(path))
     for number, entry in enumerate(manifest["shards"]):
         _check_types(entry, _PART_KEYS, f"{path}, shard {number}")
-        if set(entry) != set(_PART_KEYS):
-            raise ValueError(
-                f"{path}, shard {number}: got the keys {', '.join(sorted(entry))}, "
-                f"expected {', '.join(_PART_KEYS)}"
-            )
     return manifest
 
 

@@ -26,11 +26,13 @@ from gfa_jax.types import track
 # Chosen together, so that the plain update does to the default features what it did
 # to the paper's IJB-C (Table 1): t = .55 loses at FPR 1e-6 and gains at 1e-3, t = .75
 # gains at both, and without the junk t = .55 gains at both.
-_LIKENESS = (1.0, 4.0)  # Beta: most people look like nobody, a few much like someone
+_FAMILIES = 50
+_FAMILY_SHARE = 0.75, (1.0, 4.0)  # a_p, a share of Beta: most people have no look-alike
+_POSE_COSINE = np.float32(0.1)  # c
 _QUALITY = (5.0, 2.0)  # Beta: most images are good, a tail is poor
 _SIGNAL = (0.50, 0.99)  # cosine of an image with its person at quality 0 and 1
 _POOR_DRIFT = 0.5  # drift of an ordinary image of quality 0; none at quality 1
-# Two junk rows then meet at a cosine of about .46, give or take .05: a few edges at
+# Two junk rows then have a cosine of about .46, give or take .05: a few edges at
 # t = .55, from which updates that rescore them grow a hub; none at t = .75.
 _JUNK_DRIFT = (0.66, 0.70)
 _JUNK_QUALITY = 0.3  # what is left of the quality where no face was found
@@ -49,7 +51,7 @@ class SyntheticFeatures(NamedTuple):
             person in the image.
         pose: [N] float32 in [0, 1]: 0 frontal, 1 profile, in between a mixture.
         quality: [N] float32 in [0, 1].
-        family: [N] int32 look-alike family of the row's person, in [0, num_families).
+        family: [N] int32 look-alike family of the row's person, in [0, 50).
     """
 
     features: np.ndarray
@@ -68,9 +70,6 @@ def synthetic_features(
     min_size: int = 4,
     max_size: int = 150,
     size_exponent: float = 1.5,
-    num_families: int = 50,
-    max_likeness: float = 0.75,
-    pose_cosine: float = 0.1,
     profile_share: float = 0.4,
     between_share: float = 0.5,
     junk_share: float = 0.005,
@@ -95,10 +94,6 @@ def synthetic_features(
             rows that are left and may have fewer.
         max_size: most images of a person, at least `min_size`.
         size_exponent: exponent of the power law of the sizes, >= 0.
-        num_families: look-alike families, at least 1, of equal expected size.
-        max_likeness: upper end of a_p in [0, 1]; two people of one family have a
-            frontal cosine of about √(a_p a_q).
-        pose_cosine: c in [0, 1], about the cosine of a person's two poses.
         profile_share: share in [0, 1] of profile among the images of a pure pose.
         between_share: share in [0, 1] of images in between, v_i uniform in [0, 1].
         junk_share: share in [0, 1] of junk rows, rounded to whole rows.
@@ -117,15 +112,12 @@ def synthetic_features(
         ("seed", seed, 0),
         ("min_size", min_size, 1),
         ("max_size", max_size, min_size),
-        ("num_families", num_families, 1),
     ):
         if not isinstance(count, int | np.integer) or count < least:
             raise ValueError(
                 f"{name} is {count!r}: give a whole number of at least {least}"
             )
     for name, share in (
-        ("max_likeness", max_likeness),
-        ("pose_cosine", pose_cosine),
         ("profile_share", profile_share),
         ("between_share", between_share),
         ("junk_share", junk_share),
@@ -139,10 +131,8 @@ def synthetic_features(
     sizes = _power_law_sizes(rng, num_rows, min_size, max_size, size_exponent)
     people = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     labels = rng.permutation(people)
-    family = rng.integers(num_families, size=len(sizes), dtype=np.int32)
-    frontal, profile = _people(
-        rng, family, num_families, dim, max_likeness, pose_cosine
-    )
+    family = rng.integers(_FAMILIES, size=len(sizes), dtype=np.int32)
+    frontal, profile = _people(rng, family, dim)
     junk_direction = _random_directions(rng, 1, dim)
 
     pose = _poses(rng, num_rows, profile_share, between_share)
@@ -158,8 +148,8 @@ def synthetic_features(
     starts = range(0, num_rows, _BLOCK_ROWS)
     for start in track(progress, starts, desc="generating features"):
         rows = slice(start, start + _BLOCK_ROWS)
-        person = labels[rows]
-        clean = _mix_poses(frontal[person], profile[person], pose[rows, None])
+        person, v = labels[rows], pose[rows, None]
+        clean = _unit((1 - v) * frontal[person] + v * profile[person])
         noise = _random_directions(rng, len(person), dim)
         image = _blend(noise, clean, signal[rows, None])
         features[rows] = _blend(image, junk_direction, drift[rows, None])
@@ -181,21 +171,16 @@ def _power_law_sizes(
 
 
 def _people(
-    rng: np.random.Generator,
-    family: np.ndarray,
-    num_families: int,
-    dim: int,
-    max_likeness: float,
-    pose_cosine: float,
+    rng: np.random.Generator, family: np.ndarray, dim: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The frontal and the profile direction of each person, each [P, D] float32."""
     people = len(family)
-    shared = _random_directions(rng, num_families, dim)
-    likeness = max_likeness * rng.beta(*_LIKENESS, size=(people, 1))
+    shared = _random_directions(rng, _FAMILIES, dim)
+    share = _FAMILY_SHARE[0] * rng.beta(*_FAMILY_SHARE[1], size=(people, 1))
     own = _random_directions(rng, people, dim)
-    frontal = _blend(own, shared[family], np.sqrt(likeness).astype(np.float32))
+    frontal = _blend(own, shared[family], np.sqrt(share).astype(np.float32))
     turned = _random_directions(rng, people, dim)
-    return frontal, _blend(turned, frontal, np.float32(pose_cosine))
+    return frontal, _blend(turned, frontal, _POSE_COSINE)
 
 
 def _poses(
@@ -207,18 +192,11 @@ def _poses(
     return np.where(between, rng.random(num_rows), pure).astype(np.float32)
 
 
-def _mix_poses(
-    frontal: np.ndarray, profile: np.ndarray, pose: np.ndarray
-) -> np.ndarray:
-    """unit((1 − v) frontal + v profile), [B, D] float32."""
-    return _unit((1 - pose) * frontal + pose * profile)
-
-
 def _blend(
-    rest: np.ndarray, towards: np.ndarray, cosine: np.ndarray | np.float32
+    other: np.ndarray, towards: np.ndarray, cosine: np.ndarray | np.float32
 ) -> np.ndarray:
-    """unit(c towards + √(1 − c²) rest), [B, D] float32."""
-    return _unit(cosine * towards + np.sqrt(1 - cosine**2) * rest)
+    """unit(c towards + √(1 − c²) other), [B, D] float32."""
+    return _unit(cosine * towards + np.sqrt(1 - cosine**2) * other)
 
 
 def _random_directions(rng: np.random.Generator, rows: int, dim: int) -> np.ndarray:

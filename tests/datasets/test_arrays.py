@@ -89,7 +89,7 @@ class TestUnreadablePaths:
 
 
 def test_other_suffix(tmp_path):
-    with pytest.raises(ValueError, match=r"expected the suffix \.npy or \.npz"):
+    with pytest.raises(ValueError, match=r"expected one of \.npy, \.npz"):
         datasets.read_array(tmp_path / "a.pt", key="x")
 
 

@@ -262,7 +262,7 @@ def test_object_array_is_refused(tmp_path, suffix):
 
 
 def test_suffix_must_fit(tmp_path):
-    with pytest.raises(ValueError, match=r"must end with \.npy"):
+    with pytest.raises(ValueError, match=r"expected one of \.npy"):
         datasets.write_array(tmp_path / "a.npz", [1])
-    with pytest.raises(ValueError, match=r"must end with \.npz"):
+    with pytest.raises(ValueError, match=r"expected one of \.npz"):
         datasets.write_arrays(tmp_path / "a", {"x": [1]})

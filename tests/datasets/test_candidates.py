@@ -144,7 +144,7 @@ def test_ragged_object_array(tmp_path):
 def test_other_files(tmp_path):
     with pytest.raises(ValueError, match="No such file"):
         datasets.read_candidates(tmp_path / "a.npz", num_rows=2)
-    with pytest.raises(ValueError, match=r"expected the suffix \.npy or \.npz"):
+    with pytest.raises(ValueError, match=r"expected one of \.npy, \.npz"):
         datasets.read_candidates(tmp_path / "a.bin", num_rows=2)
     np.savez(tmp_path / "b.npz", ids=IDS)
     with pytest.raises(ValueError, match="no array 'data' in it; it holds ids"):

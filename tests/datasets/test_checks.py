@@ -3,15 +3,17 @@ import numpy as np
 import pytest
 
 from gfa_jax import datasets
+from gfa_jax.datasets import checks
 
 
 @pytest.mark.parametrize(
     "dtype", [np.float16, np.float32, np.float64, ml_dtypes.bfloat16, ">f4"]
 )
 @pytest.mark.parametrize("block_size", [1, 3, 100])
-def test_norms(rng, dtype, block_size):
+def test_norms(rng, monkeypatch, dtype, block_size):
+    monkeypatch.setattr(checks, "_BLOCK_ROWS", block_size)
     features = rng.normal(size=(10, 4)).astype(dtype)
-    norms = datasets.check_features(features, block_size=block_size)
+    norms = datasets.check_features(features)
     expected = np.linalg.norm(features.astype(np.float64), axis=1)
     # Both are float64 sums of four squares.
     np.testing.assert_allclose(norms, expected, rtol=1e-14)
@@ -21,7 +23,7 @@ def test_mapped_features_are_not_changed(tmp_path, rng):
     path = tmp_path / "a.npy"
     datasets.write_features(path, rng.normal(size=(10, 4)))
     before = path.read_bytes()
-    datasets.check_features(datasets.read_features(path), block_size=4)
+    datasets.check_features(datasets.read_features(path))
     assert path.read_bytes() == before
 
 
@@ -32,7 +34,7 @@ def test_not_finite(rng, bad):
     with pytest.raises(
         ValueError, match=r"a\.npy: 3 of 20 rows hold NaN, Inf .*: rows 3, 11, 17 \("
     ):
-        datasets.check_features(features, name="a.npy", block_size=8)
+        datasets.check_features(features, name="a.npy")
 
 
 def test_beyond_float32():
@@ -77,11 +79,6 @@ def test_too_small(shape, message):
 def test_objects():
     with pytest.raises(ValueError, match="got dtype object"):
         datasets.check_features(np.array([[1.0], [None]], object))
-
-
-def test_block_size_below_one():
-    with pytest.raises(ValueError, match="got block_size=0"):
-        datasets.check_features(np.ones((2, 2)), block_size=0)
 
 
 def test_zero_rows_that_are_allowed():

@@ -133,10 +133,6 @@ def text_for_number(folder, manifest):
     manifest["shards"][0]["rows"] = "7"
 
 
-def unknown_key(folder, manifest):
-    manifest["shards"][0]["note"] = "x"
-
-
 def a_pickle(folder, manifest):
     bad = np.array([[{}]], object)
     np.save(folder / manifest["shards"][1]["file"], bad, allow_pickle=True)
@@ -157,7 +153,6 @@ def a_pickle(folder, manifest):
         (other_format, "expected a manifest with format"),
         (later_version, "got version 2, expected 1"),
         (text_for_number, "shard 0: rows is '7'; expected int"),
-        (unknown_key, "got the keys file, note"),
         (a_pickle, "pickle"),
     ],
 )

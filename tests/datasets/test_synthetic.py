@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from gfa_jax.datasets import synthetic
 from gfa_jax.datasets.synthetic import SyntheticFeatures, synthetic_features
 from tests import oracle
 
@@ -91,13 +92,12 @@ def test_block_size_leaves_the_bits_alone(monkeypatch):
     min_size=st.integers(1, 400),
     extra=st.integers(0, 50),
     size_exponent=st.floats(0, 400),
-    num_families=st.integers(1, 20),
-    shares=st.tuples(*[st.floats(0, 1)] * 5),
+    shares=st.tuples(*[st.floats(0, 1)] * 3),
 )
 def test_every_field_keeps_its_contract(
-    num_rows, dim, seed, min_size, extra, size_exponent, num_families, shares
+    num_rows, dim, seed, min_size, extra, size_exponent, shares
 ):
-    max_likeness, pose_cosine, profile_share, between_share, junk_share = shares
+    profile_share, between_share, junk_share = shares
     made = synthetic_features(
         num_rows=num_rows,
         dim=dim,
@@ -105,9 +105,6 @@ def test_every_field_keeps_its_contract(
         min_size=min_size,
         max_size=min_size + extra,
         size_exponent=size_exponent,
-        num_families=num_families,
-        max_likeness=max_likeness,
-        pose_cosine=pose_cosine,
         profile_share=profile_share,
         between_share=between_share,
         junk_share=junk_share,
@@ -123,7 +120,7 @@ def test_every_field_keeps_its_contract(
         assert field.min() >= 0
         assert field.max() <= 1
     assert made.family.min() >= 0
-    assert made.family.max() < num_families
+    assert made.family.max() < 50
 
     people, sizes = np.unique(made.labels, return_counts=True)
     np.testing.assert_array_equal(people, np.arange(len(people)))
@@ -165,7 +162,7 @@ def test_two_poses_of_a_person_agree_less_than_one(pool):
     one_pose = np.triu(frontal_labels[:, None] == frontal_labels[None, :], k=1)
     two_poses = frontal_labels[:, None] == profile_labels[None, :]
     assert np.mean((frontal @ frontal.T)[one_pose]) > 0.75
-    # pose_cosine = 0.1, plus what two good images share in drift.
+    # c = 0.1, plus what two good images share in drift.
     assert np.mean((frontal @ profile.T)[two_poses]) < 0.2
 
 
@@ -180,15 +177,16 @@ def test_quality_brings_an_image_closer_to_its_person(unspoilt):
     assert np.corrcoef(cosine, unspoilt.quality[seen_often])[0, 1] > 0.9
 
 
-def test_look_alikes_make_the_impostor_tail(unspoilt):
+def test_look_alikes_make_the_impostor_tail(unspoilt, monkeypatch):
     def impostors(made: SyntheticFeatures) -> tuple[np.ndarray, np.ndarray]:
         cosine = made.features[:3000] @ made.features[3000:6000].T
         strangers = made.labels[:3000, None] != made.labels[None, 3000:6000]
         family = made.family[:3000, None] == made.family[None, 3000:6000]
         return cosine[strangers], family[strangers]
 
-    by_chance, _ = impostors(synthetic_features(max_likeness=0, junk_share=0))
     cosine, same_family = impostors(unspoilt)
+    monkeypatch.setattr(synthetic, "_FAMILY_SHARE", (0.0, (1.0, 4.0)))
+    by_chance, _ = impostors(synthetic_features(junk_share=0))
     tail = cosine > np.quantile(by_chance, 1 - 1e-5)
     assert tail.mean() > 4e-5
     # One part in four is by chance at the least tail let through above.
@@ -264,9 +262,6 @@ def test_low_threshold_is_harmless_without_junk(unspoilt):
         {"size_exponent": -0.1},
         {"size_exponent": np.inf},
         {"size_exponent": np.nan},
-        {"num_families": 0},
-        {"max_likeness": 1.01},
-        {"pose_cosine": -0.01},
         {"profile_share": 2},
         {"between_share": -1},
         {"junk_share": 1.5},
