@@ -20,7 +20,7 @@ from experiments.studies.clusterers import kmeans
 from gfa_jax import metrics
 from gfa_jax.aggregation import Graph
 from gfa_jax.tuning import objective
-from gfa_jax.tuning.objective import Objective
+from gfa_jax.tuning.options import Objective
 
 GAMMA, THRESHOLD, TEMPERATURE = 0.5, 0.55, 0.05
 _PARAMS = gfa.Params(GAMMA, THRESHOLD, TEMPERATURE)
@@ -231,13 +231,14 @@ def _tuning_step(num_updates: int, problem: Problem) -> Call:
     return functools.partial(
         objective.update,
         objective.init(_PARAMS, optimizer=optimizer),
-        jnp.asarray(problem.features),
-        indices,
-        *rows,
-        sharpness=1.0,
+        objective.Batch(
+            jnp.asarray(problem.features),
+            indices,
+            *rows,
+            reverse=gfa.reverse_neighbors(indices),
+        ),
         optimizer=optimizer,
-        objective=Objective(num_updates=num_updates),
-        reverse=gfa.reverse_neighbors(indices),
+        objective=Objective(num_steps=num_updates),
     )
 
 

@@ -24,8 +24,8 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.end_to_end import encoders, turning
 from experiments.end_to_end.turning import Views
+from experiments.studies import choice
 from gfa_jax import metrics
-from gfa_jax.programs import halves
 
 NAMES = ("alone", "after", "encoder", "chosen", "joint")
 
@@ -174,7 +174,7 @@ def _choose(
         return [point.tpr for point in metrics.tpr_at_fpr(roc, fprs)]
 
     cells = [(s, tprs(_aggregate(features, s, k))) for s in settings]
-    return halves.choose(tprs(features), cells, tolerance=0.0, strength=tuple)
+    return choice.choose(tprs(features), cells, tolerance=0.0, strength=tuple)
 
 
 def _aggregate(features: np.ndarray, setting: Setting, k: int) -> np.ndarray:

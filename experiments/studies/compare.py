@@ -4,7 +4,7 @@
 
 --splits times, the identities are split in two. On one half every method tries
 --trials settings, found for all in the same way (`comparison.search`), and one is
-chosen for all by the same rule (`halves`); the figures are those of the other half,
+chosen for all by the same rule (`choice`); the figures are those of the other half,
 over all its pairs. Neighbours are searched once, at --max_k, and shared. Seconds and
 peak memory are of the whole file, with the setting of the first split, each method
 alone in a fresh process. Written to --output_dir: table.txt, report.json and

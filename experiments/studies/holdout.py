@@ -4,7 +4,7 @@
 
 The identities are split as in `halves`, and each half is refined by itself: the pool
 that the aggregation sees is that half. Every setting of the grid is tried on the first
-half and one is chosen by the rule of `halves`: of those whose mean gain in TPR is
+half and one is chosen by the rule of `choice`: of those whose mean gain in TPR is
 within --tolerance of the largest, the gentlest, which has the smallest γ·T, then the
 highest t. The strongest settings win by less than the noise and stand next to the
 collapse, as the sweep in report.json shows.
@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 import gfa_jax as gfa
+from experiments.studies import choice
 from gfa_jax import datasets, metrics
 from gfa_jax.aggregation import PRESETS
 from gfa_jax.neighbors import check_k
@@ -72,7 +73,7 @@ def main() -> None:
         folder = outputs.prepare_folder(FLAGS.output_dir)
     with stages("choice"):
         raw, cells = _sweep(choosing, grid, fprs)
-        chosen = halves.choose(
+        chosen = choice.choose(
             raw,
             cells,
             tolerance=FLAGS.tolerance,
@@ -81,7 +82,7 @@ def main() -> None:
     with stages("report"):
         refined = next(_refine(reported, [chosen]))
         before, after = (
-            halves.verify(
+            choice.verify(
                 rows, reported, fprs, num_resamples=FLAGS.resamples, seed=FLAGS.seed
             )
             for rows in (reported.features, refined)
@@ -114,10 +115,10 @@ def _sweep(
     pool: inputs.Pool, grid: Sequence[Setting], fprs: Sequence[float]
 ) -> tuple[list[float], list[tuple[Setting, list[float]]]]:
     """Returns the TPRs of the raw features and of every setting."""
-    raw = halves.tprs(halves.verify(pool.features, pool, fprs))
+    raw = choice.tprs(choice.verify(pool.features, pool, fprs))
     refined = cli.progress(_refine(pool, grid), total=len(grid), desc="settings")
     return raw, [
-        (setting, halves.tprs(halves.verify(features, pool, fprs)))
+        (setting, choice.tprs(choice.verify(features, pool, fprs)))
         for setting, features in zip(grid, refined, strict=True)
     ]
 

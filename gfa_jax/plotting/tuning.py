@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gfa_jax.plotting.style import COLORS, STYLES, curve_style, finish, panels
+from gfa_jax.plotting.style import COLORS, STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,40 +36,11 @@ def plot_tuning(result: "TuneResult", *, score: str = "partial AUC") -> "Figure"
             history.validated, history.score, "o-", color=COLORS[1], markersize=3
         )
     middle.axvline(result.step, color=COLORS[2], linestyle="--", label="kept")
-    middle.set_ylabel(f"{score}, hard mask")
+    middle.set_ylabel(f"{score}")
     middle.legend(frameon=False)
     _plot_params(bottom, result)
     bottom.set_xlabel("optimizer step")
     return figure
-
-
-def plot_race(
-    courses: dict[str, tuple[np.ndarray, np.ndarray]], *, score: str
-) -> "Figure":
-    """Draws the best score so far against the seconds it took, one line a way.
-
-    Args:
-        courses: by name: [L] seconds at the end of each look, and [L] its score.
-        score: what was measured, for the axis.
-
-    Returns:
-        The figure, seconds on a logarithmic scale.
-    """
-    (axes,) = panels(1, (6.0, 3.6))
-    for number, (name, (seconds, scores)) in enumerate(courses.items()):
-        axes.step(
-            seconds,
-            np.maximum.accumulate(scores),
-            where="post",
-            markersize=3,
-            markevery=[-1],
-            label=name,
-            **curve_style(number),
-        )
-    axes.set_xscale("log")
-    axes.set_xlabel("seconds")
-    axes.set_ylabel(f"{score}, best so far")
-    return finish(axes)
 
 
 def _plot_params(axes: "Axes", result: "TuneResult") -> None:

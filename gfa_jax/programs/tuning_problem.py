@@ -1,33 +1,29 @@
 """What `tune` learns from: a half of the identities, its pairs, and its score.
 
-The score is the TPR over all pairs, not a proxy of it: on the sizes at hand a look at
-all pairs costs as much as a few steps. It is the mean over five FPRs around the one to
-learn for, since at one FPR the TPR hangs on few pairs, those of two or three people,
-and what is chosen by it does worse on others. The same look lists the impostor pairs
-that score highest in the features as they are refined now, and the loss compares the
-genuine pairs with those around the rank that the FPR lets pass.
-
-Junk is isolated as `refine` does it, and K is at least what the half suggests.
+The score is the TPR over all pairs, not a proxy of it: on the sizes at hand all pairs
+cost as much as a few steps. It is the mean over five FPRs around the one to learn for,
+since at one FPR the TPR hangs on few pairs, those of two or three people, and what is
+chosen by it does worse on others. The same evaluation lists the impostor pairs that
+score highest in the features as they are refined now, and the loss compares the genuine
+pairs with those around the rank that the FPR lets pass.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import metrics
 from gfa_jax.programs import cli, evaluation, halves, inputs, pooled
-from gfa_jax.selection import thresholds
-from gfa_jax.tuning import Validation
-from gfa_jax.tuning.frames import Frames
+from gfa_jax.selection import outliers
+from gfa_jax.tuning import Frames, Objective, Validation
+from gfa_jax.tuning.frames import AnyParams, PooledParams, pool_frames, update_params
 
 # Multiples of the FPR to learn for: where the score takes the TPR, and the ranks of
 # impostor pairs that the loss compares with, which are listed.
 _AROUND = (0.25, 0.5, 1.0, 2.0, 4.0)
 _BAND = (0.25, 4.0)
 _LEAST_LISTED = 64
-# As `refine` has it where nothing is suggested.
-_LEAST_K = 15
 # Genuine pairs that are kept; a batch draws from them.
 _GENUINE_PAIRS = 200_000
 
@@ -37,9 +33,9 @@ class Problem(NamedTuple):
 
     Attributes:
         pool: the half.
-        candidates: [N, W] candidates in it, W >= K.
-        neighbors: [N, K] the nearest of them, outliers isolated.
-        suggestion: what the half suggests without labels, where it was asked.
+        labels: [N] identity of each row.
+        neighbors: [N, K] candidates in it, outliers dropped where that is asked.
+        threshold: the cosine that misjudges the fewest of its candidates.
         teaches: [N] bool, rows of the identities whose pairs teach.
         chooses: [N] bool, rows of those whose pairs choose the step.
         fpr: the FPR to learn for.
@@ -48,9 +44,9 @@ class Problem(NamedTuple):
     """
 
     pool: inputs.Pool
-    candidates: gfa.Neighbors
+    labels: np.ndarray
     neighbors: gfa.Neighbors
-    suggestion: thresholds.Suggestion | None
+    threshold: float
     teaches: np.ndarray
     chooses: np.ndarray
     fpr: float
@@ -69,57 +65,40 @@ class Split(NamedTuple):
     Attributes:
         learning: the half to learn on.
         reported: the half to report on.
-        candidates: [N, W] candidates in it; None where it is pooled anew and searched
-            when the power is known.
-        isolates: whether outliers are isolated.
-        frames: that its rows are pooled from, as `Problem.frames`.
+        k: K of both.
+        drops_outliers: whether outliers are dropped in both.
+        frames: that the rows reported on are pooled from, as `Problem.frames`.
     """
 
     learning: Problem
     reported: inputs.Pool
-    candidates: gfa.Neighbors | None
-    isolates: bool
+    k: int
+    drops_outliers: bool
     frames: Frames | None = None
-
-
-class Score(NamedTuple):
-    """What a look at refined features measures.
-
-    Attributes:
-        tpr: TPR at the FPR to learn for.
-        around: its mean over the FPRs around it, by which settings are chosen.
-    """
-
-    tpr: float
-    around: float
 
 
 def split(
     pool: inputs.Pool,
     *,
     seed: int,
-    k: int | None,
-    isolates: bool,
+    k: int,
+    drops_outliers: bool,
     held_out: float,
     fpr: float,
     max_images: int | None,
-    options: dict[str, Any],
-    suggests: bool = True,
     frames: Frames | None = None,
 ) -> Split:
-    """Cuts a pool by identity, the halves as holdout has them, and searches each.
+    """Cuts a pool by identity, and searches the half to learn on.
 
     Args:
         pool: with labels, without listed pairs.
         seed: of the split.
-        k: K, the row itself counted; None for what the half suggests, at least 15.
-        isolates: whether outliers of the half are isolated, at the suggested threshold.
+        k: K, the row itself counted.
+        drops_outliers: whether rows without mates are left as they are.
         held_out: share in [0, 1) of the identities of the first half that choose the
             step and do not teach; with 0 all do both.
         fpr: the FPR to learn for.
         max_images: see `Problem`.
-        options: of `gfa_jax.aggregate`, with which settings are suggested.
-        suggests: whether the half is asked even where neither K nor outliers need it.
         frames: that the rows of the pool are pooled from, where the power is learnt.
 
     Returns:
@@ -127,124 +106,101 @@ def split(
 
     Raises:
         ValueError: a pool without identities, a part without both kinds of pairs, K
-            that a half is too small for; as `gfa_jax.thresholds.suggest`.
+            that a half is too small for.
     """
     learning, reported = halves.split(pool, seed=seed)
     for half in (learning, reported):
-        gfa.neighbors.check_k(_LEAST_K if k is None else k, len(half.features))
+        gfa.neighbors.check_k(k, len(half.features))
     codes, order = halves.shuffle_identities(pool, seed=seed)
     half = len(order) // 2
-    assert learning.labels is not None  # a half has them
-    teaches = np.isin(learning.labels, order[: half - round(half * held_out)])
+    labels = learning.labels
+    assert labels is not None  # a half has them
+    teaches = np.isin(labels, order[: half - round(half * held_out)])
     chooses = ~teaches if held_out else teaches
     for part in (teaches, chooses):
-        inputs.check_both_kinds(learning.labels[part])
-    candidates = find_candidates(learning.features, k=k)
-    others = find_candidates(reported.features, k=k) if frames is None else None
-    suggestion = isolate_at = None
-    if suggests or isolates or k is None:
-        suggestion = thresholds.suggest(
-            learning.features, candidates, seed=seed, **options
-        )
-        isolate_at = suggestion.params.threshold if isolates else None
-        k = max(suggestion.k, _LEAST_K) if k is None else k
-    neighbors = nearest(candidates, k=k, isolate_at=isolate_at)
+        inputs.check_both_kinds(labels[part])
+    candidates = gfa.exact_neighbors(
+        learning.features, k=_width(k, len(labels)), progress=cli.progress
+    )
+    threshold = _separating_threshold(_first(candidates, k), labels, teaches)
+    neighbors = _prepare(candidates, k, threshold if drops_outliers else None)
     problem = Problem(
-        learning, candidates, neighbors, suggestion, teaches, chooses, fpr, max_images
+        learning, labels, neighbors, threshold, teaches, chooses, fpr, max_images
     )
     if frames is None:
-        return Split(problem, reported, others, isolates)
+        return Split(problem, reported, k, drops_outliers)
     learns = np.isin(codes, order[:half])
     return Split(
         problem._replace(frames=pooled.select_frames(frames, learns)),
         reported,
-        others,
-        isolates,
+        k,
+        drops_outliers,
         pooled.select_frames(frames, ~learns),
     )
 
 
-def find_candidates(features: np.ndarray, *, k: int | None) -> gfa.Neighbors:
-    """Searches as many candidates as a suggestion reads, and K.
-
-    Args:
-        features: [N, D] unit rows.
-        k: K, the row itself counted, or None.
-
-    Returns:
-        [N, W] candidates.
-    """
-    width = min(thresholds.SUGGESTING_WIDTH, len(features) - 1)
-    return gfa.exact_neighbors(features, k=max(k or 0, width), progress=cli.progress)
-
-
-def nearest(
-    candidates: gfa.Neighbors, *, k: int, isolate_at: Any = None
-) -> gfa.Neighbors:
-    """Takes the nearest candidates, outliers isolated where a threshold is told.
-
-    Args:
-        candidates: [N, W], W >= K.
-        k: K.
-        isolate_at: t, or [T] of which the first counts; None isolates nothing.
-
-    Returns:
-        [N, K] candidates.
-    """
-    if isolate_at is not None:
-        first = float(np.ravel(isolate_at)[0])
-        is_outlier = gfa.find_outliers(candidates, threshold=first)
-        candidates = gfa.selection.isolate(candidates, is_outlier)
-    return gfa.Neighbors(*(column[:, :k] for column in candidates))
+def refine_reported(
+    split: Split, params: AnyParams, *, objective: Objective
+) -> np.ndarray:
+    """Refines the half to report on, pooled anew where the power was learnt too."""
+    features = split.reported.features
+    if split.frames is not None:
+        assert isinstance(params, PooledParams)  # learnt from frames
+        features = np.asarray(
+            pool_frames(split.frames, num_rows=len(features), power=params.power)
+        )
+    candidates = gfa.exact_neighbors(
+        features, k=_width(split.k, len(features)), progress=cli.progress
+    )
+    threshold = float(np.ravel(params.threshold)[0])
+    result = gfa.aggregate(
+        features,
+        _prepare(candidates, split.k, threshold if split.drops_outliers else None),
+        update_params(params),
+        num_steps=objective.num_steps,
+        mask=objective.mask,
+        weighting=objective.weighting,
+        graph=objective.graph,
+    )
+    return np.asarray(result.features)
 
 
 def band(problem: Problem) -> tuple[float, float]:
     """Returns the band of shares of the listed pairs that the loss compares with."""
     passing = problem.fpr * _count_impostors(problem, problem.teaches)
-    low, high = (share * passing / _num_listed(problem) for share in _BAND)
+    low, high = (
+        share * passing / _num_listed(problem, problem.teaches) for share in _BAND
+    )
     return low, min(high, 1.0)
 
 
-def genuine_pairs(problem: Problem, *, seed: int) -> np.ndarray:
-    """Lists the genuine pairs that teach, some of them where they are very many.
+def training_pairs(problem: Problem, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists the genuine pairs that teach, some where they are very many.
 
     Args:
         problem: whose.
         seed: of the choice.
 
     Returns:
-        [G, 2] int32 rows of the half.
+        [G + 1, 2] int32 rows of the half, an impostor pair the last: the evaluation of
+        a start lists the others. [G + 1] bool, True for genuine.
 
     Raises:
-        ValueError: none, since every identity is too large.
+        ValueError: none is genuine, since every identity is too large.
     """
-    assert problem.pool.labels is not None  # a half has them
     rows = np.flatnonzero(problem.teaches)
-    rows = rows[np.argsort(problem.pool.labels[rows], kind="stable")]
-    _, sizes = np.unique(problem.pool.labels[rows], return_counts=True)
+    rows = rows[np.argsort(problem.labels[rows], kind="stable")]
+    _, sizes = np.unique(problem.labels[rows], return_counts=True)
     lists = []
     for members in np.split(rows, np.cumsum(sizes)[:-1]):
         if problem.max_images is None or len(members) <= problem.max_images:
-            first, second = np.triu_indices(len(members), 1)
-            lists.append(np.stack([members[first], members[second]], axis=1))
+            lists.append(members[np.stack(np.triu_indices(len(members), 1), axis=1)])
     pairs = np.concatenate([np.empty((0, 2), int), *lists]).astype(np.int32)
     if not len(pairs):
         raise ValueError("no genuine pair teaches; give --max_images a larger number")
-    return np.random.default_rng(seed).permutation(pairs)[:_GENUINE_PAIRS]
-
-
-def any_impostor(problem: Problem) -> np.ndarray:
-    """Finds one impostor pair of the identities that teach: [1, 2] rows."""
-    assert problem.pool.labels is not None  # a half has them
-    rows = np.flatnonzero(problem.teaches)
-    labels = problem.pool.labels[rows]
-    return np.array([[rows[0], rows[np.argmax(labels != labels[0])]]], np.int32)
-
-
-def measure(problem: Problem, refined: np.ndarray) -> Score:
-    """Scores refined features by all pairs of the half, as a grid is searched."""
-    everyone = np.ones(len(problem.teaches), bool)
-    return _look(problem, refined, everyone)[0]
+    pairs = np.random.default_rng(seed).permutation(pairs)[:_GENUINE_PAIRS]
+    pairs = np.concatenate([pairs, _any_impostor(problem, problem.teaches)])
+    return pairs, np.arange(len(pairs)) < len(pairs) - 1
 
 
 def validate(problem: Problem, refined: np.ndarray) -> Validation:
@@ -258,42 +214,81 @@ def validate(problem: Problem, refined: np.ndarray) -> Validation:
         Validation: the mean TPR of the identities that choose; pairs of those that
         teach.
     """
-    score, tail = _look(problem, refined, problem.teaches)
+    result = _evaluate(problem, refined, problem.teaches)
     if not np.array_equal(problem.teaches, problem.chooses):
-        score, _ = _look(problem, refined, problem.chooses)
-    return Validation(score.around, tail)
+        return result._replace(score=_evaluate(problem, refined, problem.chooses).score)
+    return result
 
 
-def _look(
-    problem: Problem, refined: np.ndarray, part: np.ndarray
-) -> tuple[Score, np.ndarray]:
+def _evaluate(problem: Problem, refined: np.ndarray, part: np.ndarray) -> Validation:
     """Measures all pairs of some rows: the score, and the hardest impostor pairs."""
-    assert problem.pool.labels is not None  # a half has them
-    members = np.flatnonzero(part)
+    members, num_listed = np.flatnonzero(part), _num_listed(problem, part)
     result = evaluation.measure_all_pairs(
         refined[members],
-        problem.pool.labels[members],
+        problem.labels[members],
         max_images=problem.max_images,
-        tail_size=_num_listed(problem, part),
+        tail_size=num_listed,
     )
-    tail = members[result.impostor_tail.rows].astype(np.int32)
     # Of equal scores at its end the tail has none; as many pairs compile nothing new.
-    missing = _num_listed(problem, part) - len(tail)
-    last = tail[-1:] if len(tail) else any_impostor(problem)
-    tail = np.concatenate([tail, np.repeat(last, max(missing, 0), axis=0)])
+    tail = members[result.impostor_tail.rows]
+    tail = np.resize(
+        tail if len(tail) else _any_impostor(problem, part), (num_listed, 2)
+    )
     fprs = [min(problem.fpr * multiple, 1.0) for multiple in _AROUND]
     tprs = [point.tpr for point in metrics.tpr_at_fpr(result.roc, fprs)]
-    return Score(tprs[_AROUND.index(1.0)], float(np.mean(tprs))), tail
+    return Validation(float(np.mean(tprs)), tail.astype(np.int32))
 
 
-def _num_listed(problem: Problem, part: np.ndarray | None = None) -> int:
-    part = problem.teaches if part is None else part
+def _any_impostor(problem: Problem, part: np.ndarray) -> np.ndarray:
+    """Finds one impostor pair of some rows: [1, 2]."""
+    rows = np.flatnonzero(part)
+    labels = problem.labels[rows]
+    return np.array([[rows[0], rows[np.argmax(labels != labels[0])]]], np.int32)
+
+
+def _num_listed(problem: Problem, part: np.ndarray) -> int:
     passing = problem.fpr * _count_impostors(problem, part)
     return max(_LEAST_LISTED, round(_BAND[1] * passing))
 
 
 def _count_impostors(problem: Problem, part: np.ndarray) -> int:
-    assert problem.pool.labels is not None  # a half has them
-    _, sizes = np.unique(problem.pool.labels[part], return_counts=True)
-    rows = int(sizes.sum())
-    return (rows * (rows - 1) - int(np.sum(sizes * (sizes - 1)))) // 2
+    _, sizes = np.unique(problem.labels[part], return_counts=True)
+    return (int(sizes.sum()) ** 2 - int(np.sum(sizes**2))) // 2
+
+
+def _separating_threshold(
+    neighbors: gfa.Neighbors, labels: np.ndarray, teaches: np.ndarray
+) -> float:
+    """Finds t that misjudges the fewest candidates of the rows that teach.
+
+    t = argmin #{genuine with A <= t} + #{impostor with A > t}, of distinct rows.
+    """
+    rows, slots = np.nonzero(np.asarray(neighbors.indices) >= 0)
+    others = np.asarray(neighbors.indices)[rows, slots]
+    kept = teaches[rows] & teaches[others] & (rows != others)
+    cosines = np.asarray(neighbors.similarity)[rows[kept], slots[kept]]
+    order = np.argsort(cosines)
+    same = (labels[rows[kept]] == labels[others[kept]])[order]
+    # Above all of them lie none of the first n.
+    errors = np.cumsum(np.append(np.count_nonzero(~same), np.where(same, 1, -1)))
+    ascending = np.concatenate([[-1.0], cosines[order]])
+    return float(np.clip(ascending[np.argmin(errors)], -1.0, 0.99))
+
+
+def _width(k: int, num_rows: int) -> int:
+    """Returns how many candidates tell K of them, and outliers."""
+    return max(k, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
+
+
+def _prepare(
+    candidates: gfa.Neighbors, k: int, threshold: float | None
+) -> gfa.Neighbors:
+    """Takes the first K; drops outliers where a threshold is given."""
+    if threshold is not None:
+        is_outlier = gfa.find_outliers(candidates, threshold=threshold)
+        candidates = gfa.selection.isolate(candidates, is_outlier)
+    return _first(candidates, k)
+
+
+def _first(neighbors: gfa.Neighbors, k: int) -> gfa.Neighbors:
+    return gfa.Neighbors(*(column[:, :k] for column in neighbors))

@@ -12,20 +12,19 @@ from gfa_jax.tuning.frames import (
     AnyParams,
     Frames,
     PooledParams,
-    of_update,
     pool_frames,
+    update_params,
 )
-from gfa_jax.tuning.objective import Objective, over_steps
-from gfa_jax.tuning.results import as_floats
+from gfa_jax.tuning.options import Objective
 from gfa_jax.types import Array, Neighbors, check_params
 
 _LEAST = {
-    "num_steps": 0,
+    "max_iterations": 0,
     "batch_size": 2,
     "validate_every": 1,
     "patience": 1,
     "min_gain": 0,
-    "final_sharpness": 1,
+    "final_temperature_ratio": 0,
 }
 
 
@@ -54,16 +53,24 @@ def read_features(
 def read_starts(
     given: AnyParams | Sequence[AnyParams], objective: Objective
 ) -> list[AnyParams]:
-    """Checks the starts and gives each the shape that is learnt."""
+    """Checks the starts; takes them off the device."""
     starts = [given] if isinstance(given, AnyParams) else list(given)
     if not starts:
         raise ValueError("init_params is empty; expected at least one start")
     if len({type(start) for start in starts}) > 1:
         raise ValueError("init_params mixes Params and PooledParams; expected one kind")
-    steps = objective.num_updates if objective.per_step else None
+    if len({tuple(map(np.shape, start)) for start in starts}) > 1:
+        raise ValueError("init_params differ in shape; expected each [] or [T] in all")
     for start in starts:
-        check_params(of_update(start), num_steps=steps)
-    return [as_floats(over_steps(start, objective)) for start in starts]
+        check_params(update_params(start), num_steps=objective.num_steps)
+    return [to_floats(start) for start in starts]
+
+
+def to_floats(params: AnyParams) -> AnyParams:
+    """Takes parameters off the device: floats, and float64 [T]."""
+    arrays = [np.asarray(param, float) for param in params]
+    values: Any = (a if a.ndim else float(a) for a in arrays)
+    return type(params)(*values)
 
 
 def check_edges(neighbors: Neighbors, starts: list[AnyParams], num_rows: int) -> None:
@@ -94,12 +101,16 @@ def check_edges(neighbors: Neighbors, starts: list[AnyParams], num_rows: int) ->
 
 
 def check_options(**options: float) -> None:
-    """Refuses numbers of steps, batches and looks that are too small."""
+    """Refuses numbers of steps, pairs and validations that are too small."""
     for name, value in options.items():
-        least = _LEAST[name]
-        if not value >= least:
-            raise ValueError(f"{name} is {value}; expected {least} or more")
+        if not value >= _LEAST[name]:
+            raise ValueError(f"{name} is {value}; expected {_LEAST[name]} or more")
     if options["batch_size"] % 2:
         raise ValueError(
             f"batch_size is {options['batch_size']}; expected an even number"
+        )
+    ratio = options["final_temperature_ratio"]
+    if not 0 < ratio <= 1:
+        raise ValueError(
+            f"final_temperature_ratio is {ratio}; expected a factor in (0, 1]"
         )

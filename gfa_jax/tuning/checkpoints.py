@@ -1,31 +1,27 @@
-"""An unfinished `tune` on disk, with the hash of everything that decides its bits.
+"""An unfinished `tune` in one file, with the hash of everything that decides its bits.
 
-A checkpoint is written beside its final place and renamed, so that a kill at any moment
-leaves the one before; orbax does that. Arrays go into it as arrays, the history as
-JSON, which keeps every bit of a float. Another problem's checkpoint is refused, not
-mixed in and not overwritten.
+The file is replaced whole, so that a kill at any moment leaves the one before. Another
+problem's file is refused, not mixed in and not overwritten.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from gfa_jax import datasets
 from gfa_jax.tuning.objective import TuneState
-
-# Of the file and of the loop; another one makes old checkpoints other.
-_LAYOUT = 1
 
 
 @dataclasses.dataclass
-class Course:
+class TuningCheckpoint:
     """Where a run stands, before its next step.
 
     Attributes:
@@ -65,132 +61,66 @@ class Course:
         return best
 
 
-class Checkpoints:
-    """The checkpoints of one run; the last of them is kept."""
-
-    def __init__(self, manager: Any, key: str):
-        """Keeps the course of the run whose hash is `key`."""
-        self._manager = manager
-        self._key = key
-
-    def restore(self, like: TuneState) -> Course | None:
-        """Reads where the run stands.
-
-        Args:
-            like: a state of the same structure and dtypes.
-
-        Returns:
-            The course, or None where nothing was saved yet.
-
-        Raises:
-            ValueError: the checkpoint is of other inputs or options.
-        """
-        from orbax import checkpoint as ocp
-
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        about = self._manager.restore(
-            step, args=ocp.args.Composite(about=ocp.args.JsonRestore())
-        )["about"]
-        if about["key"] != self._key:
-            raise ValueError(
-                f"{self._manager.directory} is of other inputs, options or versions; "
-                "name another checkpoint folder, or remove this one to begin anew"
-            )
-        shape = tuple(about.pop("impostor"))
-        abstract = jax.tree.map(
-            ocp.utils.to_shape_dtype_struct, _arrays(like, np.zeros(shape, np.int32))
-        )
-        arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract))
-        arrays = self._manager.restore(step, args=arguments)["arrays"]
-        leaves, structure = jax.tree.flatten(like)
-        restored = [arrays["state"][str(n)] for n in range(len(leaves))]
-        return Course(
-            jax.tree.unflatten(structure, restored),
-            np.asarray(arrays["impostor"]),
-            about["path"],
-            about["losses"],
-            [(int(at), score) for at, score in about["validations"]],
-            about["start_scores"],
-        )
-
-    def save(self, course: Course) -> None:
-        """Writes where the run stands; returns when it is on the disk."""
-        from orbax import checkpoint as ocp
-
-        about = {
-            "key": self._key,
-            "impostor": list(course.impostor.shape),
-            "path": course.path,
-            "losses": course.losses,
-            "validations": course.validations,
-            "start_scores": course.start_scores,
-        }
-        self._manager.save(
-            course.step,
-            args=ocp.args.Composite(
-                arrays=ocp.args.StandardSave(_arrays(course.state, course.impostor)),
-                about=ocp.args.JsonSave(about),
-            ),
-        )
+def save(path: str | os.PathLike[str], key: str, checkpoint: TuningCheckpoint) -> None:
+    """Writes where the run with the hash `key` stands."""
+    leaves = jax.tree.leaves(checkpoint.state)
+    arrays = {f"state_{n}": np.asarray(leaf) for n, leaf in enumerate(leaves)}
+    for name in _LISTS:
+        arrays[name] = np.asarray(getattr(checkpoint, name))
+    datasets.write_arrays(path, arrays | {"key": np.array(key)})
 
 
-@contextlib.contextmanager
-def open_checkpoints(
-    folder: str | os.PathLike[str], arrays: Iterable[Any], options: Iterable[Any]
-) -> Iterator[Checkpoints]:
-    """Opens the checkpoint folder of a run, and makes it if it is missing.
+def restore(
+    path: str | os.PathLike[str], key: str, like: TuneState
+) -> TuningCheckpoint | None:
+    """Reads where the run with the hash `key` stands.
 
     Args:
-        folder: its path, in a folder that exists, of this run alone.
-        arrays: that decide a bit of the result, or None; each is hashed.
-        options: JSON values that decide one.
+        path: the file.
+        key: of `hash_of`.
+        like: a state of the same structure.
 
-    Yields:
-        Its checkpoints.
+    Returns:
+        The checkpoint, or None where nothing was saved yet.
 
     Raises:
-        ValueError: the folder cannot be made.
-        ImportError: orbax is not installed.
+        ValueError: the file cannot be read, or is of other inputs or options.
     """
-    try:
-        from orbax import checkpoint as ocp
-    except ImportError as error:
-        raise ImportError(
-            "checkpoint= needs orbax-checkpoint: pip install 'gfa_jax[train]'"
-        ) from error
-    path = pathlib.Path(folder).resolve()
-    try:
-        path.mkdir(exist_ok=True)
-        manager = ocp.CheckpointManager(
-            path,
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=1, enable_async_checkpointing=False
-            ),
-        )
-    except OSError as error:
+    if not pathlib.Path(path).exists():
+        return None
+    if str(datasets.read_array(path, key="key")) != key:
         raise ValueError(
-            f"cannot make the checkpoint folder {folder}: {error.strerror or error}"
-        ) from error
-    with contextlib.closing(manager):
-        yield Checkpoints(manager, _hash(arrays, options))
+            f"{path} is of other inputs, options or versions; name another checkpoint, "
+            "or remove this one to begin anew"
+        )
+    leaves, structure = jax.tree.flatten(like)
+    state = [
+        jnp.asarray(datasets.read_array(path, key=f"state_{n}"))
+        for n in range(len(leaves))
+    ]
+    lists = {name: datasets.read_array(path, key=name) for name in _LISTS}
+    return TuningCheckpoint(
+        jax.tree.unflatten(structure, state),
+        lists["impostor"],
+        lists["path"].tolist(),
+        lists["losses"].tolist(),
+        [(int(step), score) for step, score in lists["validations"].tolist()],
+        lists["start_scores"].tolist(),
+    )
 
 
-def _arrays(state: TuneState, impostor: np.ndarray) -> dict[str, Any]:
-    """Lays the arrays out by name: an optimizer's state may be of any structure."""
-    leaves = {str(n): leaf for n, leaf in enumerate(jax.tree.leaves(state))}
-    return {"state": leaves, "impostor": impostor}
-
-
-def _hash(arrays: Iterable[Any], options: Iterable[Any]) -> str:
+def hash_of(arrays: Iterable[Any], options: Iterable[Any]) -> str:
+    """Hashes the arrays and the JSON values that decide a bit of the result."""
     digest = hashlib.sha256()
     shapes = []
     for array in arrays:
-        values = np.ascontiguousarray(np.asarray([] if array is None else array))
+        values = np.ascontiguousarray(np.asarray(array))
         shapes.append([list(values.shape), str(values.dtype)])
         digest.update(values.reshape(-1).view(np.uint8).data)
     device = jax.devices()[0].device_kind
     environment = [jax.__version__, device, jax.config.read("jax_enable_x64")]
-    digest.update(json.dumps([_LAYOUT, shapes, *options, environment]).encode())
+    digest.update(json.dumps([shapes, *options, environment]).encode())
     return digest.hexdigest()
+
+
+_LISTS = ("impostor", "path", "losses", "validations", "start_scores")

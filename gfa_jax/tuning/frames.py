@@ -3,7 +3,7 @@
     F_s = v_s / ‖v_s‖,   v_s = Σ_{i: segments_i = s} ‖f_i‖^p f_i / ‖f_i‖
 
 is "norm_power" of pooling.py. Where the rows of an aggregation are templates or videos,
-p is one more of its knobs: `tune` learns it with the others.
+p is one more of its parameters: `tune` learns it with the others.
 """
 
 from typing import NamedTuple
@@ -28,14 +28,9 @@ class Frames(NamedTuple):
 
 
 class PooledParams(NamedTuple):
-    """`Params`, and how the rows are pooled before the first update.
+    """`Params`, and `power`, [] p >= 0: how much more a long vector counts.
 
-    Attributes:
-        gamma: see `Params`.
-        threshold: see `Params`.
-        temperature: see `Params`.
-        exponent: see `Params`.
-        power: [] p >= 0: how much more a long vector, that of a clear image, counts.
+    The length of a vector tells how clear its image is.
     """
 
     gamma: Scalar
@@ -49,21 +44,7 @@ AnyParams = Params | PooledParams
 
 
 def pool_frames(frames: Frames, *, num_rows: int, power: Scalar) -> jax.Array:
-    """Evaluates the rows F_s of the module.
-
-    Args:
-        frames: of all rows.
-        num_rows: N, static.
-        power: [] p >= 0, may be traced.
-
-    Returns:
-        [N, D] floating unit rows.
-
-    Raises:
-        ValueError: as `gfa_jax.pool`.
-
-    Cost: O(M D). Memory: two copies of the frames.
-    """
+    """Evaluates the [N, D] unit rows F_s of the module; num_rows is N, static."""
     return pool(
         frames.features,
         frames.segments,
@@ -73,6 +54,6 @@ def pool_frames(frames: Frames, *, num_rows: int, power: Scalar) -> jax.Array:
     )
 
 
-def of_update(params: AnyParams) -> Params:
-    """Returns the knobs of the update, without that of the pooling."""
+def update_params(params: AnyParams) -> Params:
+    """Returns the parameters of the update, without that of the pooling."""
     return Params(*params[: len(Params._fields)])

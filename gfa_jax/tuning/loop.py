@@ -1,44 +1,45 @@
 """A short search for a basin, then gradients through the updates (objective.py).
 
-The starts are scored once each by the hard mask, and the best is descended from. The
-loop: a batch of genuine and of impostor pairs; one step; now and then a validation. The
-soft mask is annealed towards the bracket [A > t] while it learns, and every validation,
-and so the choice, uses the bracket: what is kept is what will be run.
+The starts are scored once each, and the best is descended from. The loop: a batch of
+genuine and of impostor pairs; one step; now and then a validation. What is learnt is
+the soft mask. Where the result is to be used with the bracket [A > t] (`mask="hard"`),
+every score, and so the choice, uses the bracket, and the mask is annealed towards it.
 
-A validation may also hand over the impostor pairs that are hardest now. Those of the
-raw features are not: an aggregation makes hard pairs of its own.
+The score is a function of the refined features, such as the TPR over all pairs of some
+identities at the FPR that will be reported; or, of a list of pairs, the partial AUC,
+
+    mean_{genuine g, hard impostor n} [s_g > s_n] + [s_g = s_n] / 2,
+
+over the hardest share of the impostor pairs: the mean TPR left of that FPR. A
+validation may also hand over the impostor pairs that are hardest now. Those of the raw
+features are not: an aggregation makes hard pairs of its own.
 """
 
-import contextlib
 import functools
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax.neighbor_products import ReverseNeighbors, reverse_neighbors
+from gfa_jax.neighbor_products import reverse_neighbors
+from gfa_jax.tuning import checkpoints
 from gfa_jax.tuning.arguments import (
     check_edges,
     check_options,
     read_features,
     read_starts,
+    to_floats,
 )
-from gfa_jax.tuning.checkpoints import Course, open_checkpoints
+from gfa_jax.tuning.checkpoints import TuningCheckpoint
 from gfa_jax.tuning.frames import AnyParams, Frames
-from gfa_jax.tuning.objective import (
-    Objective,
-    TuneState,
-    check_objective,
-    constrain,
-    init,
-    update,
-)
+from gfa_jax.tuning.objective import Batch, TuneState, constrain, init, refine, update
 from gfa_jax.tuning.optimizers import scaled_adam
+from gfa_jax.tuning.options import Objective, check_objective
 from gfa_jax.tuning.pairs import (
     Pairs,
     check_disjoint,
@@ -46,15 +47,70 @@ from gfa_jax.tuning.pairs import (
     draw_batch,
     read_pairs,
 )
-from gfa_jax.tuning.results import (
-    History,
-    TuneResult,
-    as_floats,
-    as_row,
-    from_row,
-)
-from gfa_jax.tuning.validation import Validate, Validation, look, partial_auc_of
 from gfa_jax.types import Array, Neighbors
+
+
+class Validation(NamedTuple):
+    """What an evaluation of refined features gives.
+
+    Attributes:
+        score: higher is better.
+        impostor: [M, 2] integer rows of the impostor pairs to learn from until the next
+            one, those that score highest now; None keeps the ones before. The program
+            is compiled again whenever M changes.
+    """
+
+    score: float
+    impostor: np.ndarray | None = None
+
+
+class History(NamedTuple):
+    """How the learning went.
+
+    Attributes:
+        loss: [S] loss of the batch of each step.
+        params: [S, P] the parameters at which it was taken, annealed, in their order;
+            P is 4, 5 with the pooling power, and one that is [T] takes T columns.
+        validated: [V] steps made before each validation, from 0.
+        score: [V] score of each validation.
+        start_score: [B] the same of every start.
+    """
+
+    loss: np.ndarray
+    params: np.ndarray
+    validated: np.ndarray
+    score: np.ndarray
+    start_score: np.ndarray
+
+
+class TuneResult(NamedTuple):
+    """What `tune` returns.
+
+    Attributes:
+        params: the parameters kept, PooledParams where the start was, floats or
+            float64 [T]: those of the best validation, the earliest of equal ones;
+            without validation the last good ones.
+        step: steps made before they were reached; 0 is the start itself.
+        soft_score: score with the soft mask at `params`, of the validation (of the
+            training pairs where there is none).
+        hard_score: the same with the hard mask.
+        history: every step.
+        stopped: why it ended, one line.
+        num_repeated: training pairs left out since they repeat another one.
+    """
+
+    params: AnyParams
+    step: int
+    soft_score: float
+    hard_score: float
+    history: History
+    stopped: str
+    num_repeated: int
+
+    @property
+    def gap(self) -> float:
+        """What the hard mask loses against the soft one, in the score."""
+        return self.soft_score - self.hard_score
 
 
 def tune(
@@ -66,16 +122,16 @@ def tune(
     init_params: AnyParams | Sequence[AnyParams],
     objective: Objective | None = None,
     optimizer: Any = None,
-    num_steps: int = 200,
+    max_iterations: int = 200,
     batch_size: int = 2048,
     seed: int = 0,
     validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-    validate: Validate | None = None,
+    validate: Callable[[np.ndarray], Validation] | None = None,
     identities: npt.ArrayLike | None = None,
     validate_every: int = 10,
     patience: int = 10,
     min_gain: float = 0.0,
-    final_sharpness: float = 10.0,
+    final_temperature_ratio: float = 0.1,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable | None = None,
 ) -> TuneResult:
@@ -91,31 +147,33 @@ def tune(
             left out and counted.
         same: [M] bool, True for a genuine pair; both kinds.
         init_params: where to start: gamma inside (0, 1), temperature and exponent
-            above 0; with frames `PooledParams`, the power above 0. Of several, the one
-            that scores highest; the loss has more than one valley, and a few looks are
-            cheaper than the way between two.
-        objective: T, the loss, how to differentiate, options of `aggregate`;
+            above 0; with frames `PooledParams`, the power above 0. What is [T] is
+            learnt for each update. Of several starts, the one that scores highest; the
+            loss has more than one valley, and a few scores are cheaper than the way
+            between two.
+        objective: T, the loss, how to differentiate, the mask to use the result with;
             `Objective()` by default.
-        optimizer: an optax GradientTransformation; `scaled_adam(0.15, num_steps)` by
-            default.
-        num_steps: S >= 0, the most steps; 0 chooses among the starts.
+        optimizer: an optax GradientTransformation; `scaled_adam(0.15, max_iterations)`
+            by default.
+        max_iterations: S >= 0, the most steps; 0 chooses among the starts.
         batch_size: pairs of a batch, even: half of each kind, or all there are.
         seed: of the batches; the same seed gives the same bits.
         validation: pairs [V, 2] and same [V] of other identities, both kinds, to choose
             the step by; scored by the partial AUC over the hardest share.
         validate: in its place, a function from refined features [N, D] to a
             `Validation`: any score, and the impostor pairs to learn from next. It must
-            not look at what will be reported.
+            not read what will be reported, and with a checkpoint be the same one.
         identities: [N] integers or strings where they are known, to prove that no
             identity is in both sets of pairs. No row may be in any case.
         validate_every: steps between validations.
         patience: validations in a row that find nothing better, after which it stops.
         min_gain: >= 0, what a validation must add to the best so far to be better: a
             gain below the noise of the score is none elsewhere.
-        final_sharpness: >= 1; the temperature is divided by a number that grows
-            geometrically from 1 to this one over the steps.
-        checkpoint: folder in which the run is kept at every validation, and from which
-            it goes on with the same bits; needs orbax.
+        final_temperature_ratio: in (0, 1]; the temperature is multiplied by a number
+            that falls geometrically from 1 to this one over the steps, where the result
+            is for the hard mask.
+        checkpoint: `.npz` file in which the run is kept at every validation, and from
+            which it goes on with the same bits.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
     Returns:
@@ -126,7 +184,6 @@ def tune(
         ValueError: pairs of one kind, of a row with itself, or twice with different
             kinds; rows or identities in both sets; a pool in which no edge survives
             the threshold; an option out of its range; a checkpoint of another run.
-        ImportError: `checkpoint` without orbax.
 
     Cost: a step takes three to seven times the T updates of `aggregate` (reverse), or
     one more than the numbers learnt (forward); a start or a validation T updates and
@@ -136,14 +193,15 @@ def tune(
     starts = read_starts(init_params, objective)
     features, num_rows, dtype = read_features(features, neighbors, starts[0])
     check_objective(objective, pools=isinstance(features, Frames))
-    check_options(
-        num_steps=num_steps,
-        batch_size=batch_size,
-        validate_every=validate_every,
-        patience=patience,
-        min_gain=min_gain,
-        final_sharpness=final_sharpness,
-    )
+    numbers = {
+        "max_iterations": max_iterations,
+        "batch_size": batch_size,
+        "validate_every": validate_every,
+        "patience": patience,
+        "min_gain": min_gain,
+        "final_temperature_ratio": final_temperature_ratio,
+    }
+    check_options(**numbers)
     check_edges(neighbors, starts, num_rows)
     training = read_pairs(pairs, same, num_rows, "training")
     chooses = validation is not None or validate is not None
@@ -152,91 +210,78 @@ def tune(
         if validation is not None:
             held_out = read_pairs(*validation, num_rows, "validation")
             check_disjoint(training, held_out, identities, num_rows)
-        validate = partial_auc_of(held_out, hardest=objective.hardest)
+        validate = functools.partial(
+            _partial_auc, pairs=held_out, hardest=objective.fpr_high
+        )
     elif validation is not None:
         raise ValueError(
             "got validation pairs and a validate function; expected one of them"
         )
     if optimizer is None:
-        optimizer = scaled_adam(num_steps=max(num_steps, 1))
-
+        optimizer = scaled_adam(max_iterations=max(max_iterations, 1))
     indices = jnp.asarray(neighbors.indices, jnp.int32)
-    score = functools.partial(
-        look, features, indices, objective=objective, validate=validate
-    )
-    begin = functools.partial(
-        init, optimizer=optimizer, dtype=dtype, objective=objective
-    )
-    with contextlib.ExitStack() as stack:
-        store = course = None
-        if checkpoint is not None:
-            store = stack.enter_context(
-                open_checkpoints(
-                    checkpoint,
-                    (
-                        *jax.tree.leaves(features),
-                        indices,
-                        training.genuine,
-                        training.impostor,
-                    )
-                    + (() if validation is None else validation),
-                    (
-                        repr((starts, objective)),
-                        num_steps,
-                        batch_size,
-                        seed,
-                        validate_every,
-                        patience,
-                        min_gain,
-                        final_sharpness,
-                        _fingerprint(optimizer, begin(starts[0])),
-                    ),
-                )
-            )
-            course = store.restore(begin(starts[0]))
-        if course is None:
-            course = _choose_start(starts, begin, score, training, chooses=chooses)
-        elif chooses:
-            _check_same_score(course, starts[0], score)
-        stopped = _descend(
-            course,
-            features,
-            indices,
-            training,
-            reverse=reverse_neighbors(indices) if objective.reads_reverse else None,
-            score=score if chooses else None,
+    ratio = final_temperature_ratio if objective.mask == "hard" else 1.0
+
+    def begin(params: AnyParams) -> TuneState:
+        return init(params, optimizer=optimizer, dtype=dtype)
+
+    def score(params: AnyParams, mask: Any = objective.mask) -> Validation:
+        refined = _refine(features, indices, params, mask=mask, objective=objective)
+        return validate(np.asarray(refined))
+
+    run = key = None
+    if checkpoint is not None:
+        arrays = [*jax.tree.leaves(features), indices, *training[:2]]
+        options = [repr((starts, objective)), seed, *numbers.values()]
+        key = checkpoints.hash_of(
+            arrays + list(validation or ()),
+            [*options, _fingerprint(optimizer, begin(starts[0]))],
+        )
+        run = checkpoints.restore(checkpoint, key, begin(starts[0]))
+    if run is None:
+        run = _choose_start(starts, begin, score, training, chooses=chooses)
+    # Python floats, which take on the dtype of the features.
+    ratios = np.geomspace(1.0, ratio, max_iterations + 1).tolist()
+    reverse = reverse_neighbors(indices) if objective.reads_reverse else None
+    resumed, steps = run.step, range(run.step, max_iterations)
+    if progress is not None:
+        steps = progress(steps, total=len(steps), desc="tuning")
+    stopped = f"all {max_iterations} steps were made"
+    for step in steps:
+        if step % validate_every == 0:
+            if chooses:
+                _validate(run, starts[0], score, num_rows)
+            if key is not None and checkpoint is not None and step > resumed:
+                checkpoints.save(checkpoint, key, run)
+            best = run.best(min_gain)[0] if chooses else step
+            if step - best >= patience * validate_every:
+                stopped = f"nothing better from step {best} to step {step}"
+                break
+        # A stream for each step: a run that goes on draws what it would have drawn.
+        genuine, impostor = draw_batch(
+            training.genuine,
+            run.impostor,
+            batch_size=batch_size,
+            random=np.random.default_rng((seed, step)),
+        )
+        following, loss = update(
+            run.state,
+            Batch(features, indices, genuine, impostor, reverse),
+            temperature_ratio=ratios[step],
             optimizer=optimizer,
             objective=objective,
-            num_steps=num_steps,
-            batch_size=batch_size,
-            seed=seed,
-            validate_every=validate_every,
-            patience=patience,
-            min_gain=min_gain,
-            final_sharpness=final_sharpness,
-            save=None if store is None else store.save,
-            progress=progress,
         )
-
-    kept, best = course.best(min_gain) if chooses else (course.step, None)
-    params = from_row(course.path[kept], starts[0])
-    if best is None:
-        best = score(params, mask="hard").score
-    return TuneResult(
-        params,
-        kept,
-        score(params, mask="soft").score,
-        best,
-        History(
-            np.array(course.losses),
-            np.array(course.path[: course.step]).reshape(-1, len(course.path[0])),
-            np.array([step for step, _ in course.validations], int),
-            np.array([value for _, value in course.validations], float),
-            np.array(course.start_scores),
-        ),
-        stopped,
-        training.num_repeated,
-    )
+        if not all(np.isfinite(x).all() for x in jax.tree.leaves((loss, following[0]))):
+            stopped = f"step {step}: the loss is {loss:g} or its gradient is not finite"
+            break
+        run.state = following
+        run.losses.append(float(loss))
+        moved = constrain(following.variables, temperature_ratio=ratios[step + 1])
+        run.path.append(_as_row(moved))
+    else:
+        if chooses:
+            _validate(run, starts[0], score, num_rows)
+    return _result(run, starts[0], score, objective, stopped, training, min_gain)
 
 
 def _choose_start(
@@ -246,106 +291,90 @@ def _choose_start(
     training: Pairs,
     *,
     chooses: bool,
-) -> Course:
+) -> TuningCheckpoint:
     """Scores the starts and begins at the best, the first of equal ones."""
-    looks = [Validation(math.nan)]
-    if chooses or len(starts) > 1:
-        looks = [score(start, mask="hard") for start in starts]
-    number = max(range(len(starts)), key=lambda n: looks[n].score)
-    chosen = looks[number]
-    course = Course(begin(starts[number]), training.impostor, [as_row(starts[number])])
-    if chosen.impostor is not None:
-        course.impostor = np.asarray(chosen.impostor)
+    is_scored = chooses or len(starts) > 1
+    found = [score(start) for start in starts] if is_scored else [Validation(math.nan)]
+    number = max(range(len(starts)), key=lambda n: found[n].score)
+    run = TuningCheckpoint(
+        begin(starts[number]), training.impostor, [_as_row(starts[number])]
+    )
+    hardest = found[number].impostor
+    if hardest is not None:
+        run.impostor = np.asarray(hardest)
     if chooses:
-        course.validations.append((0, float(chosen.score)))
-    if chooses or len(starts) > 1:
-        course.start_scores = [float(one.score) for one in looks]
-    return course
+        run.validations.append((0, float(found[number].score)))
+    if is_scored:
+        run.start_scores = [float(each.score) for each in found]
+    return run
 
 
-def _descend(
-    course: Course,
-    features: jax.Array | Frames,
-    indices: jax.Array,
-    training: Pairs,
-    *,
-    reverse: ReverseNeighbors | None,
-    score: Callable[..., Validation] | None,
-    optimizer: Any,
-    objective: Objective,
-    num_steps: int,
-    batch_size: int,
-    seed: int,
-    validate_every: int,
-    patience: int,
-    min_gain: float,
-    final_sharpness: float,
-    save: Callable[[Course], None] | None,
-    progress: Callable | None,
-) -> str:
-    """Carries a course to its end; says why it ended."""
-    # Python floats, which take on the dtype of the features.
-    sharpness = np.geomspace(1.0, final_sharpness, num_steps + 1).tolist()
-    like = as_floats(constrain(course.state.variables))
-    steps, resumed = range(course.step, num_steps), course.step
-    if progress is not None:
-        steps = progress(steps, total=len(steps), desc="tuning")
-
-    def validate(step: int) -> None:
-        if score is None or course.validations[-1][0] >= step:
-            return
-        found = score(from_row(course.path[step], like), mask="hard")
-        course.validations.append((step, float(found.score)))
-        if found.impostor is not None:
-            course.impostor = check_rows(found.impostor, len(indices), "validate's")
-
-    for step in steps:
-        if step % validate_every == 0:
-            validate(step)
-            if save is not None and step > resumed:
-                save(course)
-            best = course.best(min_gain)[0] if score is not None else step
-            if step - best >= patience * validate_every:
-                return f"nothing better from step {best} to step {step}"
-        # A stream for each step: a run that goes on draws what it would have drawn.
-        genuine, impostor = draw_batch(
-            training.genuine,
-            course.impostor,
-            batch_size=batch_size,
-            random=np.random.default_rng((seed, step)),
-        )
-        following, loss = update(
-            course.state,
-            features,
-            indices,
-            genuine,
-            impostor,
-            sharpness=sharpness[step],
-            optimizer=optimizer,
-            objective=objective,
-            reverse=reverse,
-        )
-        if not _is_finite(loss, following.variables):
-            return f"step {step}: the loss is {loss:g} or its gradient is not finite"
-        course.state = following
-        course.losses.append(float(loss))
-        moved = constrain(following.variables, sharpness=sharpness[step + 1])
-        course.path.append(as_row(moved))
-    validate(num_steps)
-    return f"all {num_steps} steps were made"
-
-
-def _check_same_score(
-    course: Course, start: AnyParams, score: Callable[..., Validation]
+def _validate(
+    run: TuningCheckpoint,
+    like: AnyParams,
+    score: Callable[..., Validation],
+    num_rows: int,
 ) -> None:
-    """Refuses to go on with another score than the run began with."""
-    before = course.validations[0][1]
-    now = float(score(from_row(course.path[0], start), mask="hard").score)
-    if now != before:
-        raise ValueError(
-            f"the start scores {now:g} here and {before:g} in the checkpoint: validate "
-            "is another function; name another checkpoint folder"
-        )
+    """Scores where a run stands, if that is not known."""
+    if run.validations[-1][0] >= run.step:
+        return
+    found = score(_from_row(run.path[run.step], like))
+    run.validations.append((run.step, float(found.score)))
+    if found.impostor is not None:
+        run.impostor = check_rows(found.impostor, num_rows, "validate's")
+
+
+def _result(
+    run: TuningCheckpoint,
+    like: AnyParams,
+    score: Callable[..., Validation],
+    objective: Objective,
+    stopped: str,
+    training: Pairs,
+    min_gain: float,
+) -> TuneResult:
+    """Reads what to keep off a run that has ended."""
+    kept, known = run.step, {}
+    if run.validations:
+        kept, best = run.best(min_gain)
+        known = {objective.mask: best}
+    params = _from_row(run.path[kept], like)
+    soft, hard = (
+        known[mask] if mask in known else score(params, mask).score
+        for mask in ("soft", "hard")
+    )
+    history = History(
+        np.array(run.losses),
+        np.array(run.path[: run.step]).reshape(-1, len(run.path[0])),
+        np.array([step for step, _ in run.validations], int),
+        np.array([value for _, value in run.validations], float),
+        np.array(run.start_scores),
+    )
+    return TuneResult(
+        params,
+        kept,
+        soft,
+        hard,
+        history,
+        stopped,
+        training.num_repeated,
+    )
+
+
+_refine = jax.jit(refine, static_argnames=("mask", "objective"))
+
+
+def _partial_auc(refined: np.ndarray, *, pairs: Pairs, hardest: float) -> Validation:
+    """Measures the share of (genuine, hard impostor) pairs in the right order."""
+    genuine, impostor = (
+        np.einsum("md,md->m", *(refined[side] for side in kind.T))
+        for kind in (pairs.genuine, pairs.impostor)
+    )
+    hard = np.sort(impostor)[-max(1, round(hardest * len(impostor))) :]
+    below, not_above = (
+        np.searchsorted(hard, genuine, side=side) for side in ("left", "right")
+    )
+    return Validation(float(np.mean(below + not_above) / (2 * len(hard))))
 
 
 def _fingerprint(optimizer: Any, state: TuneState) -> list[Any]:
@@ -358,5 +387,15 @@ def _fingerprint(optimizer: Any, state: TuneState) -> list[Any]:
     return seen
 
 
-def _is_finite(*values: Any) -> bool:
-    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(values))
+def _as_row(params: AnyParams) -> list[float]:
+    """Lists all numbers, in their order."""
+    return np.concatenate([np.ravel(np.asarray(p, float)) for p in params]).tolist()
+
+
+def _from_row(row: list[float], like: AnyParams) -> AnyParams:
+    """Gives the numbers of `_as_row` the shapes of `like`."""
+    shapes = [np.shape(param) for param in like]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts = np.split(np.asarray(row, float), ends[:-1])
+    values: Any = (p.reshape(shape) for p, shape in zip(parts, shapes, strict=True))
+    return to_floats(type(like)(*values))

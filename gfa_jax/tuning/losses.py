@@ -8,7 +8,7 @@ With s the cosine of a pair, g over genuine and n over impostor pairs:
 
 "logistic" learns the scale a > 0 and the center b. "contrastive" is that of Hadsell et
 al. 2006, with margin m. "partial_auc" is 1 − TPR, smoothed, in the mean over the FPRs
-of a band, evenly spaced from 0 on, or by their logarithm where the lowest are spared:
+of a band, evenly spaced from 0 on, or by their logarithm where the lowest are left out:
 the impostor pairs are ranked by score and those in a band of ranks are compared with
 every genuine pair (after Narasimhan and Agarwal 2013). An aggregation pulls all that it
 touches together, so that the hard cosines, of either kind, gather near 1, where a fixed

@@ -4,8 +4,7 @@
 
 θ is unconstrained: gamma = σ(θ_γ), temperature and exponent = softplus(θ), threshold as
 it is; of rows that are pooled from frames (frames.py) the power too, by softplus. L is
-one of losses.py. With `per_step` every update has a gamma of its own and, where
-the graph is scored anew, a threshold.
+one of losses.py. A parameter that starts as [T] is learnt for each update.
 
 The soft mask has a slope in t and is what is differentiated. Reverse mode goes through
 the checkpointed scan; forward mode carries one tangent a learnt number, at a memory
@@ -30,36 +29,11 @@ from gfa_jax.tuning.frames import (
     AnyParams,
     Frames,
     PooledParams,
-    of_update,
     pool_frames,
+    update_params,
 )
-from gfa_jax.tuning.losses import LOSSES, Loss
-from gfa_jax.tuning.options import (
-    DIFFERENTIATIONS,
-    Differentiation,
-    Objective,
-    check_objective,
-)
+from gfa_jax.tuning.options import Objective
 from gfa_jax.types import Neighbors, Params, Scalar
-
-__all__ = [
-    "DIFFERENTIATIONS",
-    "LOSSES",
-    "Differentiation",
-    "Loss",
-    "Objective",
-    "TuneState",
-    "Variables",
-    "check_objective",
-    "constrain",
-    "init",
-    "loss_and_gradient",
-    "over_steps",
-    "pair_loss",
-    "pair_scores",
-    "refine",
-    "update",
-]
 
 # Where the logistic loss starts: cosines .05 from the center are a factor e in odds.
 _SCALE, _CENTER = 20.0, 0.4
@@ -87,6 +61,24 @@ class Variables(NamedTuple):
     power: jax.Array | None = None
 
 
+class Batch(NamedTuple):
+    """What a loss is taken of.
+
+    Attributes:
+        features: [N, D] floating unit rows, or the frames that they are pooled from.
+        indices: [N, K] int32 candidates.
+        genuine: [G, 2] integer rows of genuine pairs.
+        impostor: [M, 2] integer rows of impostor pairs.
+        reverse: see `aggregate`.
+    """
+
+    features: jax.Array | Frames
+    indices: jax.Array
+    genuine: jax.Array | np.ndarray
+    impostor: jax.Array | np.ndarray
+    reverse: ReverseNeighbors | None = None
+
+
 class TuneState(NamedTuple):
     """What one step hands to the next.
 
@@ -99,20 +91,14 @@ class TuneState(NamedTuple):
     optimizer: Any
 
 
-def init(
-    params: AnyParams,
-    *,
-    optimizer: Any,
-    dtype: Any = jnp.float32,
-    objective: Objective | None = None,
-) -> TuneState:
+def init(params: AnyParams, *, optimizer: Any, dtype: Any = jnp.float32) -> TuneState:
     """Starts the learning at the parameters given.
 
     Args:
-        params: gamma in (0, 1), temperature and exponent, and the power, > 0.
+        params: gamma in (0, 1), temperature and exponent, and the power, > 0; each []
+            or [T], one value an update, all of which are learnt.
         optimizer: an optax GradientTransformation.
         dtype: floating dtype of the variables, that of the features.
-        objective: with `per_step`, what must be [T] is repeated T times.
 
     Returns:
         TuneState.
@@ -120,59 +106,30 @@ def init(
     Raises:
         ValueError: a parameter at which σ⁻¹ or softplus⁻¹ has no value.
     """
-    if objective is not None:
-        params = over_steps(params, objective)
     gamma, threshold, *positive = (np.asarray(p, float) for p in params)
     is_inside = np.all((gamma > 0) & (gamma < 1))
     if not is_inside or not all(np.all(value > 0) for value in positive):
-        told = ", ".join(f"{n} {np.asarray(p)}" for n, p in params._asdict().items())
+        got = ", ".join(f"{n} {np.asarray(p)}" for n, p in params._asdict().items())
         raise ValueError(
-            f"got {told}; expected a start with gamma inside (0, 1) and all but the "
+            f"got {got}; expected a start with gamma inside (0, 1) and all but the "
             "threshold above 0"
         )
-    temperature, exponent, *power = map(_inverse_softplus, positive)
-    variables = Variables(
-        *(
-            jnp.asarray(value, dtype)
-            for value in (
-                np.log(gamma / (1 - gamma)),
-                threshold,
-                temperature,
-                exponent,
-                _inverse_softplus(np.asarray(_SCALE)),
-                _CENTER,
-                *power,
-            )
-        )
+    temperature, exponent, scale, *power = (
+        value + np.log(-np.expm1(-value))  # softplus⁻¹
+        for value in (*positive[:2], np.asarray(_SCALE), *positive[2:])
     )
+    logit = np.log(gamma / (1 - gamma))
+    values = (logit, threshold, temperature, exponent, scale, _CENTER, *power)
+    variables = Variables(*(jnp.asarray(value, dtype) for value in values))
     return TuneState(variables, optimizer.init(variables))
 
 
-def over_steps(params: AnyParams, objective: Objective) -> AnyParams:
-    """Repeats T times what each update learns for itself.
-
-    Args:
-        params: each [] or [T].
-        objective: `per_step` and, since a fixed graph has one threshold, `graph`.
-
-    Returns:
-        The same; gamma, and threshold, [T] where they are learnt so.
-    """
-    if not objective.per_step:
-        return params
-    repeat = functools.partial(np.broadcast_to, shape=(objective.num_updates,))
-    params = params._replace(gamma=repeat(np.asarray(params.gamma, float)))
-    if objective.graph == "fixed":
-        return params
-    return params._replace(threshold=repeat(np.asarray(params.threshold, float)))
-
-
-def constrain(variables: Variables, *, sharpness: Scalar = 1.0) -> AnyParams:
+def constrain(variables: Variables, *, temperature_ratio: Scalar = 1.0) -> AnyParams:
     """Maps θ to parameters: gamma in (0, 1); temperature, exponent and power > 0.
 
     Args:
         variables: θ.
-        sharpness: [] number >= 1 that divides the temperature.
+        temperature_ratio: [] factor in (0, 1] of the temperature.
 
     Returns:
         Params, or PooledParams where θ holds a power.
@@ -180,7 +137,7 @@ def constrain(variables: Variables, *, sharpness: Scalar = 1.0) -> AnyParams:
     params = Params(
         jax.nn.sigmoid(variables.gamma),
         variables.threshold,
-        jax.nn.softplus(variables.temperature) / sharpness,
+        jax.nn.softplus(variables.temperature) * temperature_ratio,
         jax.nn.softplus(variables.exponent),
     )
     if variables.power is None:
@@ -191,41 +148,18 @@ def constrain(variables: Variables, *, sharpness: Scalar = 1.0) -> AnyParams:
 @functools.partial(jax.jit, static_argnames=("optimizer", "objective"))
 def update(
     state: TuneState,
-    features: jax.Array | Frames,
-    indices: jax.Array,
-    genuine: jax.Array,
-    impostor: jax.Array,
+    batch: Batch,
     *,
-    sharpness: Scalar,
+    temperature_ratio: Scalar = 1.0,
     optimizer: Any,
     objective: Objective,
-    reverse: ReverseNeighbors | None = None,
 ) -> tuple[TuneState, jax.Array]:
-    """Makes one step: θ ← θ + optimizer(∂L/∂θ).
-
-    Args:
-        state: θ and the optimizer's state.
-        features: [N, D] floating unit rows, or the frames that they are pooled from.
-        indices: [N, K] int32 candidates.
-        genuine: [G, 2] integer rows of genuine pairs.
-        impostor: [M, 2] integer rows of impostor pairs.
-        sharpness: [] number >= 1 that divides the temperature.
-        optimizer: an optax GradientTransformation.
-        objective: static choices.
-        reverse: see `aggregate`.
-
-    Returns:
-        The state after the step; [] loss before it.
-    """
+    """Makes one step, θ ← θ + optimizer(∂L/∂θ); returns it and the [] loss before."""
     loss, gradient = loss_and_gradient(
         state.variables,
-        features,
-        indices,
-        genuine,
-        impostor,
-        sharpness=sharpness,
+        batch,
+        temperature_ratio=temperature_ratio,
         objective=objective,
-        reverse=reverse,
     )
     changes, optimizer_state = optimizer.update(
         gradient, state.optimizer, state.variables
@@ -240,57 +174,46 @@ def update(
 
 def loss_and_gradient(
     variables: Variables,
-    features: jax.Array | Frames,
-    indices: jax.Array,
-    genuine: jax.Array,
-    impostor: jax.Array,
+    batch: Batch,
     *,
-    sharpness: Scalar,
+    temperature_ratio: Scalar = 1.0,
     objective: Objective,
-    reverse: ReverseNeighbors | None = None,
 ) -> tuple[jax.Array, Variables]:
-    """Evaluates L and ∂L/∂θ, in reverse or in forward mode.
+    """Evaluates the [] loss L and ∂L/∂θ, in reverse or in forward mode.
 
-    Args as for `update`.
-
-    Returns:
-        [] loss; its gradient.
+    Args:
+        variables: θ.
+        batch: what L is taken of.
+        temperature_ratio: see `constrain`.
+        objective: the static choices.
     """
-    pairs = jnp.concatenate([genuine, impostor])
+    num_genuine = len(batch.genuine)
+    pairs = jnp.concatenate([batch.genuine, batch.impostor])
 
-    def loss(variables: Variables) -> jax.Array:
-        params = constrain(variables, sharpness=sharpness)
-        scores = pair_scores(
-            features,
-            indices,
-            pairs,
-            params,
+    def loss(moving: dict[str, jax.Array]) -> jax.Array:
+        moved = variables._replace(**moving)
+        refined = refine(
+            batch.features,
+            batch.indices,
+            constrain(moved, temperature_ratio=temperature_ratio),
             mask="soft",
             objective=objective,
-            reverse=reverse,
+            reverse=batch.reverse,
         )
-        return pair_loss(
-            scores[: len(genuine)],
-            scores[len(genuine) :],
-            variables,
-            objective=objective,
-        )
+        scores = numerics.dot("md,md->m", refined[pairs[:, 0]], refined[pairs[:, 1]])
+        genuine, impostor = scores[:num_genuine], scores[num_genuine:]
+        return pair_loss(genuine, impostor, moved, objective=objective)
 
     # What is frozen, or what the loss does not read, costs no tangent.
     moving = {
         name: getattr(variables, name)
         for name in objective.learnt(pools=variables.power is not None)
     }
-
-    def partial_loss(moving: dict[str, jax.Array]) -> jax.Array:
-        return loss(variables._replace(**moving))
-
     if objective.differentiation == "reverse":
-        value, gradient = jax.value_and_grad(partial_loss)(moving)
+        value, gradient = jax.value_and_grad(loss)(moving)
     else:
-        value, gradient = _value_and_forward_gradient(partial_loss, moving)
-    zeros = jax.tree.map(jnp.zeros_like, variables)
-    return value, zeros._replace(**gradient)
+        value, gradient = _value_and_forward_gradient(loss, moving)
+    return value, jax.tree.map(jnp.zeros_like, variables)._replace(**gradient)
 
 
 def refine(
@@ -302,14 +225,14 @@ def refine(
     objective: Objective,
     reverse: ReverseNeighbors | None = None,
 ) -> jax.Array:
-    """Evaluates F(θ), the refined features.
+    """Evaluates F(θ), the refined features [N, D].
 
     Args:
         features: [N, D] floating unit rows, or the frames that they are pooled from.
         indices: [N, K] int32 candidates.
         params: of the aggregation.
         mask: "soft" or "hard".
-        objective: T and the options of `aggregate`.
+        objective: T, weighting and graph.
         reverse: see `aggregate`.
 
     Returns:
@@ -321,45 +244,13 @@ def refine(
     return aggregate(
         features,
         Neighbors(indices, jnp.zeros(indices.shape, features.dtype)),
-        of_update(params),
-        num_steps=objective.num_updates,
+        update_params(params),
+        num_steps=objective.num_steps,
         mask=mask,
         weighting=objective.weighting,
         graph=objective.graph,
-        include_self=objective.include_self,
-        renormalize=objective.renormalize,
         reverse=reverse,
     ).features
-
-
-def pair_scores(
-    features: jax.Array | Frames,
-    indices: jax.Array,
-    pairs: jax.Array,
-    params: AnyParams,
-    *,
-    mask: Mask,
-    objective: Objective,
-    reverse: ReverseNeighbors | None = None,
-) -> jax.Array:
-    """Evaluates s_m = F_i · F_j of the refined features.
-
-    Args:
-        features: [N, D] floating unit rows, or the frames that they are pooled from.
-        indices: [N, K] int32 candidates.
-        pairs: [M, 2] integer rows.
-        params: of the aggregation.
-        mask: "soft" or "hard".
-        objective: T and the options of `aggregate`.
-        reverse: see `aggregate`.
-
-    Returns:
-        [M] floating scores.
-    """
-    refined = refine(
-        features, indices, params, mask=mask, objective=objective, reverse=reverse
-    )
-    return numerics.dot("md,md->m", refined[pairs[:, 0]], refined[pairs[:, 1]])
 
 
 def pair_loss(
@@ -369,23 +260,13 @@ def pair_loss(
     *,
     objective: Objective,
 ) -> jax.Array:
-    """Evaluates L of the module on the scores of a batch.
-
-    Args:
-        genuine: [G] floating scores of genuine pairs.
-        impostor: [M] floating scores of impostor pairs.
-        variables: scale and center are read by the logistic loss.
-        objective: loss, hardest, spared and margin are read.
-
-    Returns:
-        [] loss.
-    """
+    """Evaluates the [] loss L on scores [G] and [M] of a batch."""
     if objective.loss == "logistic":
         scale = jax.nn.softplus(variables.scale)
         return losses.logistic(genuine, impostor, scale=scale, center=variables.center)
     if objective.loss == "contrastive":
         return losses.contrastive(genuine, impostor, margin=objective.margin)
-    band = objective.spared, objective.hardest
+    band = objective.fpr_low, objective.fpr_high
     return losses.partial_auc(genuine, impostor, band=band)
 
 
@@ -402,9 +283,4 @@ def _value_and_forward_gradient(
     # One after another: a batch of tangents would gather in a layout several times
     # slower on CPU.
     values, gradient = jax.lax.map(along, jnp.eye(len(flat), dtype=flat.dtype))
-    value = values[0]
-    return value, restore(gradient)
-
-
-def _inverse_softplus(value: np.ndarray) -> np.ndarray:
-    return value + np.log(-np.expm1(-value))
+    return values[0], restore(gradient)

@@ -15,14 +15,14 @@ _FIRST_DECAY, _SECOND_DECAY = 0.8, 0.95
 
 
 @functools.cache
-def scaled_adam(learning_rate: float = 0.15, num_steps: int = 200) -> Any:
+def scaled_adam(learning_rate: float = 0.15, max_iterations: int = 200) -> Any:
     """Makes Adam with a tenth of the rate for t, and a rate that falls to a fifth.
 
     θ ← θ − η_s D m̂ / (√v̂ + ε),  D = 0.1 for the threshold, 1 for everything else
 
     Args:
         learning_rate: η_0 >= 0.
-        num_steps: after which η is a fifth of that; it falls linearly.
+        max_iterations: after which η is a fifth of that; it falls linearly.
 
     Returns:
         An optax GradientTransformation of `Variables`; the same object for the same
@@ -34,7 +34,9 @@ def scaled_adam(learning_rate: float = 0.15, num_steps: int = 200) -> Any:
         del params
         return updates._replace(threshold=_THRESHOLD_SCALE * updates.threshold)
 
-    schedule = optax.linear_schedule(learning_rate, _LAST * learning_rate, num_steps)
+    schedule = optax.linear_schedule(
+        learning_rate, _LAST * learning_rate, max_iterations
+    )
     return optax.chain(
         optax.scale_by_adam(b1=_FIRST_DECAY, b2=_SECOND_DECAY),
         optax.stateless(scale),

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple, get_args
 
-from gfa_jax.affinity import Weighting
+from gfa_jax.affinity import Mask, Weighting
 from gfa_jax.aggregation import Graph
 from gfa_jax.tuning.losses import LOSSES, Loss
 
@@ -23,36 +23,31 @@ class Objective(NamedTuple):
     """The static choices of the loss; hashable.
 
     Attributes:
-        num_updates: T >= 1.
+        num_steps: T >= 1, updates of the aggregation.
         loss: one of `LOSSES`.
-        hardest: share in (0, 1] of the impostor pairs, the hardest of a batch, that the
-            partial AUC compares.
-        spared: share in [0, hardest) of them that it leaves out, the hardest of all:
-            FPRs below the band of interest.
+        fpr_low: share in [0, fpr_high) of the impostor pairs, the hardest of a batch,
+            that the partial AUC leaves out: FPRs below the band of interest.
+        fpr_high: share in (0, 1] down to which it compares.
         margin: of the contrastive loss, a distance in (0, 2].
-        per_step: whether each update has its own gamma and, unless graph="fixed",
-            threshold.
         frozen: those of `VARIABLES` that stay as they start.
         differentiation: "reverse" keeps one [N, D] array an update; "forward" needs
             memory that does not depend on T, and time for each number that is learnt.
+        mask: with which the result is to be used, and so what chooses: "soft" as
+            learnt, or the "hard" bracket, to which `tune` can anneal.
         weighting: see `aggregate`.
         graph: see `aggregate`.
-        include_self: see `aggregate`.
-        renormalize: see `aggregate`.
     """
 
-    num_updates: int = 4
+    num_steps: int = 4
     loss: Loss = "logistic"
-    hardest: float = 0.1
-    spared: float = 0.0
+    fpr_low: float = 0.0
+    fpr_high: float = 0.1
     margin: float = 1.0
-    per_step: bool = False
     frozen: tuple[str, ...] = ()
     differentiation: Differentiation = "reverse"
+    mask: Mask = "hard"
     weighting: Weighting = "affinity"
     graph: Graph = "fixed"
-    include_self: bool = True
-    renormalize: bool = True
 
     @property
     def reads_reverse(self) -> bool:
@@ -68,38 +63,40 @@ class Objective(NamedTuple):
         Returns:
             Some of `VARIABLES`.
         """
-        names = ["gamma", "threshold", "temperature"]
-        if self.weighting == "affinity":
-            names.append("exponent")
-        if self.loss == "logistic":
-            names += ["scale", "center"]
-        if pools:
-            names.append("power")
-        return tuple(name for name in names if name not in self.frozen)
+        unread = set(self.frozen)
+        if self.weighting != "affinity":
+            unread.add("exponent")
+        if self.loss != "logistic":
+            unread |= {"scale", "center"}
+        if not pools:
+            unread.add("power")
+        return tuple(name for name in VARIABLES if name not in unread)
 
 
 def check_objective(objective: Objective, *, pools: bool = False) -> None:
     """Refuses choices that no loss has.
 
     Args:
-        objective: see its class; the options of `aggregate` are checked there.
+        objective: see its class; weighting and graph are checked by `aggregate`.
         pools: whether the rows are pooled from frames.
 
     Raises:
         ValueError: what was got, what was expected.
     """
-    if objective.num_updates < 1:
-        raise ValueError(f"num_updates is {objective.num_updates}; expected 1 or more")
-    for name, known in (("loss", LOSSES), ("differentiation", DIFFERENTIATIONS)):
+    if objective.num_steps < 1:
+        raise ValueError(f"num_steps is {objective.num_steps}; expected 1 or more")
+    for name, known in (
+        ("loss", LOSSES),
+        ("differentiation", DIFFERENTIATIONS),
+        ("mask", get_args(Mask)),
+    ):
         value = getattr(objective, name)
         if value not in known:
             raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-    if not 0 < objective.hardest <= 1:
-        raise ValueError(f"hardest is {objective.hardest}; expected a share in (0, 1]")
-    if not 0 <= objective.spared < objective.hardest:
+    if not 0 <= objective.fpr_low < objective.fpr_high <= 1:
         raise ValueError(
-            f"spared is {objective.spared}; expected a share in "
-            f"[0, {objective.hardest}), less than hardest"
+            f"fpr_low is {objective.fpr_low} and fpr_high {objective.fpr_high}; "
+            "expected 0 <= fpr_low < fpr_high <= 1"
         )
     if not 0 < objective.margin <= 2:
         raise ValueError(

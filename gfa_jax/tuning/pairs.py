@@ -77,17 +77,7 @@ def check_disjoint(
     identities: npt.ArrayLike | None,
     num_rows: int,
 ) -> None:
-    """Refuses rows, and known identities, that are on both sides.
-
-    Args:
-        training: pairs to learn from.
-        held_out: pairs to validate on.
-        identities: [N], or None.
-        num_rows: N.
-
-    Raises:
-        ValueError: what is on both sides.
-    """
+    """Refuses rows, and known identities [N], that are on both sides."""
     first, second = (
         np.unique(np.concatenate([p.genuine, p.impostor])) for p in (training, held_out)
     )
@@ -109,19 +99,7 @@ def check_disjoint(
 
 
 def check_rows(pairs: npt.ArrayLike, num_rows: int, name: str) -> np.ndarray:
-    """Refuses what is no list of pairs of rows.
-
-    Args:
-        pairs: [M, 2] integer rows.
-        num_rows: N.
-        name: what the pairs are for, in the messages.
-
-    Returns:
-        [M, 2] integers.
-
-    Raises:
-        ValueError: another shape or dtype, rows outside [0, N).
-    """
+    """Refuses what is no list [M, 2] of pairs of the N rows; returns it."""
     rows = np.asarray(pairs)
     if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype.kind not in "iu":
         raise ValueError(
@@ -143,17 +121,10 @@ def draw_batch(
     batch_size: int,
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws as many pairs of each kind as half of a batch, or all where they are fewer.
-
-    Args:
-        genuine: [G, 2] rows.
-        impostor: [M, 2] rows.
-        batch_size: pairs of both kinds, even.
-        random: the stream.
+    """Draws half of a batch of each kind, or all where they are fewer.
 
     Returns:
-        [min(G, batch_size / 2), 2] and [min(M, batch_size / 2), 2] int32 rows, each
-        pair at most once.
+        Rows of genuine and of impostor pairs, int32 [.., 2], each pair at most once.
     """
     half = batch_size // 2
     drawn = []

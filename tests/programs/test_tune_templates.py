@@ -7,7 +7,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import metrics
-from gfa_jax.tuning.frames import PooledParams
+from gfa_jax.tuning import PooledParams
 from tests.programs.programs import run
 
 _PEOPLE, _TEMPLATES, _FRAMES, _DIM = 40, 4, 6, 24
@@ -18,7 +18,7 @@ _FLAGS = (
     "--fprs=1e-2",
     "--resamples=0",
     "--noisolate_outliers",
-    "--tuning_steps=6",
+    "--max_iterations=6",
     "--min_gain=0",
     "--threshold=0.2,0.4",
 )
@@ -82,6 +82,7 @@ def test_the_power_is_learnt_and_reported_on_the_other_half(files, frames):
         gfa.exact_neighbors(pooled, k=6),
         gfa.Params(*(values[name] for name in gfa.Params._fields)),
         num_steps=2,
+        mask="soft",
     )
     labels = names // _TEMPLATES
     first, second = np.triu_indices(len(names), 1)
@@ -109,7 +110,7 @@ def test_the_power_is_learnt_and_reported_on_the_other_half(files, frames):
 
 
 def test_a_frozen_power_stays(files):
-    result = tune(files, "--power=2", "--frozen=power", "--tuning_steps=2")
+    result = tune(files, "--power=2", "--frozen=power", "--max_iterations=2")
     assert result.returncode == 0, result.stderr
     values = json.loads((files / "out" / "params.json").read_text())
     assert values["power"] == pytest.approx(2, rel=1e-6)
@@ -119,7 +120,7 @@ def test_a_frozen_power_stays(files):
 def test_lengths_of_one_are_warned_of(files, frames):
     unit = frames[0] / np.linalg.norm(frames[0], axis=1, keepdims=True)
     np.save(files / "frames.npy", unit)
-    result = tune(files, "--tuning_steps=1")
+    result = tune(files, "--max_iterations=1")
     assert result.returncode == 0, result.stderr
     assert "no power of it weighs anything" in result.stderr
 
@@ -139,7 +140,6 @@ def _shorten(files, frames):
     [
         (_mix, (), "holds frames of two identities; expected one a template"),
         (_shorten, (), "959"),
-        (None, ("--grid",), "--grid is of rows; leave --templates out"),
         (None, ("--power=0",), "above 0"),
         (None, ("--power=x",), "--power"),
     ],

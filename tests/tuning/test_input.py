@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import gfa_jax as gfa
-from gfa_jax.tuning import tune
-from gfa_jax.tuning.objective import Objective
+from gfa_jax.tuning import Objective, tune
 from gfa_jax.tuning.options import VARIABLES
 from tests.tuning.test_loop import START, Problem
 
@@ -60,7 +59,7 @@ def test_a_pool_where_no_edge_survives_names_a_threshold_that_would(problem):
             problem.tune(init_params=START._replace(threshold=threshold))
         assert f"{np.median(others):.3f}" in str(refusal.value)
     result = problem.tune(
-        init_params=START._replace(threshold=float(np.median(others))), num_steps=2
+        init_params=START._replace(threshold=float(np.median(others))), max_iterations=2
     )
     assert result.step == 2
 
@@ -68,32 +67,32 @@ def test_a_pool_where_no_edge_survives_names_a_threshold_that_would(problem):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_steps": -1}, "num_steps is -1"),
+        ({"max_iterations": -1}, "max_iterations is -1"),
         ({"batch_size": 7}, "expected an even number"),
         ({"patience": 0}, "patience is 0"),
         ({"validate_every": 0}, "validate_every is 0"),
-        ({"final_sharpness": 0.5}, "final_sharpness is 0.5"),
-        ({"final_sharpness": np.nan}, "final_sharpness is nan"),
+        ({"final_temperature_ratio": 1.5}, "final_temperature_ratio is 1.5"),
+        ({"final_temperature_ratio": np.nan}, "final_temperature_ratio is nan"),
         ({"init_params": gfa.Params(2.0, 0.4)}, "gamma is 2"),
         ({"init_params": gfa.Params(0.0, 0.4)}, "expected a start"),
-        ({"objective": Objective(num_updates=0)}, "num_updates is 0"),
+        ({"objective": Objective(num_steps=0)}, "num_steps is 0"),
         ({"objective": Objective()._replace(loss="hinge")}, "loss is 'hinge'"),
-        ({"objective": Objective(hardest=0.0)}, "hardest is 0"),
-        ({"objective": Objective(spared=0.1)}, "spared is 0.1"),
+        ({"objective": Objective(fpr_high=0.0)}, "fpr_high 0"),
+        ({"objective": Objective(fpr_low=0.1)}, "fpr_low is 0.1"),
         ({"objective": Objective(margin=3.0)}, "margin is 3"),
         ({"objective": Objective(frozen=("t",))}, "frozen names 't'"),
         (
             {"objective": Objective(loss="contrastive", frozen=VARIABLES[:4])},
             "everything is frozen",
         ),
+        (
+            {"init_params": [START, START._replace(gamma=np.full(4, 0.5))]},
+            "differ in shape",
+        ),
         ({"init_params": []}, "init_params is empty"),
         ({"init_params": [START, START._replace(gamma=2.0)]}, "gamma is 2"),
-        ({"init_params": START._replace(gamma=np.full(4, 0.5))}, "expected a number"),
         (
-            {
-                "init_params": START._replace(gamma=np.full(3, 0.5)),
-                "objective": Objective(per_step=True),
-            },
+            {"init_params": START._replace(gamma=np.full(3, 0.5))},
             "or 4 of them, one a step",
         ),
         (

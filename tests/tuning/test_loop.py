@@ -1,4 +1,4 @@
-"""Learning through the iterations: gradients by two modes, gains, and refusals."""
+"""Learning through the iterations: what is kept, what it says, and gains."""
 
 import functools
 
@@ -10,24 +10,13 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
-from gfa_jax.tuning import Validation, losses, tune
-from gfa_jax.tuning.objective import (
-    LOSSES,
-    Objective,
-    Variables,
-    constrain,
-    init,
-    loss_and_gradient,
-    pair_loss,
-    pair_scores,
-    update,
-)
+from gfa_jax.tuning import Objective, Validation, scaled_adam, tune
+from gfa_jax.tuning.losses import LOSSES
+from gfa_jax.tuning.objective import init
 from tests.conftest import X64
 
 FAST = optax.adam(0.1)  # one for all, since each is compiled anew
 START = gfa.Params(0.5, 0.4, 0.05, 3.0)
-# Of rows that are not pooled.
-VARIABLES = tuple(name for name in Variables._fields if name != "power")
 
 
 def pairs_among(labels, members, rng, *, num_impostor):
@@ -59,7 +48,11 @@ class Problem:
         )
 
     def tune(self, **options):
-        options = {"init_params": START, "num_steps": 20, "batch_size": 512} | options
+        options = {
+            "init_params": START,
+            "max_iterations": 20,
+            "batch_size": 512,
+        } | options
         return tune(self.features, self.neighbors, *self.training, **options)
 
 
@@ -68,230 +61,15 @@ def problem():
     return Problem()
 
 
-def gradient_at(problem, objective, sharpness=1.0):
-    pairs, same = problem.training
-    state = init(
-        START,
-        optimizer=optax.sgd(0.1),
-        dtype=problem.features.dtype,
-        objective=objective,
-    )
-    return loss_and_gradient(
-        state.variables,
-        jnp.asarray(problem.features),
-        jnp.asarray(problem.neighbors.indices),
-        pairs[same][:100],
-        pairs[~same][:300],
-        sharpness=sharpness,
-        objective=objective,
-    )
-
-
-# --- the objective --------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not X64, reason="1e-6 needs float64")
-@pytest.mark.parametrize(
-    ("loss", "graph", "per_step"),
-    [
-        ("logistic", "fixed", False),
-        ("partial_auc", "rescore", True),
-        ("contrastive", "fixed", True),
-    ],
-)
-def test_forward_mode_equals_reverse_mode(problem, loss, graph, per_step):
-    (value, reverse), (forward_value, forward) = (
-        gradient_at(
-            problem,
-            Objective(
-                loss=loss,
-                graph=graph,
-                per_step=per_step,
-                differentiation=mode,
-                num_updates=3,
-            ),
-        )
-        for mode in ("reverse", "forward")
-    )
-    assert forward_value == pytest.approx(float(value), rel=1e-12)
-    assert reverse.gamma.shape == ((3,) if per_step else ())
-    assert reverse.threshold.shape == ((3,) if graph == "rescore" else ())
-    for name in VARIABLES:
-        slope = getattr(reverse, name)
-        np.testing.assert_allclose(
-            getattr(forward, name), slope, rtol=1e-6, atol=1e-12, err_msg=name
-        )
-    # Each number that is learnt has a slope.
-    assert all(np.all(slope != 0) for slope in reverse[:4])
-
-
-@pytest.mark.skipif(not X64, reason="differences need float64")
-@pytest.mark.parametrize("loss", LOSSES)
-def test_the_gradient_equals_finite_differences(problem, loss):
-    objective = Objective(loss=loss, num_updates=3)
-    pairs, same = problem.training
-    state = init(START, optimizer=optax.sgd(0.1), dtype=np.float64)
-
-    @jax.jit
-    def value(variables):
-        return loss_and_gradient(
-            variables,
-            jnp.asarray(problem.features),
-            jnp.asarray(problem.neighbors.indices),
-            pairs[same][:100],
-            pairs[~same][:300],
-            sharpness=2.0,
-            objective=objective,
-        )[0]
-
-    _, gradient = gradient_at(problem, objective, sharpness=2.0)
-    step = 1e-6
-    for name in VARIABLES:
-        here = getattr(state.variables, name)
-        high, low = (
-            value(state.variables._replace(**{name: here + sign * step}))
-            for sign in (1, -1)
-        )
-        # Central differences err by step² and by rounding / step.
-        np.testing.assert_allclose(
-            getattr(gradient, name), (high - low) / (2 * step), rtol=1e-5, atol=1e-8
-        )
-
-
-def test_the_memory_of_forward_mode_does_not_grow_with_the_updates(problem):
-    def temporaries(mode, num_updates):
-        objective = Objective(num_updates=num_updates, differentiation=mode)
-        optimizer = optax.sgd(0.1)
-        state = init(START, optimizer=optimizer, dtype=problem.features.dtype)
-        pairs = np.zeros((8, 2), np.int32)
-        analysis = (
-            update.lower(
-                state,
-                jnp.asarray(problem.features),
-                jnp.asarray(problem.neighbors.indices),
-                pairs,
-                pairs,
-                sharpness=1.0,
-                optimizer=optimizer,
-                objective=objective,
-            )
-            .compile()
-            .memory_analysis()
-        )
-        assert analysis is not None
-        return analysis.temp_size_in_bytes
-
-    # Reverse mode keeps one [N, D] array an update; forward mode a few numbers.
-    grown = {m: temporaries(m, 40) - temporaries(m, 4) for m in ("reverse", "forward")}
-    assert grown["reverse"] >= 36 * problem.features.nbytes
-    assert abs(grown["forward"]) < 0.5 * problem.features.nbytes
-
-
-def test_losses_equal_their_formulas(rng):
-    genuine, impostor = rng.normal(0.6, 0.2, 30), rng.normal(0.2, 0.2, 50)
-    variables = init(START, optimizer=optax.sgd(0.1)).variables
-    a, b = 20.0, 0.4
-    margins = np.concatenate([a * (genuine - b), -a * (impostor - b)])
-    terms = np.log1p(np.exp(-margins))
-    got = pair_loss(
-        jnp.asarray(genuine), jnp.asarray(impostor), variables, objective=Objective()
-    )
-    # float32 inputs
-    assert float(got) == pytest.approx(
-        (terms[:30].mean() + terms[30:].mean()) / 2, rel=1e-5
-    )
-
-    u_genuine, u_impostor = (
-        -np.log(1e-3 + np.maximum(1 - x, 0)) for x in (genuine, impostor)
-    )
-    # Shares .1 to .2 of 50, by the logarithm of the rank.
-    hard = np.sort(u_impostor)[::-1][[5, 6, 7, 8, 9]]
-    want = np.mean(1 / (1 + np.exp(-5 * (hard[:, None] - u_genuine[None, :]))))
-    objective = Objective(loss="partial_auc", spared=0.1, hardest=0.2)
-    got = pair_loss(
-        jnp.asarray(genuine), jnp.asarray(impostor), variables, objective=objective
-    )
-    assert float(got) == pytest.approx(want, rel=1e-5)
-
-    # Hadsell et al. with distances of unit rows, d² = 2 − 2 s.
-    apart = np.sqrt(2 - 2 * np.minimum(impostor, 1))
-    want = np.mean(1 - genuine) + np.mean(np.maximum(0.9 - apart, 0) ** 2) / 2
-    objective = Objective(loss="contrastive", margin=0.9)
-    got = pair_loss(
-        jnp.asarray(genuine), jnp.asarray(impostor), variables, objective=objective
-    )
-    assert float(got) == pytest.approx(want, rel=1e-5)
-
-
-def test_the_partial_auc_is_one_minus_the_mean_tpr_of_its_band(rng):
-    # Far apart, the sigmoid is a step, and the loss counts misses.
-    genuine = np.array([0.0, 0.5, 0.9, 0.99])
-    impostor = np.concatenate([[0.7, 0.2], rng.uniform(-0.9, -0.5, 8)])
-    loss = losses.partial_auc(
-        jnp.asarray(genuine), jnp.asarray(impostor), band=(0.0, 0.2)
-    )
-    tprs = [np.mean(genuine > x) for x in (0.7, 0.2)]
-    assert float(loss) == pytest.approx(1 - np.mean(tprs), abs=0.06)
-    # A band narrower than a pair is read at one pair; one past the end at the last.
-    for band, at in (((0.0, 1e-6), 0.7), ((0.95, 1.0), impostor.min())):
-        loss = losses.partial_auc(
-            jnp.asarray(genuine), jnp.asarray(impostor), band=band
-        )
-        assert float(loss) == pytest.approx(1 - np.mean(genuine > at), abs=0.12)
-
-
-def test_a_band_that_spares_some_is_read_by_the_logarithm_of_the_rank():
-    # Genuine pairs pass all impostor pairs but the first two hundred.
-    impostor = jnp.asarray(np.repeat([0.9, 0.0], [200, 1800]))
-    genuine = jnp.asarray(np.full(10, 0.5))
-    by_rank, by_logarithm = (
-        float(losses.partial_auc(genuine, impostor, band=band))
-        for band in ((0.0, 1.0), (0.01, 1.0))
-    )
-    assert by_rank == pytest.approx(0.1, abs=0.05)  # 200 of 2000
-    assert by_logarithm == pytest.approx(0.5, abs=0.05)  # 20 to 200 of 20 to 2000
-
-
-def test_scores_that_gather_near_one_still_have_a_slope():
-    # Cosines .999 and .99: a fixed scale of cosines sees no difference.
-    genuine, impostor = jnp.array([0.99]), jnp.array([0.999])
-    loss, slope = jax.value_and_grad(
-        lambda g: losses.partial_auc(g, impostor, band=(0.0, 1.0))
-    )(genuine)
-    assert float(loss) > 0.99
-    assert -30 < float(slope[0]) < -1e-3
-    # Copies of a row, and what rounding makes of them.
-    ones = jnp.array([1.0, 1.0 + 1e-7])
-    for gradient in (
-        jax.grad(lambda s: losses.partial_auc(s, ones, band=(0.0, 1.0)))(ones),
-        jax.grad(lambda s: losses.contrastive(ones, s, margin=1.0))(ones),
-    ):
-        assert np.all(np.isfinite(np.array(gradient)))
-
-
-def test_parameters_survive_the_change_of_variables():
-    variables = init(START, optimizer=optax.sgd(0.1)).variables
-    for sharpness in (1.0, 4.0):
-        params = constrain(variables, sharpness=sharpness)
-        want = START._replace(temperature=START.temperature / sharpness)
-        np.testing.assert_allclose(np.array(params), np.array(want), rtol=1e-5)
-    for bad in (START._replace(gamma=1.0), START._replace(exponent=0.0)):
-        with pytest.raises(ValueError, match="expected a start with gamma inside"):
-            init(bad, optimizer=optax.sgd(0.1))
-
-
-# --- the loop -------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("loss", LOSSES)
 def test_learning_lowers_the_loss_and_lifts_held_out_pairs(problem, loss):
     bad = gfa.Params(0.05, 0.9, 0.05, 1.0)
     result = problem.tune(
         init_params=bad._replace(threshold=0.85),
-        objective=Objective(loss=loss, per_step=loss == "contrastive"),
+        objective=Objective(loss=loss),
         validation=problem.validation,
         identities=problem.labels,
-        num_steps=60,
+        max_iterations=60,
         optimizer=FAST,
     )
     loss, score = result.history.loss, result.history.score
@@ -305,19 +83,12 @@ def test_learning_lowers_the_loss_and_lifts_held_out_pairs(problem, loss):
 
 
 def test_the_kept_score_is_the_mean_tpr_left_of_the_hardest_share(problem):
-    result = problem.tune(validation=problem.validation, num_steps=4)
+    result = problem.tune(validation=problem.validation, max_iterations=4)
     pairs, same = problem.validation
-    objective = Objective()
-    scores = np.asarray(
-        pair_scores(
-            jnp.asarray(problem.features),
-            jnp.asarray(problem.neighbors.indices),
-            pairs,
-            result.params,
-            mask="hard",
-            objective=objective,
-        )
-    )
+    refined = gfa.aggregate(
+        problem.features, problem.neighbors, result.params, num_steps=4
+    ).features
+    scores = metrics.pair_scores(np.asarray(refined), pairs)
     hard = np.sort(scores[~same])[::-1][: round(0.1 * np.count_nonzero(~same))]
     order = np.sign(scores[same][:, None] - hard[None, :])
     assert result.hard_score == pytest.approx(np.mean(order + 1) / 2, abs=1e-6)
@@ -325,10 +96,10 @@ def test_the_kept_score_is_the_mean_tpr_left_of_the_hardest_share(problem):
 
 def test_annealing_closes_the_gap_between_soft_and_hard(problem):
     gaps = []
-    for final_sharpness in (1.0, 100.0):
+    for final_temperature_ratio in (1.0, 0.01):
         result = problem.tune(
             init_params=START._replace(temperature=0.2),
-            final_sharpness=final_sharpness,
+            final_temperature_ratio=final_temperature_ratio,
         )
         assert result.step == 20
         gaps.append(abs(result.gap))
@@ -356,7 +127,7 @@ def test_a_gain_below_the_noise_is_none(problem):
         left = iter(scores)
         return problem.tune(
             validate=lambda refined: Validation(next(left)),
-            num_steps=4,
+            max_iterations=4,
             validate_every=1,
             min_gain=min_gain,
         )
@@ -399,7 +170,7 @@ def test_repeated_pairs_are_left_out_and_counted(problem):
     pairs, same = problem.training
     again = np.concatenate([pairs, pairs[:7, ::-1]]), np.concatenate([same, same[:7]])
     run = functools.partial(
-        tune, problem.features, problem.neighbors, init_params=START, num_steps=3
+        tune, problem.features, problem.neighbors, init_params=START, max_iterations=3
     )
     once, twice = run(pairs, same), run(*again)
     assert (once.num_repeated, twice.num_repeated) == (0, 7)
@@ -422,7 +193,7 @@ def test_real_pairs_are_not_made_worse(real_data):
         gfa.exact_neighbors(features, k=10),
         *training,
         init_params=gfa.Params(0.5, 0.45),
-        num_steps=30,
+        max_iterations=30,
         validation=validation,
         identities=labels,
     )
@@ -430,3 +201,142 @@ def test_real_pairs_are_not_made_worse(real_data):
     raw = metrics.roc_curve(scores, validation[1])
     assert result.hard_score >= result.history.score[0]
     assert result.hard_score > np.interp(np.linspace(0, 0.1), raw.fpr, raw.tpr).mean()
+
+
+def test_the_best_start_is_descended_from(problem):
+    starts = [START._replace(threshold=t) for t in (0.95, 0.4, 0.9)]
+    result = problem.tune(
+        init_params=starts,
+        validation=problem.validation,
+        max_iterations=2,
+        optimizer=FAST,
+    )
+    scores = result.history.start_score
+    assert scores.argmax() == 1
+    alone = problem.tune(
+        init_params=starts[1],
+        validation=problem.validation,
+        max_iterations=2,
+        optimizer=FAST,
+    )
+    assert alone.history.start_score.tolist() == [scores[1]]
+    assert alone.params == result.params
+    np.testing.assert_array_equal(alone.history.loss, result.history.loss)
+
+    # Without steps it is a search among them; without validation by their own pairs.
+    chosen = problem.tune(
+        init_params=starts, validation=problem.validation, max_iterations=0
+    )
+    assert chosen.params == pytest.approx(starts[1])
+    assert chosen.step == 0
+    assert chosen.hard_score == scores[1]
+    assert problem.tune(init_params=starts, max_iterations=0).params.threshold == 0.4
+    assert problem.tune(max_iterations=0).history.start_score.size == 0
+
+
+def test_validate_chooses_by_any_score_and_hands_over_hard_pairs(problem):
+    pairs, same = problem.training
+    genuine, impostor = pairs[same], pairs[~same]
+    seen = []
+
+    def validate(refined):
+        assert refined.shape == problem.features.shape
+        np.testing.assert_allclose(np.linalg.norm(refined, axis=1), 1, rtol=1e-5)
+        scores = np.einsum("md,md->m", *(refined[side] for side in impostor.T))
+        seen.append(impostor[np.argsort(scores)[-50:]])
+        return Validation(float(len(seen) == 3), seen[-1])
+
+    result = problem.tune(
+        validate=validate,
+        max_iterations=8,
+        validate_every=2,
+        batch_size=2 * len(genuine),
+        optimizer=FAST,
+    )
+    # Start, 2, 4, 6, 8, and the soft mask at the end.
+    np.testing.assert_array_equal(result.history.validated, [0, 2, 4, 6, 8])
+    assert len(seen) == 6
+    assert result.step == 4  # the third look was told to be best
+    assert result.history.score.tolist() == [0, 0, 1, 0, 0]
+    assert (result.hard_score, result.soft_score) == (1.0, 0.0)
+
+    # The same as learning from the pairs that the first look listed, for two steps.
+    fixed = tune(
+        problem.features,
+        problem.neighbors,
+        np.concatenate([genuine, seen[0]]),
+        np.arange(len(genuine) + 50) < len(genuine),
+        init_params=START,
+        max_iterations=8,
+        batch_size=2 * len(genuine),
+        optimizer=FAST,
+    )
+    np.testing.assert_allclose(fixed.history.loss[:2], result.history.loss[:2], 1e-5)
+
+    def bad(refined):
+        return Validation(float(len(seen)), np.array([[0, 400]]))
+
+    with pytest.raises(ValueError, match="validate's pairs hold rows"):
+        problem.tune(validate=bad, max_iterations=2)
+    with pytest.raises(ValueError, match="expected one of them"):
+        problem.tune(validate=validate, validation=problem.validation)
+
+
+def test_what_is_frozen_stays(problem):
+    frozen = ("temperature", "exponent")
+    result = problem.tune(
+        objective=Objective(frozen=frozen),
+        optimizer=optax.adamw(0.1, weight_decay=0.5),
+        final_temperature_ratio=1.0,
+        max_iterations=3,
+    )
+    gamma, threshold, temperature, exponent = np.ptp(result.history.params, axis=0)
+    assert min(gamma, threshold) > 1e-3
+    # One rounding on the way to the variables and back.
+    assert max(temperature, exponent) < 1e-6
+
+
+def test_every_update_learns_its_own(problem):
+    objective = Objective(num_steps=3, graph="rescore")
+    each = START._replace(gamma=np.full(3, 0.5), threshold=np.full(3, 0.4))
+    result = problem.tune(
+        init_params=each, objective=objective, optimizer=FAST, max_iterations=5
+    )
+    gamma, threshold, temperature, exponent = result.params
+    assert np.shape(gamma) == np.shape(threshold) == (3,)
+    assert np.shape(temperature) == np.shape(exponent) == ()
+    assert np.ptp(gamma) > 0
+    assert np.ptp(threshold) > 0
+    assert result.history.params.shape == (5, 3 + 3 + 1 + 1)
+    # What comes out goes into `aggregate`, and starts another tuning.
+    options = {"num_steps": 3, "graph": "rescore"}
+    gfa.aggregate(problem.features, problem.neighbors, result.params, **options)
+    again = problem.tune(
+        init_params=result.params, objective=objective, max_iterations=0
+    )
+    np.testing.assert_array_equal(again.params.gamma, gamma)
+
+
+def test_scaled_adam_moves_t_a_tenth_as_far_and_slows_down():
+    optimizer = scaled_adam(0.5, 10)
+    assert scaled_adam(0.5, 10) is optimizer
+    state = init(START, optimizer=optax.sgd(0.1)).variables
+    inside = optimizer.init(state)
+    for step in range(11):
+        ones = jax.tree.map(np.ones_like, state)
+        changes, inside = optimizer.update(ones, inside, state)
+        if step in (0, 10):
+            rate = 0.5 if step == 0 else 0.1
+            assert float(changes.gamma) == pytest.approx(-rate, rel=1e-4)
+            assert float(changes.threshold) == pytest.approx(-rate / 10, rel=1e-4)
+
+
+def test_for_the_soft_mask_it_is_scored_softly_and_not_annealed(problem):
+    result = problem.tune(
+        objective=Objective(mask="soft"), validation=problem.validation, optimizer=FAST
+    )
+    assert result.soft_score == result.history.score.max()
+    frozen = problem.tune(
+        objective=Objective(mask="soft", frozen=("temperature",)), max_iterations=3
+    )
+    np.testing.assert_allclose(frozen.history.params[:, 2], START.temperature, 1e-5)

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gfa_jax as gfa
-from experiments.studies import baselines
+from experiments.studies import baselines, choice
 from experiments.studies.comparison.methods import Method, Output, Setting, range_of
 from experiments.studies.comparison.search import search
 from gfa_jax import metrics
-from gfa_jax.programs import cli, evaluation, halves, inputs
+from gfa_jax.programs import cli, evaluation, inputs
 
 # A bootstrap draw can need twice the false accepts of the largest target.
 _TAIL_MARGIN = 4
@@ -104,7 +104,7 @@ def compete(
         methods: name -> Method.
         trials: settings that each may try.
         fprs: targets to choose by and to report.
-        tolerance: see `halves.choose`.
+        tolerance: see `choice.choose`.
         num_resamples: bootstrap draws of the identities reported on.
         seed: of the draws.
         progress: called as tqdm is.
@@ -120,7 +120,7 @@ def compete(
         )
 
     none = {"num_resamples": 0, "seed": 0}
-    raw = halves.tprs(verify(choosing.raw, **none))
+    raw = choice.tprs(verify(choosing.raw, **none))
     limits = range_of(choosing.neighbors)
     outcomes = {"raw": Outcome(None, [], verify(reported.raw, **draws), 0.0)}
     for name, method in methods.items():
@@ -128,7 +128,7 @@ def compete(
 
         def evaluate(setting: Setting, method: Method = method) -> list[float]:
             output = _run(method, choosing, setting)
-            return halves.tprs(verify(choosing.measure(output), **none))
+            return choice.tprs(verify(choosing.measure(output), **none))
 
         tried = search(
             method,
@@ -140,7 +140,7 @@ def compete(
             limits=limits,
         )
         seconds = time.perf_counter() - start
-        chosen = halves.choose(
+        chosen = choice.choose(
             raw, tried, tolerance=tolerance, strength=method.strength
         )
         output = _run(method, reported, chosen)

@@ -42,7 +42,7 @@ class Method(NamedTuple):
         axes: the parameters, each from [0, 1) to a value.
         run: features [N, D], neighbors [N, >= k] and the setting to refined features
             or scores.
-        strength: orders settings, the gentlest lowest, for the rule of `halves`.
+        strength: orders settings, the gentlest lowest, for the rule of `choice`.
         search: finds the neighbours where the time of the whole is measured.
     """
 

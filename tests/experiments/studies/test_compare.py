@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from experiments.studies import choice
 from experiments.studies.comparison import contest, cost, methods, search, summary
 from gfa_jax import datasets, metrics
 from gfa_jax.programs import evaluation, halves, inputs
@@ -158,7 +159,7 @@ def test_every_method_competes_with_as_many_trials(two_halves):
             rows, columns = np.nonzero(~np.eye(len(half.pool.features), dtype=bool))
             scores = np.zeros([len(half.pool.features)] * 2)
             scores[rows, columns] = output(rows, columns)
-        got = halves.tprs(outcomes[name].verification)
+        got = choice.tprs(outcomes[name].verification)
         want = tprs_of_the_list(scores, half.pool.labels)
         assert got == pytest.approx(want, abs=0.02), name
 
