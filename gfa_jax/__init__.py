@@ -10,7 +10,7 @@ from gfa_jax.neighbors import (
     faiss_neighbors,
 )
 from gfa_jax.pooling import pool
-from gfa_jax.selection import find_outliers
+from gfa_jax.selection import choose_settings, find_outliers
 from gfa_jax.types import Aggregation, Neighbors, Params
 
 __version__ = "0.1.0"
@@ -25,6 +25,7 @@ __all__ = [
     "PseudoLabels",
     "aggregate",
     "approximate_neighbors",
+    "choose_settings",
     "cluster",
     "exact_neighbors",
     "faiss_neighbors",

@@ -1,5 +1,13 @@
-"""Settings chosen without labels: threshold, number of neighbours, outliers."""
+"""Settings chosen without labels: what an edge is worth, K, T and the rows to drop."""
 
 from gfa_jax.selection.outliers import find_outliers, isolate
+from gfa_jax.selection.settings import WIDTH, Evidence, Settings, choose_settings
 
-__all__ = ["find_outliers", "isolate"]
+__all__ = [
+    "WIDTH",
+    "Evidence",
+    "Settings",
+    "choose_settings",
+    "find_outliers",
+    "isolate",
+]

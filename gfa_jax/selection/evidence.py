@@ -1,0 +1,124 @@
+"""What an edge is worth, by what the pool itself shows; no label is seen.
+
+Four kinds of evidence, each of which has failures of its own, are multiplied:
+
+    w_ij = σ(z_ij − 4.5) · max(a_ij, 0) · exp(−¾ max(d_ij / √(d_i d_j) − 1, 0)) · √J_ij
+
+- σ(z − z₀), the posterior that an edge is not chance: the local false discovery rate
+  (Efron 2001) of a Gaussian null against edges whose density falls exponentially is a
+  logistic function of z (metric.py). z₀ is where a pool of some thousand rows has as
+  many strangers above as mates.
+- a_ij itself, the cosine in the pool's units.
+- d_ij = 1 − a_ij in units of the rows' own scale, d_i the mean of the two nearest
+  (local scaling: Zelnik-Manor and Perona 2004): where a row has near copies, rows of
+  the same kind count little.
+- J_ij, the neighbours that both share (shared.py).
+
+A row counts itself by 1, so that a row without trusted neighbours stays nearly where
+it is: step sizes need no rule of their own. The constants were chosen on the plateau
+of all sets together (experiments/RESULTS.md shows each of them moved, and the choice
+made without each network in turn).
+
+Some rows are near nobody and lie among their like, as images in which no face was
+found. With b_i the largest a_ij of a row, it is distant where b_i < .85 median b; a
+distant row of whose 14 nearest at least .8 are distant too is dropped: no edge leads
+to it or from it. A hard image of a person is kept, since the person's other images
+around it are not distant.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfa_jax.types import Array
+
+POSTERIOR_CENTER = 4.5
+_SCALE_POWER = 0.75
+_SCALE_RANK = 2
+_DISTANT = 0.85
+_AROUND = 14
+_CROWD = 0.8
+
+
+class RowEvidence(NamedTuple):
+    """What the edges of a row need to know of the rows they lead to.
+
+    Attributes:
+        mean: [n] μ_i of metric.py.
+        spread: [n] s_i.
+        scale: [n] d_i.
+        nearest: [n] b_i.
+    """
+
+    mean: Array
+    spread: Array
+    scale: Array
+    nearest: Array
+
+
+def local_scale(cosines: Array, is_other: Array) -> tuple[jax.Array, jax.Array]:
+    """Reads d_i and b_i off the candidates.
+
+    Args:
+        cosines: [n, W] float32 a_ij.
+        is_other: [n, W] bool, False for an empty slot and the row itself.
+
+    Returns:
+        [n] float32 d_i > 0; [n] float32 b_i >= 0. A row without others has 1 and 0.
+    """
+    others = jnp.where(is_other, cosines, -jnp.inf)
+    best = jax.lax.top_k(others, min(_SCALE_RANK, others.shape[1]))[0]
+    best = jnp.where(jnp.isfinite(best), best, 0)
+    scale = jnp.maximum(jnp.mean(1 - best, axis=1), 1e-3)
+    return scale, jnp.maximum(best[:, 0], 0)
+
+
+def find_dropped(
+    indices: np.ndarray, is_other: np.ndarray, nearest: Array, rows: np.ndarray
+) -> np.ndarray:
+    """Finds the distant rows among distant rows.
+
+    Args:
+        indices: [n, W] candidates, the row itself first, then nearest first.
+        is_other: [n, W] bool, False for an empty slot and the row itself.
+        nearest: [N] b_i of all rows.
+        rows: [n] the numbers of the rows asked for.
+
+    Returns:
+        [n] bool.
+    """
+    distant = nearest < _DISTANT * np.median(nearest)
+    around = indices[:, 1 : 1 + _AROUND], is_other[:, 1 : 1 + _AROUND]
+    crowd = np.where(around[1], distant[around[0]], False).sum(axis=1)
+    return distant[rows] & (crowd >= _CROWD * around[1].sum(axis=1))
+
+
+def edge_weights(
+    cosines: Array,
+    shared: Array,
+    is_other: Array,
+    own: RowEvidence,
+    theirs: RowEvidence,
+) -> tuple[jax.Array, jax.Array]:
+    """Evaluates w_ij, and z_ij of metric.py.
+
+    Args:
+        cosines: [n, W] float32 a_ij.
+        shared: [n, W] float32 J_ij.
+        is_other: [n, W] bool, False for an empty slot and the row itself.
+        own: [n, 1] of the rows.
+        theirs: [n, W] of their candidates.
+
+    Returns:
+        [n, W] float32 w_ij in [0, 1], 0 where not an edge; [n, W] float32 z_ij.
+    """
+    z = jnp.minimum(
+        (cosines - own.mean) / own.spread, (cosines - theirs.mean) / theirs.spread
+    )
+    posterior = jnp.where(is_other, jax.nn.sigmoid(z - POSTERIOR_CENTER), 0)
+    ratio = (1 - cosines) / jnp.sqrt(own.scale * theirs.scale)
+    near = jnp.exp(-_SCALE_POWER * jnp.maximum(ratio - 1, 0))
+    weights = posterior * jnp.maximum(cosines, 0) * near * jnp.sqrt(shared)
+    return weights, z

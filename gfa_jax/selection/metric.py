@@ -1,0 +1,163 @@
+"""Cosines in the pool's own units, and how far above chance each of them is.
+
+Networks differ in where their cosines gather: two strangers are at .02 in one and at
+.84 in another, and what all rows have in common, or a few strong directions of the
+pool (gender, colour, brand), says little of an identity. With m the mean of the pool
+and Σ its covariance, shrunk towards a multiple of the identity by α = min(1, D / S)
+where S rows were measured (Ledoit and Wolf 2004),
+
+    v_i = B (F_i − m) / ‖B (F_i − m)‖,   B = Σ^(−1/4),   a_ij = v_i · v_j
+
+is the cosine after half a whitening: each principal axis is divided by the fourth
+root of its variance. A common mean vector and an affine change of all cosines, such as
+a constant column brings, leave a_ij as it is.
+
+A stranger of row i is any row of the pool; over those a_ij has the mean μ_i = v_i · w
+and the variance s_i² = v_iᵀ W v_i, with w and W the mean and the covariance of the
+v_j, so that no pair needs to be looked at. What is measured of an edge is
+
+    z_ij = min((a_ij − μ_i) / s_i, (a_ij − μ_j) / s_j)
+
+how many standard deviations above both rows' own strangers it lies: a hub, which is
+near everybody, is not near anybody by it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfa_jax import numerics
+from gfa_jax.types import Array
+
+# Variances under this share of the mean one are taken as it: a pool of D = 2, or of
+# copies, has directions without any.
+_LEAST_VARIANCE = 1e-6
+_TINY = 1e-12
+
+
+class PoolMetric(NamedTuple):
+    """What is known of a pool from a sample of its rows.
+
+    Attributes:
+        mean: [D] float32 m.
+        metric: [D, D] float32 B².
+        null_mean: [D] float32 B w.
+        null_covariance: [D, D] float32 B W B.
+    """
+
+    mean: jax.Array
+    metric: jax.Array
+    null_mean: jax.Array
+    null_covariance: jax.Array
+
+
+class RowNull(NamedTuple):
+    """What is known of single rows.
+
+    Attributes:
+        length: [n] float32 ‖B (F_i − m)‖.
+        mean: [n] float32 μ_i.
+        spread: [n] float32 s_i > 0.
+    """
+
+    length: Array
+    mean: Array
+    spread: Array
+
+
+def measure_pool(rows: Array) -> PoolMetric:
+    """Measures mean, covariance and null of a pool, in float64.
+
+    Args:
+        rows: [S, D] floating unit rows, all of the pool or a sample.
+
+    Returns:
+        PoolMetric. Of rows that are all alike the metric is the identity.
+
+    Cost: O(S D² + D³) time, O(S D + D²) memory.
+    """
+    rows = np.asarray(rows, np.float64)
+    mean = rows.mean(axis=0)
+    centered = rows - mean
+    variances, axes = np.linalg.eigh(centered.T @ centered / len(rows))
+    average = variances.mean()
+    if average <= _TINY:
+        half = np.eye(rows.shape[1])
+    else:
+        shrinkage = min(1.0, rows.shape[1] / len(rows))
+        variances = (1 - shrinkage) * variances / average + shrinkage
+        half = (axes * np.maximum(variances, _LEAST_VARIANCE) ** -0.25) @ axes.T
+    views = centered @ half
+    views /= np.maximum(np.linalg.norm(views, axis=1, keepdims=True), _TINY)
+    null_mean = views.mean(axis=0)
+    views -= null_mean
+    covariance = views.T @ views / len(rows)
+    return PoolMetric(
+        *(
+            jnp.asarray(part, jnp.float32)
+            for part in (mean, half @ half, half @ null_mean, half @ covariance @ half)
+        )
+    )
+
+
+@jax.jit
+def measure_rows(features: Array, pool: PoolMetric) -> RowNull:
+    """Evaluates μ_i and s_i of some rows.
+
+    Args:
+        features: [n, D] floating unit rows.
+        pool: of the pool that they belong to.
+
+    Returns:
+        RowNull. A row at the mean of the pool has the length 0 and no neighbours.
+
+    Cost: O(n D²) time, two [n, D] arrays.
+    """
+    centered = jnp.asarray(features, jnp.float32) - pool.mean[None]
+    moved = numerics.dot("nd,de->ne", centered, pool.metric)
+    length = jnp.sqrt(jnp.maximum(jnp.sum(centered * moved, axis=1), 0))
+    scale = 1 / jnp.maximum(length, _TINY)
+    spread = numerics.dot("nd,de->ne", centered, pool.null_covariance)
+    variance = jnp.maximum(jnp.sum(centered * spread, axis=1), 0) * scale**2
+    mean = numerics.dot("nd,d->n", centered, pool.null_mean) * scale
+    return RowNull(length, mean, jnp.sqrt(variance) + 1e-6)
+
+
+def measure_rows_in_blocks(
+    features: Array, pool: PoolMetric, *, block_size: int
+) -> RowNull:
+    """Evaluates `measure_rows` of an array or a memory map, some rows at a time."""
+    blocks = [
+        measure_rows(np.asarray(features[start : start + block_size]), pool)
+        for start in range(0, len(features), block_size)
+    ]
+    return RowNull(
+        np.concatenate([block.length for block in blocks]),
+        np.concatenate([block.mean for block in blocks]),
+        np.concatenate([block.spread for block in blocks]),
+    )
+
+
+def pool_cosines(
+    feature: jax.Array,
+    neighborhood: jax.Array,
+    lengths: tuple[jax.Array, jax.Array],
+    pool: PoolMetric,
+) -> jax.Array:
+    """Evaluates a_ij of one row and its candidates.
+
+    Args:
+        feature: [D] floating F_i.
+        neighborhood: [C, D] floating F_j.
+        lengths: ‖B (F_i − m)‖, []; ‖B (F_j − m)‖, [C].
+        pool: of their pool.
+
+    Returns:
+        [C] float32, in [-1, 1] but for rounding.
+    """
+    moved = numerics.dot("d,de->e", feature - pool.mean, pool.metric)
+    dots = numerics.dot("e,ce->c", moved, neighborhood)
+    dots -= numerics.dot("e,e->", moved, pool.mean)
+    return dots / jnp.maximum(lengths[0] * lengths[1], _TINY)

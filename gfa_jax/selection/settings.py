@@ -1,0 +1,337 @@
+"""All that `aggregate` needs, chosen from the pool: edges, K, T and dropped rows.
+
+    pool statistics of a sample ─► a_ij, z_ij of the candidates ─► closure ─► K, K_i, T
+                                                                └► w_ij ─► K_i largest
+
+Every number of a row comes from the row, its candidates and what a few numbers a row
+say of those, and the numbers of the pool from a sample drawn by a seed or from means
+over all rows: parts of a pool, on other processes or in a file, give the same settings.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+
+from gfa_jax.blocks import gather_rows, map_rows
+from gfa_jax.selection import evidence, metric, shared
+from gfa_jax.types import Array, Neighbors
+
+# The row itself and the largest neighbourhood that is asked about.
+WIDTH = max(shared.SIZES) + 1
+SAMPLE_SIZE = 8192
+
+_ROWS = 256  # fetched with their candidates at once: 30 MB at W = 57, D = 512
+_COSINE_BINS = 400
+_Z_ENDS = np.linspace(-2, 14, 81)
+
+
+class Evidence(NamedTuple):
+    """What was seen of a pool, for a report and a plot.
+
+    Attributes:
+        half_cosine: cosine of the features at which the posterior of an edge passes
+            one half; NaN where it does nowhere.
+        edges_per_row: mean number of candidates with a posterior of one half or more.
+        weight_per_row: mean of Σ_j w_ij without the row itself: how far rows move.
+        sizes: the K that were compared.
+        closure: mean closure at each of them.
+        z: [B + 1] ends of bins of z_ij.
+        candidates: [B] candidates a row in each.
+        strangers: [B] strangers a row that the null expects in each.
+        text: one sentence for each setting.
+        distrust: what speaks against the result; empty where nothing does.
+    """
+
+    half_cosine: float
+    edges_per_row: float
+    weight_per_row: float
+    sizes: tuple[int, ...]
+    closure: np.ndarray
+    z: np.ndarray
+    candidates: np.ndarray
+    strangers: np.ndarray
+    text: str
+    distrust: str
+
+
+class Settings(NamedTuple):
+    """What `choose_settings` returns.
+
+    Attributes:
+        k: K of the pool, the row itself not counted.
+        num_steps: T.
+        gamma: the step, 1: the weights say how far a row moves.
+        neighbors: [n, M] candidates that count, the row itself first.
+        weights: [n, M] float32 w_ij, 1 for the row itself.
+        dropped: [n] bool, rows that take no part.
+        evidence: what was seen.
+    """
+
+    k: int
+    num_steps: int
+    gamma: float
+    neighbors: Neighbors
+    weights: np.ndarray
+    dropped: np.ndarray
+    evidence: Evidence
+
+    def __repr__(self) -> str:
+        """Says the settings in one line."""
+        return (
+            f"Settings(k={self.k}, num_steps={self.num_steps}, gamma={self.gamma:g}, "
+            f"half_cosine={self.evidence.half_cosine:.3f}, "
+            f"dropped={int(self.dropped.sum())} of {len(self.dropped)})"
+        )
+
+
+def choose_settings(
+    features: Array,
+    neighbors: Neighbors,
+    *,
+    first_row: int = 0,
+    fetch: Callable[[np.ndarray], Array] | None = None,
+    gather: Callable[[np.ndarray], np.ndarray] | None = None,
+    seed: int = 0,
+) -> Settings:
+    """Chooses weights, K, T and the rows to drop; sees no label and has no option.
+
+    w_ij as in evidence.py; K = argmax of the mean closure (shared.py), K_i likewise;
+    T = max(1, ⌊2 + log₂(K / 5)⌋): the larger a group beside the five nearest that
+    every row has, the more updates carry its mean to all of its rows. T = 1 where the
+    candidates weigh less than the row itself: there is little to follow.
+
+        settings = choose_settings(features, exact_neighbors(features, k=WIDTH))
+        aggregate(features, settings.neighbors, Params(settings.gamma, -1.0),
+                  num_steps=settings.num_steps, weights=settings.weights)
+
+    Args:
+        features: [n, D] floating unit rows: all of a pool, or those of this process;
+            an array or a memory map.
+        neighbors: [n, C] candidates, nearest first, the row itself in column 0; C of
+            `WIDTH`, or fewer (N at most): K is at most C − 1.
+        first_row: number of the first of the n rows among all N.
+        fetch: gives unit rows of the pool by their numbers, [m] to [m, D], where
+            `features` are not all of them.
+        gather: joins what each process has of its rows, [n, ...] to [N, ...].
+        seed: of the sample of 8,192 rows from which the metric is measured.
+
+    Returns:
+        Settings.
+
+    Raises:
+        ValueError: lists that do not begin with their row.
+
+    Cost: O(n C D) for the cosines, O(n D²) for their null, O(n C³) comparisons for the
+    neighbours shared. Memory: [N, C] integers, [n, C] floats, one block.
+    """
+    indices = np.asarray(neighbors.indices, np.int32)
+    rows = np.arange(first_row, first_row + len(indices))
+    if np.any(indices[:, 0] != rows):
+        raise ValueError(
+            "the candidates do not begin with their row; expected each row in column 0 "
+            "of its own: gfa_jax.neighbors.place_self puts it there"
+        )
+    indices, similarity = (
+        indices[:, :WIDTH],
+        np.asarray(neighbors.similarity)[:, :WIDTH],
+    )
+    if indices.shape[1] == 1:  # two rows, of which a search counts the row itself
+        indices = np.pad(indices, [(0, 0), (0, 1)], constant_values=-1)
+        similarity = np.pad(similarity, [(0, 0), (0, 1)], constant_values=-np.inf)
+
+    def join(own: Array) -> np.ndarray:
+        return np.asarray(own) if gather is None else gather(np.asarray(own))
+
+    is_other = indices >= 0
+    is_other[:, 0] = False
+    pool_lists = join(indices)
+    cosines, null = _measure(features, indices, fetch, join, len(pool_lists), seed)
+    scale, nearest = map(np.asarray, evidence.local_scale(cosines, is_other))
+    all_rows = evidence.RowEvidence(
+        join(null.mean), join(null.spread), join(scale), join(nearest)
+    )
+    dropped = evidence.find_dropped(indices, is_other, all_rows.nearest, rows)
+    is_dropped = join(dropped)
+    is_edge = is_other & ~dropped[:, None] & ~is_dropped[indices]
+
+    ks = shared.sizes(indices.shape[1] - 1)
+    closures = join(np.asarray(shared.closure(indices, pool_lists, ks=ks)))
+    k, row_k = shared.choose_size(closures, indices[:, :6], ks=ks)
+    weights, z = map(
+        np.asarray,
+        _weigh(
+            cosines,
+            shared.shared_neighbors(indices, pool_lists, k=k),
+            is_edge,
+            evidence.RowEvidence(*(column[rows, None] for column in all_rows)),
+            evidence.RowEvidence(*(column[indices] for column in all_rows)),
+        ),
+    )
+    kept, kept_weights = _keep(
+        indices, similarity, weights, row_k, columns=int(join(row_k).max())
+    )
+    seen = _describe(
+        similarity,
+        is_edge,
+        weights,
+        z,
+        join,
+        closures.mean(axis=0, dtype=np.float64),
+        ks,
+    )
+    is_structured = seen.weight_per_row >= 1
+    num_steps = max(1, math.floor(2 + math.log2(k / 5))) if is_structured else 1
+    seen = seen._replace(
+        **_explain(seen, k, num_steps, int(is_dropped.sum()), len(pool_lists))
+    )
+    return Settings(k, num_steps, 1.0, kept, kept_weights, dropped, seen)
+
+
+_weigh = jax.jit(evidence.edge_weights)
+
+
+def _measure(features, indices, fetch, join, num_rows: int, seed: int):
+    """Evaluates a_ij of the candidates, and the null of the rows."""
+    take = fetch or (lambda numbers: features[numbers])
+    sample = np.arange(num_rows)
+    if num_rows > SAMPLE_SIZE:
+        sample = np.sort(
+            np.random.default_rng(seed).choice(num_rows, SAMPLE_SIZE, replace=False)
+        )
+    pool = metric.measure_pool(take(sample))
+    null = metric.measure_rows_in_blocks(features, pool, block_size=SAMPLE_SIZE)
+    lengths = join(null.length)
+    if fetch is None and isinstance(features, jax.Array):
+        return _cosines(features, indices, lengths, pool), null
+    cosines = np.empty(indices.shape, np.float32)
+    for start in range(0, len(indices), _ROWS):
+        block = slice(start, start + _ROWS)
+        near = np.maximum(indices[block], 0)
+        around = take(near.ravel()).reshape(*near.shape, -1)
+        # One shape is compiled; the last block is filled up.
+        missing = _ROWS - len(near)
+        parts = around[:, 0], around, lengths[near[:, 0]], lengths[near]
+        padded = (np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for x in parts)
+        cosines[block] = _block_cosines(*padded, pool)[: len(near)]
+    return cosines, null
+
+
+@jax.jit
+def _cosines(features, indices, lengths, pool):
+    def cosines_of_row(_, feature, own, length):
+        around = gather_rows(features, own)
+        theirs = gather_rows(jnp.asarray(lengths), own)
+        return metric.pool_cosines(feature, around, (length, theirs), pool)
+
+    return map_rows(
+        cosines_of_row,
+        (features, indices, lengths),
+        row_bytes=4 * indices.shape[1] * features.shape[1],
+    )
+
+
+@jax.jit
+def _block_cosines(rows, around, length, lengths, pool):
+    return jax.vmap(
+        lambda row, near, own, theirs: metric.pool_cosines(
+            row, near, (own, theirs), pool
+        )
+    )(rows, around, length, lengths)
+
+
+def _keep(
+    indices: np.ndarray,
+    similarity: np.ndarray,
+    weights: np.ndarray,
+    row_k: np.ndarray,
+    *,
+    columns: int,
+) -> tuple[Neighbors, np.ndarray]:
+    """Keeps the K_i heaviest candidates of each row, after the row itself."""
+    order = np.argsort(-weights[:, 1:], axis=1, kind="stable")[:, :columns] + 1
+    chosen = np.take_along_axis(weights, order, axis=1)
+    chosen[np.arange(columns) >= row_k[:, None]] = 0
+    counts = chosen > 0
+    own = np.ones((len(indices), 1), np.float32)
+    return (
+        Neighbors(
+            np.hstack(
+                [
+                    indices[:, :1],
+                    np.where(counts, np.take_along_axis(indices, order, axis=1), -1),
+                ]
+            ),
+            np.hstack(
+                [
+                    similarity[:, :1],
+                    np.where(
+                        counts, np.take_along_axis(similarity, order, axis=1), -np.inf
+                    ),
+                ]
+            ),
+        ),
+        np.hstack([own, chosen]),
+    )
+
+
+def _describe(similarity, is_edge, weights, z, join, closures, ks) -> Evidence:
+    """Sums up the edges of the whole pool."""
+    trusted = is_edge & (z >= evidence.POSTERIOR_CENTER)
+    sums = join(np.stack([trusted.sum(axis=1), weights.sum(axis=1)], axis=1))
+    edges_per_row, weight_per_row = sums.mean(axis=0, dtype=np.float64)
+
+    def count(values, ends):
+        return join(np.histogram(values, ends)[0][None]).sum(axis=0)
+
+    # The cosine that parts the trusted candidates from the others with least error.
+    ends = np.linspace(-1, 1, _COSINE_BINS + 1)
+    yes = count(similarity[trusted], ends)
+    no = count(similarity[is_edge & ~trusted], ends)
+    wrong = np.cumsum(np.r_[0, yes]) + np.cumsum(np.r_[0, no[::-1]])[::-1]
+    half = float(ends[np.argmin(wrong)]) if yes.any() else math.nan
+    normal = 0.5 * (1 + scipy.special.erf(_Z_ENDS / math.sqrt(2)))
+    return Evidence(
+        half,
+        float(edges_per_row),
+        float(weight_per_row),
+        ks,
+        closures,
+        _Z_ENDS,
+        count(z[is_edge], _Z_ENDS) / len(sums),
+        np.diff(normal) * (len(sums) - 1),
+        "",
+        "",
+    )
+
+
+def _explain(seen: Evidence, k: int, num_steps: int, num_dropped: int, num_rows: int):
+    """Says in words what was found."""
+    text = [
+        f"K = {k}: the neighbourhoods are most closed at this size "
+        f"({seen.closure.max():.2f} of their edges stay inside).",
+        f"T = {num_steps}, gamma = 1: weights say how far a row moves, "
+        f"{seen.weight_per_row:.2g} on average beside 1 for itself.",
+    ]
+    if math.isnan(seen.half_cosine):
+        text.append("The posterior of an edge reaches one half at no cosine.")
+    else:
+        text.append(
+            f"The posterior of an edge passes one half at a cosine of about "
+            f"{seen.half_cosine:.2f}; {seen.edges_per_row:.2g} candidates a row do."
+        )
+    if num_dropped:
+        text.append(f"{num_dropped} rows near nobody are dropped.")
+    distrust = []
+    if seen.weight_per_row < 1:
+        distrust.append(
+            "hardly any edge stands out from chance: the features are left nearly as "
+            "they are"
+        )
+    if num_dropped > 0.2 * num_rows:
+        distrust.append(f"{num_dropped / num_rows:.0%} of the rows are dropped")
+    return {"text": " ".join(text), "distrust": "; ".join(distrust)}

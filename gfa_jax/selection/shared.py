@@ -1,0 +1,123 @@
+"""Shared neighbours: how closed a neighbourhood is, and whether two rows have the same.
+
+Of the K nearest others N_K(i) of a row, the closure
+
+    c_i(K) = |{(j, l) : j ∈ N_K(i), l ∈ N_K(j), l ∈ N_K(i) ∪ {i}}| / K²
+
+is the share of their own nearest that lie in it too. Where the pool is made of groups
+of m rows it rises up to K ≈ m and falls beyond, since larger neighbourhoods reach into
+other groups; where rows have one mate or none it falls from the start. So the K at
+which it is largest is the size at which the pool is best parted into neighbourhoods
+(the conductance of a cut, as in local graph clustering: Andersen, Chung and Lang
+2006). Only ranks enter: no monotone change of the cosines moves it.
+
+Two rows of one group have the same neighbours (Jarvis and Patrick 1973):
+
+    J_ij = |M_i ∩ M_j| / |M_i ∪ M_j|,   M_i = N_K(i) ∪ {i}
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfa_jax.blocks import map_rows
+from gfa_jax.types import Array
+
+# Steps of a factor of √2: finer ones differ by less than the noise of a pool.
+SIZES = (5, 7, 10, 14, 20, 28, 40, 56)
+
+
+def sizes(num_others: int) -> tuple[int, ...]:
+    """Lists the K that lists of so many others can tell apart, at least one."""
+    return tuple(k for k in SIZES if k <= num_others) or (num_others,)
+
+
+@functools.partial(jax.jit, static_argnames=("ks",))
+def closure(indices: Array, pool: Array, *, ks: tuple[int, ...]) -> jax.Array:
+    """Evaluates c_i(K) of some rows.
+
+    Args:
+        indices: [n, W] int32 their candidates, the row itself first, then nearest
+            first; -1 for an empty slot.
+        pool: [N, W] int32 the candidates of all rows.
+        ks: the K to evaluate, each < W.
+
+    Returns:
+        [n, len(ks)] float32 in [0, 1].
+
+    Cost: O(n W³) comparisons, W² integers a row in blocks.
+    """
+    width = max(ks) + 1
+
+    def close_row(_, own):
+        ranks = _ranks(own, pool, width)[1:, 1:]
+        place = jnp.arange(1, width)
+        # An edge lies within N_K(i) from this K on.
+        reach = jnp.maximum(ranks, jnp.maximum(place[:, None], place[None]))
+        return jnp.stack([jnp.sum(reach <= k) / k**2 for k in ks]).astype(jnp.float32)
+
+    return map_rows(close_row, (indices[:, :width],), row_bytes=8 * width**2)
+
+
+@functools.partial(jax.jit, static_argnames=("k",))
+def shared_neighbors(indices: Array, pool: Array, *, k: int) -> jax.Array:
+    """Evaluates J_ij of some rows and their candidates.
+
+    Args:
+        indices: [n, W] int32; see `closure`.
+        pool: [N, W] int32.
+        k: K >= 1.
+
+    Returns:
+        [n, W] float32 in [0, 1]; 0 in an empty slot.
+
+    Cost: O(n W K²) comparisons.
+    """
+
+    def share_row(_, own):
+        common = jnp.sum(_ranks(own, pool, k + 1) <= k, axis=1)
+        share = common / (2 * (k + 1) - common)
+        return jnp.where(own >= 0, share, 0).astype(jnp.float32)
+
+    row_bytes = 8 * indices.shape[1] * (k + 1)
+    return map_rows(share_row, (indices,), row_bytes=row_bytes)
+
+
+def _ranks(own: jax.Array, pool: Array, width: int) -> jax.Array:
+    """Finds where the candidates of a row's candidates stand in the row's own list.
+
+    Returns:
+        [W, width] int32 places in own[:width], 0 the row itself; width where absent.
+    """
+    theirs = jnp.asarray(pool)[:, :width].at[own].get(mode="clip")
+    known = (own >= 0)[:, None] & (theirs >= 0)
+    same = theirs[:, :, None] == own[None, None, :width]
+    place = jnp.arange(width)[None, None]
+    place = jnp.min(jnp.where(same, place, width), axis=-1)
+    return jnp.where(known, place, width)
+
+
+def choose_size(
+    closures: np.ndarray, nearest: np.ndarray, *, ks: tuple[int, ...]
+) -> tuple[int, np.ndarray]:
+    """Chooses K for the pool, and for each row.
+
+    argmax_K of the mean of c_i(K) over the pool; for row i of its own, averaged over
+    itself and its five nearest, beside which the pool's mean counts threefold.
+
+    Args:
+        closures: [N, len(ks)] float32 c_i(K) of all rows.
+        nearest: [n, 5] (or fewer columns) int32 the nearest others of the rows asked
+            for, -1 for none, with the row itself in column 0 before them: [n, 6].
+        ks: the K of the columns.
+
+    Returns:
+        K; [n] int32 K_i.
+    """
+    mean = closures.mean(axis=0, dtype=np.float64)
+    known = (nearest >= 0)[..., None]
+    around = np.where(known, closures[nearest], 0).sum(axis=1) / known.sum(axis=1)
+    choices = np.asarray(ks, np.int32)
+    return int(choices[np.argmax(mean)]), choices[np.argmax(around + 3 * mean, axis=1)]
