@@ -1,0 +1,32 @@
+import numpy as np
+
+from gfa_jax import Neighbors, plotting
+from gfa_jax.selection import Evidence, Settings
+
+
+def test_the_figure_shows_counts_null_posterior_and_closure():
+    ends = np.linspace(-2, 14, 81)
+    seen = Evidence(
+        0.4,
+        5.0,
+        2.0,
+        (5, 7, 10),
+        np.array([0.3, 0.5, 0.4]),
+        ends,
+        np.linspace(1, 0, 80),
+        np.exp(-(ends[1:] ** 2)),
+        "",
+        "",
+    )
+    neighbors = Neighbors(np.zeros((4, 1), np.int32), np.ones((4, 1)))
+    settings = Settings(7, 2, 1.0, neighbors, np.ones((4, 1)), np.zeros(4, bool), seen)
+    figure = plotting.plot_settings(settings, name="a pool")
+    counts, closure, posterior = figure.axes
+    heights = [bar.get_height() for bar in counts.containers[0]]
+    np.testing.assert_allclose(heights, seen.candidates)
+    np.testing.assert_allclose(counts.lines[0].get_ydata(), seen.strangers)
+    np.testing.assert_allclose(closure.lines[0].get_xydata().T[1], seen.closure)
+    assert closure.lines[1].get_xdata()[0] == 7
+    curve = posterior.lines[0].get_xydata()
+    half = curve[np.searchsorted(curve[:, 0], 4.5)]
+    assert abs(half[1] - 0.5) < 0.05
