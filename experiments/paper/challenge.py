@@ -88,21 +88,14 @@ class Row(NamedTuple):
 
 
 def target(table: paper.Challenge) -> float:
-    """Returns the FPR to report: of --fpr, else the challenge's."""
+    """Returns the FPR to report: --fpr, else that of the challenge."""
     return table.fpr if FLAGS.fpr is None else FLAGS.fpr
 
 
 def read_ground_truth(num_rows: int) -> tuple[np.ndarray | None, np.ndarray]:
-    """Reads who is who, and makes every distractor a person of its own.
+    """Reads --ground_truth: [N] identities, or None, and [N] bool distractors.
 
-    Args:
-        num_rows: N rows of the list.
-
-    Returns:
-        [N] int64 identities, or None; [N] bool distractors.
-
-    Raises:
-        ValueError: another number of rows, no two rows of one person, no two people.
+    Every distractor is an identity of its own.
     """
     if FLAGS.ground_truth is None:
         return None, np.zeros(num_rows, bool)
@@ -137,16 +130,10 @@ def measure(
     *,
     before: Row | None = None,
 ) -> Row:
-    """Measures one set of features over all pairs, by both readings.
+    """Measures [N, D] unit rows over all pairs, by both readings.
 
-    Args:
-        task: with identities.
-        setting: what made the features; None for the raw ones.
-        features: [N, D] unit rows.
-        before: of the raw features, to compare with; None for these themselves.
-
-    Returns:
-        Row; without distractors the second reading is left out.
+    Without distractors the second reading is left out; `before` are the raw features,
+    to bound the gains.
     """
     assert task.identities is not None  # the caller measures known rows only
     result = measure_all_pairs(features, task.identities)
@@ -201,15 +188,7 @@ def measure(
 
 
 def measure_all_pairs(features: np.ndarray, identities: np.ndarray) -> metrics.AllPairs:
-    """Measures all pairs on every device there is, each with its share of the tiles.
-
-    Args:
-        features: [N, D] unit rows.
-        identities: [N] integers.
-
-    Returns:
-        AllPairs, of --tail_size impostor pairs.
-    """
+    """Measures all pairs on every device, each with its share of the tiles."""
     options: dict[str, Any] = {
         "tail_size": FLAGS.tail_size,
         "genuine_size": _GENUINE_SIZE,

@@ -8,9 +8,6 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
-import numpy as np
-
 from experiments.paper import challenge, grid, impostor_readings, paper, tables
 from gfa_jax import datasets, metrics
 from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
@@ -27,14 +24,9 @@ def run(
 ) -> None:
     """Loads a task, refines, measures and writes; prints the table.
 
-    Cost: N² D / 2 multiply-adds for an exact search, and as many for the figures of
-    the raw features and of each setting. Memory: about four times the features, and
-    40 bytes a pair kept.
-
-    Args:
-        load: reads and checks everything.
-        sources: the input files, which must not be overwritten.
-        folder: the output folder. `submission.bin` holds the first setting.
+    N² D / 2 multiply-adds for an exact search, and as many for the figures of the raw
+    features and of each setting. Memory: about four times the features, and 40 bytes a
+    pair kept. `submission.bin` holds the first setting.
     """
     stages = cli.Stages()
     sources = (*sources, FLAGS.filelist, FLAGS.ground_truth)
@@ -53,19 +45,15 @@ def run(
     with stages("neighbors"):
         candidates = grid.find_candidates(task.pool, settings)
     with outputs.staged(target, _OUTPUTS) as hidden:
-        features = jnp.asarray(task.pool.features)
-        for setting in cli.progress(settings, total=len(settings), desc="settings"):
-            with stages("updates"):
-                result = grid.refine(features, candidates.neighbors, setting)
-                refined = np.asarray(result.features)
+        sweep = grid.refined(task.pool, candidates.neighbors, settings)
+        for setting, features, about in sweep:
             if setting == settings[0]:
-                datasets.write_features(hidden / "submission.bin", refined)
+                datasets.write_features(hidden / "submission.bin", features)
             if task.identities is not None:
                 with stages("refined features"):
-                    row = challenge.measure(task, setting, refined, before=rows[0])
-                    rows.append(row)
-                rows[-1].report["residual"] = result.residual.tolist()
-                rows[-1].report["mean_degree"] = float(result.degree.mean())
+                    row = challenge.measure(task, setting, features, before=rows[0])
+                rows.append(row)
+                row.report.update(about)
         text = "\n".join([render(task, rows), *grid.name_search(candidates)])
         datasets.write_text(hidden / "table.txt", text + "\n")
         if rows:
@@ -77,55 +65,28 @@ def run(
 
 
 def render(task: challenge.Task, rows: Sequence[challenge.Row]) -> str:
-    """Lays out what was measured, its gain, and Tab. 5.
-
-    Args:
-        task: what was measured.
-        rows: the raw row first; none where there is no ground truth.
-
-    Returns:
-        Lines without the last line break.
-    """
+    """Lays out what was measured, its gain, and Tab. 5; the raw row comes first."""
     table, lines = task.table, []
     if rows:
         readings = list(rows[0].points)
-        head = ["preset", "K", "t", *readings]
-        measured = [
-            [
-                *grid.name_setting(row.setting),
-                *(_cell(row.points[name]) for name in readings),
-            ]
-            for row in rows
-        ]
-        gains = [
-            [
-                *grid.name_setting(row.setting),
-                *(str(row.gains.get(name, "unknown")) for name in readings),
-            ]
-            for row in rows[1:]
-        ]
-        title = "gain over the raw features"
+        gains = "gain over the raw features"
         if FLAGS.resamples:
-            title += " [95 %, the same people for both]"
+            gains += " [95 %, the same people for both]"
         blocks = {
             f"TPR at FPR {challenge.target(table):.0e} (false accepts)": [
-                head,
-                *measured,
+                (row, [_cell(row.points[name]) for name in readings]) for row in rows
             ],
-            title: [head, *gains],
+            gains: [
+                (row, [str(row.gains.get(name, "unknown")) for name in readings])
+                for row in rows[1:]
+            ],
         }
         if FLAGS.resamples:
-            intervals = [
-                [
-                    *grid.name_setting(row.setting),
-                    *(_interval(row, name) for name in readings),
-                ]
-                for row in rows
-            ]
             title = "95 % interval, people drawn anew, conservative rule"
-            blocks[title] = [head, *intervals]
-        for title, cells in blocks.items():
-            lines += [title, evaluation.align(cells), ""]
+            blocks[title] = [
+                (row, [_interval(row, name) for name in readings]) for row in rows
+            ]
+        lines += tables.lay_out(blocks, readings)
         lines += [
             f"{name}: an impostor pair is {impostor_readings.READINGS[name]}"
             for name in readings
@@ -177,14 +138,7 @@ def report(
 
 
 def draw(rows: Sequence[challenge.Row]) -> "Figure":
-    """Draws the ROC over all pairs, raw and of every setting, with its intervals.
-
-    Args:
-        rows: the raw row first.
-
-    Returns:
-        The figure.
-    """
+    """Draws the ROC over all pairs, raw and of every setting, with its intervals."""
     from gfa_jax import plotting
 
     all_pairs = impostor_readings.ALL_PAIRS

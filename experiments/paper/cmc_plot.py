@@ -26,15 +26,9 @@ def plot_cmc(
     """Draws CMC(r) against the rank r on a logarithmic axis, one line a curve.
 
     Args:
-        curves: label -> [R] shares in [0, 1], as `metrics.cmc` gives them; the first
-            is taken for the baseline.
+        curves: label -> [R] shares in [0, 1]; the first is the baseline.
         ranks: R ranks r >= 1, ascending.
-        intervals: label -> [R, 2] lower and upper bound at each rank, as
-            `metrics.bootstrap_rankings` gives them, drawn as bars side by side; for
-            some labels or none.
-
-    Returns:
-        The figure.
+        intervals: label -> [R, 2] bounds, for some labels or none.
     """
     (axes,) = panels(1, (6.0, 4.2))
     places, lowest = np.asarray(ranks, float), 1.0

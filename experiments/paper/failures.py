@@ -33,17 +33,9 @@ class Harm(NamedTuple):
 
 
 def measure(before: np.ndarray, after: np.ndarray, pairs: datasets.Pairs) -> Harm:
-    """Measures the harm to every row by the equation of the module.
+    """Measures the harm to every row; `before` and `after` are [N, D] unit rows.
 
-    Cost: two passes over the pairs; memory: about 40 bytes a pair.
-
-    Args:
-        before: [N, D] unit rows.
-        after: [N, D] unit rows, refined.
-        pairs: `same` known.
-
-    Returns:
-        Harm.
+    Two passes over the pairs; about 40 bytes a pair.
     """
     same = pairs.same
     assert same is not None
@@ -62,15 +54,9 @@ def measure(before: np.ndarray, after: np.ndarray, pairs: datasets.Pairs) -> Har
 
 
 def as_csv(harm: Harm, columns: dict[str, np.ndarray], *, count: int) -> str:
-    """Lists the rows that were harmed most, the worst first.
+    """Lists the rows that were harmed most, the worst first, at most `count`.
 
-    Args:
-        harm: of `measure`.
-        columns: [N] what names a row, such as its image.
-        count: rows to list; those that were not harmed are left out.
-
-    Returns:
-        Comma-separated text with a header.
+    `columns` are [N] arrays that name a row, such as its image.
     """
     import csv
     import io

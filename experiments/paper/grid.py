@@ -11,6 +11,7 @@ elsewhere: the tables of the paper are about the method by its letter.
 """
 
 import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -123,17 +124,9 @@ class Row(NamedTuple):
 
 
 def read_settings(table: paper.Table, *, num_rows: int) -> list[Setting]:
-    """Lists the cells that the flags ask for, preset by preset.
+    """Lists the cells that the flags ask for, preset by preset, as the table does.
 
-    Args:
-        table: its cells are the grid where neither --k nor --threshold is given.
-        num_rows: rows of the pool.
-
-    Returns:
-        The settings, in the order of the table.
-
-    Raises:
-        ValueError: an unknown preset, a number out of its range.
+    The cells of the table are the grid where neither --k nor --threshold is given.
     """
     for preset in FLAGS.preset:
         if preset not in PRESETS:
@@ -206,12 +199,7 @@ def search(pool: inputs.Pool, settings: list[Setting]) -> gfa.Neighbors:
 def find_candidates(pool: inputs.Pool, settings: list[Setting]) -> Candidates:
     """Searches the candidates of every setting at once, as --neighbors says.
 
-    Args:
-        pool: features.
-        settings: the cells; the largest K and the smallest threshold are searched for.
-
-    Returns:
-        Candidates.
+    The largest K and the smallest threshold of the settings are searched for.
     """
     k = max(setting.k for setting in settings)
     about: dict[str, Any] = {"neighbors": FLAGS.neighbors, "k": k}
@@ -258,30 +246,32 @@ def refine(
     )
 
 
-def sweep(task: Task, neighbors: gfa.Neighbors, settings: list[Setting]) -> list[Row]:
-    """Measures the raw features and every setting.
-
-    Cost: a refinement, a pass over the pairs, their sort and --resamples more passes
-    a setting. Memory: about 150 bytes a pair, one setting at a time.
-
-    Args:
-        task: the pool and its pairs.
-        neighbors: of `search`.
-        settings: the cells.
-
-    Returns:
-        The raw row, then one a setting.
-    """
-    features = jnp.asarray(task.pool.features)
-    rows = [_measure(task, None, task.pool.features)]
-    raw = rows[0].verification
+def refined(
+    pool: inputs.Pool, neighbors: gfa.Neighbors, settings: list[Setting]
+) -> Iterator[tuple[Setting, np.ndarray, dict[str, Any]]]:
+    """Refines a pool by every setting: the setting, [N, D] rows, and their report."""
+    features = jnp.asarray(pool.features)
     for setting in cli.progress(settings, total=len(settings), desc="settings"):
         result = refine(features, neighbors, setting)
-        row = _measure(task, setting, np.asarray(result.features), before=raw)
-        row.figures["residual"] = result.residual.tolist()
-        row.figures["mean_degree"] = float(result.degree.mean())
-        row.figures["rows_without_neighbour"] = int((result.degree == 0).sum())
-        rows.append(row)
+        about = {
+            "residual": result.residual.tolist(),
+            "mean_degree": float(result.degree.mean()),
+            "rows_without_neighbour": int((result.degree == 0).sum()),
+        }
+        yield setting, np.asarray(result.features), about
+
+
+def sweep(task: Task, neighbors: gfa.Neighbors, settings: list[Setting]) -> list[Row]:
+    """Measures the raw features, then every setting: a row each.
+
+    A refinement, a pass over the pairs, their sort and --resamples more passes a
+    setting. Memory: about 150 bytes a pair, one setting at a time.
+    """
+    rows = [_measure(task, None, task.pool.features)]
+    raw = rows[0].verification
+    for setting, features, about in refined(task.pool, neighbors, settings):
+        rows.append(_measure(task, setting, features, before=raw))
+        rows[-1].figures.update(about)
     return rows
 
 
@@ -312,14 +302,7 @@ def _measure(
 
 
 def thin(roc: metrics.Roc) -> metrics.Roc:
-    """Keeps the points that a figure shows: a curve of 47 million is a gigabyte.
-
-    Args:
-        roc: the curve.
-
-    Returns:
-        About 1,500 of its points, the ends and those of the usual FPRs among them.
-    """
+    """Keeps the points that a figure shows: a curve of 47 million is a gigabyte."""
     shown = metrics.tpr_at_fpr(roc, [0.0, *_DRAWN.clip(max=1.0), *metrics.DEFAULT_FPRS])
     kept = np.isin(roc.thresholds, [point.threshold for point in shown])
     kept[[0, -1]] = True

@@ -29,15 +29,8 @@ def against_distractors(
 
     FA(t) = #{i known, j distractor: f_i · f_j >= t}, of known · distractors pairs
 
-    Args:
-        result: of `metrics.all_pairs_roc`, every distractor an identity of its own.
-        is_distractor: [N] bool.
-        fpr: the target.
-        rule: see `metrics.tpr_at_fpr`.
-
-    Returns:
-        The operating point, exact; None where its threshold lies under the floor of
-        the tail, or where the genuine pairs were not kept.
+    In `result` every distractor is an identity of its own. None where the threshold
+    lies under the floor of the tail, or where the genuine pairs were not kept.
     """
     if result.genuine is None:
         return None
@@ -63,19 +56,9 @@ def resample_distractors(
 ) -> metrics.ResampledTprs | None:
     """Measures the same TPR, conservatively, on people and distractors drawn anew.
 
-    Where row i is drawn m_i times with its person, the impostor pairs weigh
-    (Σ m_i over known rows) (Σ m_j over distractors).
-
-    Args:
-        result: see `against_distractors`.
-        is_distractor: see `against_distractors`.
-        fpr: the target.
-        num_resamples: draws, >= 1.
-        seed: of the draws.
-
-    Returns:
-        ResampledTprs of one target, nan where the tail is too short; None where the
-        genuine pairs were not kept.
+    Where row i is drawn m_i times with its person, the impostor pairs weigh (Σ m_i over
+    known rows) (Σ m_j over distractors). One target, nan where the tail is too short;
+    None where the genuine pairs were not kept.
     """
     if result.genuine is None:
         return None

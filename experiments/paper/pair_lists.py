@@ -30,11 +30,7 @@ def run(
 ) -> None:
     """Sweeps the grid of a table over --features, with --protocol or --pairs.
 
-    Args:
-        read: reader of --protocol.
-        depth: folders from an image of the protocol up to its person.
-        table: see `load`.
-        pairs_a_kind: see `load`.
+    `read` reads --protocol, in which a person is `depth` folders above an image.
     """
     cli.keep_compiled_programs()
     tables.run(
@@ -66,18 +62,8 @@ def load(
 ) -> grid.Task:
     """Loads --features with either the protocol as distributed or --pairs.
 
-    Args:
-        protocol: file or folder of the protocol, or None.
-        read: its reader.
-        identity: takes the name of an image, gives the person's.
-        table: the paper's table.
-        pairs_a_kind: published number of genuine, and of impostor, pairs.
-
-    Returns:
-        The task.
-
-    Raises:
-        ValueError: neither or both of the two, and whatever the readers refuse.
+    `identity` takes the name of an image and gives the person's; `pairs_a_kind` is the
+    published number of genuine, and of impostor, pairs.
     """
     if (protocol is None) == (FLAGS.pairs is None):
         raise ValueError("name one of --protocol, with --names, and --pairs")
@@ -119,16 +105,7 @@ def from_names(
 ) -> grid.Task:
     """Joins a pool and a protocol by the names of the rows.
 
-    Args:
-        pool: features.
-        protocol: pairs of names.
-        row_names: the name of every row.
-        identity: takes a name of the protocol, gives the person's.
-        table: the paper's table.
-        notes: for the report.
-
-    Returns:
-        The task. Rows that the protocol does not name stay in the pool.
+    Rows that the protocol does not name stay in the pool.
     """
     rows = protocols.match_names(protocol.names, row_names)
     pairs = datasets.Pairs(rows[protocol.pairs.indices], protocol.pairs.same)
@@ -141,16 +118,7 @@ def from_names(
 
 
 def with_labels(pool: inputs.Pool, labels: np.ndarray | None) -> inputs.Pool:
-    """Gives a pool its identities, unless they contradict its pairs.
-
-    Args:
-        pool: with pairs.
-        labels: [N] identities, or None.
-
-    Returns:
-        The pool; without labels, and with a warning, where a genuine pair is of two
-        people or an impostor pair of one.
-    """
+    """Gives a pool its identities, [N] or None, unless they contradict its pairs."""
     assert pool.pairs is not None
     if labels is not None:
         first, second = labels[pool.pairs.indices].T
@@ -165,15 +133,7 @@ def with_labels(pool: inputs.Pool, labels: np.ndarray | None) -> inputs.Pool:
 
 
 def link_genuine(pairs: datasets.Pairs, num_rows: int) -> np.ndarray:
-    """Infers identities: rows that genuine pairs link, directly or in steps, are one.
-
-    Args:
-        pairs: `same` known.
-        num_rows: N.
-
-    Returns:
-        [N] int32 identities; a row without a genuine pair is one of its own.
-    """
+    """Infers [N] identities: rows that genuine pairs link, in any steps, are one."""
     import scipy.sparse
 
     assert pairs.same is not None

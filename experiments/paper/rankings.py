@@ -8,12 +8,11 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.paper import grid, paper, protocols, tables
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
+from gfa_jax.programs import cli, flags, inputs, outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,12 +87,7 @@ def run(
 ) -> None:
     """Loads a task, sweeps its grid and writes the results; prints the table.
 
-    Cost: one search, then a refinement and Q G D multiply-adds a setting.
-
-    Args:
-        load: reads and checks everything.
-        sources: the input files, which must not be overwritten.
-        folder: the output folder.
+    One search, then a refinement and Q G D multiply-adds a setting.
     """
     stages = cli.Stages()
     inputs.refuse_overwriting(sources, (pathlib.Path(folder, n) for n in _OUTPUTS))
@@ -108,13 +102,10 @@ def run(
     with stages("neighbors"):
         candidates = grid.find_candidates(task.pool, settings)
     with stages("grid"):
-        features = jnp.asarray(task.pool.features)
-        for setting in cli.progress(settings, total=len(settings), desc="settings"):
-            result = grid.refine(features, candidates.neighbors, setting)
-            refined = np.asarray(result.features)
-            rows.append(measure(task, setting, refined, before=rows[0].rankings))
-            rows[-1].report["residual"] = result.residual.tolist()
-            rows[-1].report["mean_degree"] = float(result.degree.mean())
+        sweep = grid.refined(task.pool, candidates.neighbors, settings)
+        for setting, features, about in sweep:
+            rows.append(measure(task, setting, features, before=rows[0].rankings))
+            rows[-1].report.update(about)
     text = "\n".join([render(task, rows), *grid.name_search(candidates)])
     with outputs.staged(target, _OUTPUTS) as hidden:
         datasets.write_text(hidden / "table.txt", text + "\n")
@@ -132,20 +123,7 @@ def measure(
     *,
     before: metrics.Rankings | None = None,
 ) -> Row:
-    """Ranks the gallery by one set of features.
-
-    Args:
-        task: who searches what.
-        setting: what made the features; None for the raw ones.
-        features: [N, D] unit rows, in the order of the pool.
-        before: by the raw features, to bound the gains; None for these themselves.
-
-    Returns:
-        Row.
-
-    Raises:
-        ValueError: no query has a match.
-    """
+    """Ranks the gallery by [N, D] unit rows; `before`, by the raw ones, bounds gain."""
     cameras: dict[str, Any] = {}
     if task.cameras is not None:
         cameras = {
@@ -189,15 +167,7 @@ def _stack(interval: metrics.RetrievalInterval) -> np.ndarray:
 
 
 def render(task: Task, rows: Sequence[Row]) -> str:
-    """Lays out what was measured, its gain and its intervals.
-
-    Args:
-        task: what was measured.
-        rows: the raw row first.
-
-    Returns:
-        Lines without the last line break.
-    """
+    """Lays out what was measured, its gain and its intervals; first the raw row."""
     raw = rows[0]
     blocks = {
         "measured": [(row, [f"{value:.4f}" for value in row.values]) for row in rows],
@@ -217,11 +187,8 @@ def render(task: Task, rows: Sequence[Row]) -> str:
             for row in rows
             if row.gains is not None
         ]
-    head = ["preset", "K", "t", "mAP", *(f"CMC@{r}" for r in metrics.DEFAULT_RANKS)]
-    lines = []
-    for title, cells in blocks.items():
-        named = [[*grid.name_setting(row.setting), *values] for row, values in cells]
-        lines += [title, evaluation.align([head, *named]), ""]
+    head = ["mAP", *(f"CMC@{rank}" for rank in metrics.DEFAULT_RANKS)]
+    lines = tables.lay_out(blocks, head)
     counted = raw.report["queries_with_a_match"]
     lines.append(
         f"{counted:,} of {len(task.queries):,} queries have a match among "
@@ -253,15 +220,7 @@ def report(
 
 
 def draw(task: Task, rows: Sequence[Row]) -> "Figure":
-    """Draws the CMC of the raw features and of every setting, with its intervals.
-
-    Args:
-        task: whose queries the intervals draw anew.
-        rows: the raw row first.
-
-    Returns:
-        The figure.
-    """
+    """Draws the CMC of the raw features and of every setting, with its intervals."""
     from experiments.paper.cmc_plot import CMC_RANKS, plot_cmc
 
     identities = task.identities[task.queries]

@@ -31,12 +31,8 @@ def run(
 ) -> None:
     """Loads a protocol, sweeps its grid and writes the results; prints the table.
 
-    Args:
-        load: reads and checks everything.
-        sources: the input files, which must not be overwritten.
-        folder: the output folder.
-        extra: called with the task, the candidates and the rows of the grid; further
-            text files of the folder, by name.
+    `sources` must not be overwritten. `extra` is called with the task, the candidates
+    and the rows of the grid, and gives further text files of the folder, by name.
     """
     stages = cli.Stages()
     inputs.refuse_overwriting(sources, (pathlib.Path(folder, n) for n in _OUTPUTS))
@@ -71,15 +67,7 @@ def print_counts(counts: Sequence[protocols.Count]) -> None:
 
 
 def render(task: grid.Task, rows: Sequence[grid.Row]) -> str:
-    """Lays the blocks of the table out.
-
-    Args:
-        task: what was measured.
-        rows: the raw row first.
-
-    Returns:
-        Lines without the last line break.
-    """
+    """Lays the blocks of the table out; the raw row comes first."""
     table, raw = task.table, rows[0]
     in_paper = [row for row in rows if _paper(table, row)]
     blocks = {"TPR at FPR (false accepts)": [(row, _measured(row)) for row in rows]}
@@ -102,16 +90,24 @@ def render(task: grid.Task, rows: Sequence[grid.Row]) -> str:
             (row, [f"{g.lower:+.4f}..{g.upper:+.4f}" for g in row.gains])
             for row in rows[1:]
         ]
-    lines = []
-    for title, cells in blocks.items():
-        named = [[*grid.name_setting(row.setting), *values] for row, values in cells]
-        head = ["preset", "K", "t", *(f"{fpr:.0e}" for fpr in table.fprs)]
-        head += ["AUC", "accuracy"][: len(named[0]) - len(head)]
-        lines += [title, evaluation.align([head, *named]), ""]
+    head = [*(f"{fpr:.0e}" for fpr in table.fprs), "AUC", "accuracy"]
+    lines = lay_out(blocks, head)
     pairs = raw.figures
     lines.append(evaluation.footnote(pairs["genuine_pairs"], pairs["impostor_pairs"]))
     lines += [f"odd in the paper: {oddity}" for oddity in table.oddities]
     return "\n".join(lines)
+
+
+def lay_out(
+    blocks: Mapping[str, Sequence[tuple[Any, list[str]]]], head: Sequence[str]
+) -> list[str]:
+    """Lays out blocks of rows with a setting, each under its title and the head."""
+    lines = []
+    for title, cells in blocks.items():
+        named = [[*grid.name_setting(row.setting), *values] for row, values in cells]
+        names = ["preset", "K", "t", *head][: len(named[0])]
+        lines += [title, evaluation.align([names, *named]), ""]
+    return lines
 
 
 def report(
@@ -144,18 +140,7 @@ def describe_run(
     candidates: grid.Candidates,
     stages: cli.Stages,
 ) -> dict[str, Any]:
-    """Says what every report of a grid says: the choices, the pool, the machine.
-
-    Args:
-        pool: what was refined together.
-        counts: what the protocol holds beside what was published.
-        notes: what else the report says.
-        candidates: of `grid.find_candidates`.
-        stages: finished.
-
-    Returns:
-        The shared part of the report.
-    """
+    """Says what every report of a grid says: the choices, the pool, the machine."""
     return {
         "options": flags.values(),
         "open_points": {p: grid.open_points(p) for p in FLAGS.preset},
@@ -172,11 +157,7 @@ def describe_run(
 def draw(rows: Sequence[grid.Row]) -> "Figure":
     """Draws the curves as the paper does: K varied at the first t, t at the first K.
 
-    Args:
-        rows: the raw row first.
-
-    Returns:
-        The figure, a line of two panels a preset.
+    A line of two panels a preset.
     """
     import matplotlib.figure
 

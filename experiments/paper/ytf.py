@@ -3,11 +3,11 @@ r"""YouTube Faces, a video the sum of its frames (paper, §4.4, Tab. 4 and Fig. 
     python -m experiments.ytf --features=frames.npy --names=frames.txt \
         --splits=splits.txt
 
---splits is splits.txt or splits_corrected.txt, --mat meta_and_splits.mat, each as it
-was distributed. Line i of --names is the frame of feature row i, "Name/video/7.jpg",
-in any order and with any folders in front; where the features are of whole videos
-already, give each one frame. The frames of a video are summed as they are stored,
-then scaled to unit length. Every video of --names is in the pool that is refined.
+--splits is splits.txt or splits_corrected.txt as distributed. Line i of --names is the
+frame of feature row i, "Name/video/7.jpg", in any order and with any folders in front;
+where the features are of whole videos already, give each one frame. The frames of a
+video are summed as they are stored, then scaled to unit length. Every video of --names
+is in the pool that is refined.
 """
 
 import numpy as np
@@ -22,9 +22,8 @@ flags.adopt(inputs, "features", "features_key", "dim", "seed")
 flags.adopt(pair_lists, "names")
 
 flags.DEFINE_string("splits", None, "YTF's splits.txt or splits_corrected.txt.")
-flags.DEFINE_string("mat", None, "YTF's meta_and_splits.mat, instead of --splits.")
 flags.DEFINE_string("output_dir", "outputs/ytf", "Folder of the results.")
-flags.require("features", "names")
+flags.require("features", "names", "splits")
 
 
 def main() -> None:
@@ -32,18 +31,13 @@ def main() -> None:
     cli.keep_compiled_programs()
     tables.run(
         _load,
-        sources=(FLAGS.features, FLAGS.names, FLAGS.splits, FLAGS.mat),
+        sources=(FLAGS.features, FLAGS.names, FLAGS.splits),
         folder=FLAGS.output_dir,
     )
 
 
 def _load() -> grid.Task:
-    if (FLAGS.splits is None) == (FLAGS.mat is None):
-        raise ValueError("name one of --splits and --mat")
-    if FLAGS.mat is None:
-        protocol = protocols.read_ytf_splits(FLAGS.splits)
-    else:
-        protocol = protocols.read_ytf_mat(FLAGS.mat)
+    protocol = protocols.read_ytf_splits(FLAGS.splits)
     frames = protocols.read_names(FLAGS.names)
     rows = pooled.read_rows(FLAGS.features, len(frames))
     folders = [name.replace("\\", "/").rpartition("/")[0] for name in frames.tolist()]

@@ -24,7 +24,7 @@ from experiments.paper.protocols.names import (
     match_names,
     read_names,
 )
-from experiments.paper.protocols.ytf import read_ytf_mat, read_ytf_splits
+from experiments.paper.protocols.ytf import read_ytf_splits
 
 __all__ = [
     "Count",
@@ -44,6 +44,5 @@ __all__ = [
     "read_lfw_pairs",
     "read_market",
     "read_names",
-    "read_ytf_mat",
     "read_ytf_splits",
 ]

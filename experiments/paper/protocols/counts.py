@@ -31,14 +31,7 @@ class Count(NamedTuple):
 
 
 def mismatches(counts: Iterable[Count]) -> tuple[Count, ...]:
-    """Picks the counts that are not the published ones, each worth a warning.
-
-    Args:
-        counts: the counts of a protocol.
-
-    Returns:
-        Those with an expected number other than the one found.
-    """
+    """Picks the counts that are not the published ones, each worth a warning."""
     return tuple(c for c in counts if c.expected not in (None, c.found))
 
 
@@ -49,16 +42,9 @@ def count_pairs(
     genuine: int | None = None,
     impostor: int | None = None,
 ) -> tuple[Count, Count, Count]:
-    """Counts pairs, genuine pairs and impostor pairs.
+    """Counts pairs, genuine pairs and impostor pairs beside their published numbers.
 
-    Args:
-        same: [M] bool, True for a genuine pair.
-        total: published number of pairs.
-        genuine: published number of genuine pairs.
-        impostor: published number of impostor pairs.
-
-    Returns:
-        The three counts.
+    `same` is [M] bool, True for a genuine pair.
     """
     found = int(np.count_nonzero(same))
     return (

@@ -52,14 +52,7 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
 
 def to_integer(field: str) -> int | None:
-    """Converts digits, blanks around them or not; None for anything else.
-
-    Args:
-        field: the text.
-
-    Returns:
-        The integer in [0, 10**18), or None.
-    """
+    """Converts up to 18 digits, blanks around them or not; None for other text."""
     field = field.strip()
     return int(field) if _INTEGER.fullmatch(field) else None
 
@@ -67,16 +60,6 @@ def to_integer(field: str) -> int | None:
 def malformed(
     path: str | os.PathLike[str], number: int, line: str, expected: str
 ) -> ValueError:
-    """Builds the error that names a line of a file.
-
-    Args:
-        path: the file.
-        number: number of the line, from 1.
-        line: what it holds.
-        expected: what it should hold.
-
-    Returns:
-        The error, for the caller to raise.
-    """
+    """Builds the error that names a line, what it holds and what it should hold."""
     shown = line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
     return ValueError(f"{path}, line {number}: got {shown!r}, expected {expected}")

@@ -39,17 +39,7 @@ class PairList(NamedTuple):
 
 
 def read_names(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads the names of feature rows, one a line.
-
-    Args:
-        path: UTF-8 text; line i names row i − 1.
-
-    Returns:
-        [R] str.
-
-    Raises:
-        ValueError: as `text_lines`.
-    """
+    """Reads the names of feature rows, [R], one a line: line i names row i − 1."""
     return np.array([line for _, line in text_lines(path)], np.str_)
 
 
@@ -91,19 +81,9 @@ def match_names(names: Iterable[str], row_names: Iterable[str]) -> np.ndarray:
 
 
 def match_folders(names: Iterable[str], folder_names: Iterable[str]) -> np.ndarray:
-    """Finds the video of every frame: the one that is named like the frame's folder.
+    """Finds the video of every frame, [M]: the one named like the frame's folder.
 
-    What `pool` takes as `segments`. Cost and memory as `match_names`.
-
-    Args:
-        names: M names, "video/frame.jpg".
-        folder_names: S names, that of every video.
-
-    Returns:
-        [M] int64 positions in `folder_names`.
-
-    Raises:
-        ValueError: as `match_names`.
+    What `pool` takes as `segments`. Cost, memory and errors as for `match_names`.
     """
     folders = (name.replace("\\", "/").rpartition("/")[0] for name in _strings(names))
     return match_names(folders, folder_names)

@@ -18,17 +18,7 @@ _LARGEST_ID = 2**24 - 1
 
 
 def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads a list of template or subject numbers, one a line.
-
-    Args:
-        path: text, with or without a header line.
-
-    Returns:
-        [n] int64 numbers, ascending, each once.
-
-    Raises:
-        ValueError: missing or empty file, or a malformed line (named by its number).
-    """
+    """Reads a list of template or subject numbers, one a line: ascending, each once."""
     blocks = [values[:, 0] for _, values in integer_blocks(path, widths=(1,))]
     return np.unique(np.concatenate(blocks))
 
@@ -38,16 +28,8 @@ def index_templates(
 ) -> np.ndarray:
     """Tabulates the position of every template among those that are kept.
 
-    Args:
-        template_ids: [S] integer numbers >= 0, each once.
-        dropped: [S] bool, True for a template that is left out.
-
-    Returns:
-        [largest number + 2] int32: the position, `DROPPED`, or `UNKNOWN` for a number
-        that is not a template's, as the last entry always is.
-
-    Raises:
-        ValueError: a number above 2**24 − 1.
+    [largest number + 2] int32: the position, `DROPPED`, or `UNKNOWN` for a number that
+    is not a template's, as the last entry always is. Refuses numbers above 2**24 − 1.
     """
     largest = int(template_ids.max())
     if largest > _LARGEST_ID:

@@ -5,7 +5,6 @@ import pathlib
 
 import numpy as np
 import pytest
-import scipy.io
 
 from experiments.paper import failures, paper
 from gfa_jax import PAPER, datasets
@@ -304,7 +303,7 @@ def test_cfp_fp(cfp, faces):
 
 @pytest.fixture
 def ytf(tmp_path, faces, rng):
-    """Videos of 3 to 6 frames; splits.txt and meta_and_splits.mat."""
+    """Videos of 3 to 6 frames, and splits.txt."""
     videos = [f"Person_{i // IMAGES:02d}/{i % IMAGES}" for i in range(PEOPLE * IMAGES)]
     owner = rng.permutation(np.repeat(np.arange(len(videos)), rng.integers(3, 7, 96)))
     frames = faces[owner] + 0.2 * rng.standard_normal((len(owner), 24), np.float32)
@@ -322,28 +321,19 @@ def ytf(tmp_path, faces, rng):
         for n, (fold, i, j, same) in enumerate(table)
     ]
     (tmp_path / "splits.txt").write_text("\r\n".join(lines))
-    splits = np.array([(i + 1, j + 1, same) for _, i, j, same in table])
-    scipy.io.savemat(
-        tmp_path / "meta_and_splits.mat",
-        {
-            "video_names": np.array(videos, object)[:, None],
-            "Splits": splits.reshape(2, 120, 3).transpose(1, 2, 0),
-        },
-    )
+    splits = np.array([(i, j, same) for _, i, j, same in table])
     sums = np.zeros((len(videos), 24))
     np.add.at(sums, owner, frames)
-    return tmp_path, sums, splits[:, :2] - 1, splits[:, 2]
+    return tmp_path, sums, splits[:, :2], splits[:, 2]
 
 
-@pytest.mark.parametrize("protocol", ["splits=splits.txt", "mat=meta_and_splits.mat"])
-def test_ytf(ytf, protocol):
+def test_ytf(ytf):
     folder, sums, indices, same = ytf
-    flag, name = protocol.split("=")
     succeed(
         "ytf",
         f"--features={folder}/frames.npy",
         f"--names={folder}/frames.txt",
-        f"--{flag}={folder}/{name}",
+        f"--splits={folder}/splits.txt",
         "--k=5,20",
         "--threshold=0.55",
         "--resamples=0",
@@ -384,7 +374,7 @@ def test_bad_lfw_is_refused(lfw, edit, message):
     refuse(folder, message, *flags, module="lfw")
 
 
-def test_other_bad_files_are_refused(cfp, ytf):
+def test_a_pickle_is_refused(cfp):
     folder = cfp[0]
     (folder / "Protocol.bin").write_bytes(b"\x80\x02]q\x00.")
     refuse(
@@ -395,8 +385,6 @@ def test_other_bad_files_are_refused(cfp, ytf):
         f"--protocol={folder}/Protocol.bin",
         module="cfp_fp",
     )
-    flags = [f"--features={folder}/frames.npy", f"--names={folder}/frames.txt"]
-    refuse(folder, "one of --splits and --mat", *flags, module="ytf")
 
 
 def test_labels_that_contradict_the_pairs_give_no_intervals(lfw):

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-import scipy.io
 
-from experiments.paper.protocols import mismatches, read_ytf_mat, read_ytf_splits
+from experiments.paper.protocols import mismatches, read_ytf_splits
 from gfa_jax.datasets import check_pairs
 
 NAMES = ["Ann/0", "Ann/3", "Robert_F._Kennedy_Jr./1", "Bo/0"]
@@ -111,70 +110,3 @@ def test_the_official_file(real_data):
     for fold in range(10):
         same = np.asarray(protocol.pairs.same)[protocol.folds == fold]
         assert (len(same), same.sum()) == (500, 250)
-
-
-class TestMat:
-    # [pairs a fold, 3, folds], videos from 1
-    splits = np.array(
-        [
-            [(i + 1, j + 1, same) for _, _, i, j, same in PAIRS[k : k + 2]]
-            for k in (0, 2)
-        ]
-    ).transpose(1, 2, 0)
-
-    def read(self, tmp_path, **arrays):
-        path = tmp_path / "meta_and_splits.mat"
-        content = {
-            "video_names": np.array(NAMES, object)[:, None],
-            "Splits": self.splits,
-            **arrays,
-        }
-        scipy.io.savemat(path, {k: v for k, v in content.items() if v is not None})
-        return read_ytf_mat(path)
-
-    @pytest.mark.parametrize("dtype", [np.float64, np.uint16, np.uint8])
-    def test_the_format(self, tmp_path, dtype):
-        protocol = self.read(tmp_path, Splits=self.splits.astype(dtype))
-        check(protocol)
-        assert protocol.names.tolist() == NAMES
-        assert protocol.counts[0] == ("videos", 4, 3425)
-
-    @pytest.mark.parametrize(
-        ("arrays", "match"),
-        [
-            ({"Splits": None}, "no array 'Splits'"),
-            ({"video_names": None}, "no array 'video_names'"),
-            ({"Splits": splits[:, :2]}, r"shape \(2, 2, 2\), expected \[pairs, 3, fol"),
-            ({"Splits": splits[:, :, 0]}, r"shape \(2, 3\)"),
-            ({"Splits": splits + 0.5}, r"row 0 holds 1\.5"),
-            (
-                {"Splits": splits + np.array([[1], [0], [0]])},
-                "videos 1 to 5 .*expected 1 to 4",
-            ),
-            ({"Splits": splits - np.array([[1], [0], [0]])}, "videos 0 to 3"),
-            ({"Splits": splits + np.array([[0], [0], [1]])}, "labels 1 to 2"),
-            (
-                {"video_names": np.array(["a", "b", "c", "a"], object)},
-                "'a' is listed tw",
-            ),
-        ],
-    )
-    def test_refused(self, tmp_path, arrays, match):
-        with pytest.raises(ValueError, match=match) as got:
-            self.read(tmp_path, **arrays)
-        assert "\n" not in str(got.value)
-
-    @pytest.mark.parametrize("content", [b"not a MATLAB file" * 20, b"MATLAB 7.3" * 60])
-    def test_another_file(self, tmp_path, content):
-        path = tmp_path / "a.mat"
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match="not a whole MATLAB file") as got:
-            read_ytf_mat(path)
-        assert "\n" not in str(got.value)
-
-    def test_cut_short(self, tmp_path):
-        self.read(tmp_path)
-        path = tmp_path / "meta_and_splits.mat"
-        path.write_bytes(path.read_bytes()[:-100])
-        with pytest.raises(ValueError, match="cannot read"):
-            read_ytf_mat(path)
