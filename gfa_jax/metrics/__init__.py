@@ -1,6 +1,7 @@
 """Metrics of verification, retrieval and clustering, and their uncertainty."""
 
-from gfa_jax.metrics.all_pairs import AllPairs, all_pairs_roc, restrict_genuine
+from gfa_jax.metrics.all_pairs import all_pairs_roc
+from gfa_jax.metrics.all_pairs_result import AllPairs, restrict_genuine
 from gfa_jax.metrics.bootstrap import (
     GainInterval,
     TprInterval,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gfa_jax.metrics.all_pairs import AllPairs, check_genuine, join_points
+from gfa_jax.metrics.all_pairs_result import AllPairs, check_genuine, join_points
 from gfa_jax.metrics.histogram import ScoreHistogram, bin_numbers, count_bins
 from gfa_jax.metrics.roc import Roc
 from gfa_jax.metrics.scored_pairs import ScoredPairs, by_descending_score, pair_scores
