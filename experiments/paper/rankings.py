@@ -155,7 +155,7 @@ def measure(
         figures["interval"] = bounds
     if FLAGS.resamples and before is not None:
         gains = _stack(
-            metrics.bootstrap_ranking_gain(before, rankings, identities, **draws)
+            metrics.bootstrap_rankings(rankings, identities, before=before, **draws)
         )
         figures["gain_interval"] = gains
     values = np.array([mean, *shares])

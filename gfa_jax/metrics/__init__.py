@@ -3,10 +3,8 @@
 from gfa_jax.metrics.all_pairs import all_pairs_roc
 from gfa_jax.metrics.all_pairs_result import AllPairs, restrict_genuine
 from gfa_jax.metrics.bootstrap import (
-    GainInterval,
+    ResampledTprs,
     TprInterval,
-    bootstrap_all_pairs_tpr,
-    bootstrap_tpr,
     gain_intervals,
     resample_all_pairs_tpr,
     resample_tpr,
@@ -27,14 +25,12 @@ from gfa_jax.metrics.operating_point import (
     check_targets,
     tpr_at_fpr,
 )
-from gfa_jax.metrics.resampling import ResampledTprs
 from gfa_jax.metrics.rescored import rescore_pairs
 from gfa_jax.metrics.retrieval import (
     DEFAULT_RANKS,
     MARKET_1501,
     Rankings,
     RetrievalInterval,
-    bootstrap_ranking_gain,
     bootstrap_rankings,
     cmc,
     mean_average_precision,
@@ -52,7 +48,6 @@ __all__ = [
     "AllPairs",
     "ClusterScores",
     "EqualError",
-    "GainInterval",
     "OperatingPoint",
     "PrecisionRecall",
     "Rankings",
@@ -64,10 +59,7 @@ __all__ = [
     "TprInterval",
     "all_pairs_roc",
     "auc",
-    "bootstrap_all_pairs_tpr",
-    "bootstrap_ranking_gain",
     "bootstrap_rankings",
-    "bootstrap_tpr",
     "check_targets",
     "cluster_purity",
     "cluster_scores",

@@ -26,6 +26,7 @@ from gfa_jax.metrics.histogram import (
     bin_edges,
     check_num_bins,
 )
+from gfa_jax.metrics.pair_counter import PairCounter, counts_on_device
 from gfa_jax.metrics.roc import Roc
 from gfa_jax.metrics.scored_pairs import (
     RunningTop,
@@ -33,27 +34,17 @@ from gfa_jax.metrics.scored_pairs import (
     by_descending_score,
     check_features,
 )
-from gfa_jax.metrics.tally import Tally, counts_on_device
 from gfa_jax.metrics.tiles import score_tiles
 
 
 class Counts(NamedTuple):
-    """What some of the tiles amount to; the parts of all tiles add up.
+    """What some of the tiles amount to; the parts of all tiles add up."""
 
-    Attributes:
-        impostor: [B] int64 impostor scores in each bin.
-        genuine: [B] int64 genuine scores in each bin.
-        tail: the largest impostor pairs, every one above `floor`.
-        floor: [] the largest impostor score that is not in the tail; -inf where all
-            are.
-        kept: every genuine pair; none where they are not kept.
-    """
-
-    impostor: np.ndarray
-    genuine: np.ndarray
-    tail: ScoredPairs
-    floor: np.ndarray
-    kept: ScoredPairs
+    impostor: np.ndarray  # [B] int64 impostor scores in each bin
+    genuine: np.ndarray  # [B] int64 genuine scores in each bin
+    tail: ScoredPairs  # the largest impostor pairs, every one above the floor
+    floor: np.ndarray  # [] the largest impostor score not in the tail; -inf: none
+    kept: ScoredPairs  # every genuine pair; none where they are not kept
 
 
 def all_pairs_roc(
@@ -103,43 +94,24 @@ def all_pairs_roc(
             no genuine or no impostor pair, an option out of its range.
 
     Cost: N² D / 2 multiply-adds on the device, and one histogram increment a pair: on
-    a CPU by one core, faster where numba is installed (see `counting`), otherwise on
-    the device (see `device_counting`). Memory beyond the features: four tiles at 6
+    a CPU by one core, faster where numba is installed otherwise on
+    the device (both in `counting`). Memory beyond the features: four tiles at 6
     bytes a score (10 in float64), ten blocks of rows, about 40 bytes a pair kept, 60
     bytes a point of the curve.
     """
-    plan = plan_pairs(
-        features,
-        labels,
-        block_size=block_size,
-        tail_size=tail_size,
-        genuine_size=genuine_size,
-        num_bins=num_bins,
-    )
+    plan = plan_pairs(features, labels, block_size, tail_size, genuine_size, num_bins)
     return join_counts(plan, [count_tiles(plan, progress=progress)])
 
 
 class Plan(NamedTuple):
-    """Checked arguments of `all_pairs_roc`, and what follows from them.
+    """Checked arguments of `all_pairs_roc`, and what follows from them."""
 
-    Attributes:
-        features: [N, D] floating, on the host.
-        identities: [N] int64 number of each row's label.
-        order: [N] int32 rows by ascending identity.
-        num_impostor: impostor pairs among all.
-        num_genuine: genuine pairs among all.
-        keep_genuine: whether they are few enough to be kept.
-        block_size: rows of a tile.
-        tail_size: the most impostor pairs to keep.
-        num_bins: bins of the histogram.
-    """
-
-    features: np.ndarray
-    identities: np.ndarray
-    order: np.ndarray
+    features: np.ndarray  # [N, D] floating, on the host
+    identities: np.ndarray  # [N] int64 number of each row's label
+    order: np.ndarray  # [N] int32 rows by ascending identity
     num_impostor: int
     num_genuine: int
-    keep_genuine: bool
+    keep_genuine: bool  # whether they are few enough
     block_size: int
     tail_size: int
     num_bins: int
@@ -148,7 +120,6 @@ class Plan(NamedTuple):
 def plan_pairs(
     features: Any,
     labels: npt.ArrayLike,
-    *,
     block_size: int | None = None,
     tail_size: int = 2**20,
     genuine_size: int = 2**24,
@@ -179,23 +150,13 @@ def plan_pairs(
 def count_tiles(
     plan: Plan, *, part: int = 0, num_parts: int = 1, progress: Callable | None = None
 ) -> Counts:
-    """Scores every `num_parts`-th tile, from tile `part` on, on the default device.
+    """Scores every `num_parts`-th tile, from tile `part` on, on the default device."""
 
-    Args:
-        plan: of `plan_pairs`.
-        part: number of the first tile, in [0, num_parts).
-        num_parts: parts that the tiles are dealt out to.
-        progress: see `all_pairs_roc`; around the tiles of this part.
-
-    Returns:
-        Counts of these tiles.
-    """
-
-    def deal(corners, *, total, desc):
+    def share(corners, *, total, desc):
         own = corners[part::num_parts]
         return own if progress is None else progress(own, total=len(own), desc=desc)
 
-    tally = Tally(
+    counter = PairCounter(
         plan.order,
         plan.identities[plan.order],
         dtype=_score_dtype(plan.features),
@@ -208,29 +169,23 @@ def count_tiles(
         plan.order,
         block_size=plan.block_size,
         num_bins=plan.num_bins,
-        progress=deal,
+        progress=share,
     ):
-        tally.add(tile)
-    histogram, tail = tally.histogram(), tally.impostor_tail.pairs()
+        counter.add(tile)
+    histogram, tail = counter.histogram(), counter.impostor_tail.pairs()
     kept = ScoredPairs(tail.scores[:0], tail.rows[:0])
     # A part without a tile on the diagonal may have seen no genuine pair.
     if plan.keep_genuine and histogram.genuine.any():
-        kept = tally.genuine_pairs() or kept
-    floor = np.asarray(tally.impostor_tail.floor, np.float64)
+        kept = counter.genuine_pairs() or kept
+    floor = np.asarray(counter.impostor_tail.floor, np.float64)
     return Counts(histogram.impostor, histogram.genuine, tail, floor, kept)
 
 
 def join_counts(plan: Plan, parts: Sequence[Counts]) -> AllPairs:
-    """Joins the counts of all parts to the curve of all pairs.
+    """Joins the counts of all parts, every tile in one of them, to the curve.
 
-    The sums are exact, so the curve does not depend on how the tiles were dealt out.
-
-    Args:
-        plan: of `plan_pairs`.
-        parts: of `count_tiles`, every tile in one of them.
-
-    Returns:
-        AllPairs, as of `all_pairs_roc`; pairs of equal score may be in another order.
+    The sums are exact, so the curve does not depend on which part has which tile; pairs
+    of equal score may be in another order.
     """
     tail, floor = _join_tails(plan, parts)
     genuine = None

@@ -76,11 +76,7 @@ def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:
 
 
 def check_genuine(result: AllPairs) -> ScoredPairs:
-    """Returns the genuine pairs of a result.
-
-    Raises:
-        ValueError: they were too many to be kept.
-    """
+    """Returns the genuine pairs of a result; refuses one that has not kept them."""
     if result.genuine is None:
         raise ValueError(
             f"the result keeps none of its {result.roc.num_genuine} genuine pairs; "
@@ -97,15 +93,9 @@ def join_points(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Joins the counts at the scores above the floor to those at the edges below.
 
-    Args:
-        tail: impostor scores above the floor.
-        floor: the score from which on every pair is known.
-        genuine: all genuine scores, or None where they were not kept.
-        histogram: of all scores.
-
     Returns:
         Thresholds [M], descending, and the impostor and genuine pairs [M] int64 that
-        reach each.
+        reach each. Where `genuine` is None all are read at the edges.
     """
     if genuine is None:
         floor = np.inf

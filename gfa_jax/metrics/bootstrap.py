@@ -7,7 +7,9 @@ a is drawn m_a times,
     an impostor pair of a and b weighs   m_a m_b
     a genuine pair of a weighs           m_a
 
-and the TPR at FPR <= x follows from the weighted counts by the conservative rule. Two
+and the TPR at FPR <= x follows from the weighted counts by the conservative rule: every
+genuine score is accepted above the first impostor by which the weighted false accepts
+exceed x times the weight of all. Two
 draws of one identity make no impostor pair. Over all pairs of rows, with n_a rows of
 identity a, the whole impostor weight is known without the pairs:
 
@@ -23,40 +25,44 @@ Connections 1999; for differences Efron and Tibshirani, An Introduction to the
 Bootstrap, 1993.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gfa_jax.metrics.all_pairs_result import AllPairs, check_genuine
-from gfa_jax.metrics.operating_point import DEFAULT_FPRS
-from gfa_jax.metrics.resampling import ResampledTprs, Sample, resample
+from gfa_jax.metrics.operating_point import (
+    DEFAULT_FPRS,
+    allowed_false_accepts,
+    check_targets,
+)
 from gfa_jax.metrics.roc import check_pairs
 from gfa_jax.metrics.scored_pairs import by_descending_score
 
 
-class TprInterval(NamedTuple):
-    """A confidence interval of one cell of a verification table.
+class ResampledTprs(NamedTuple):
+    """The TPR at T FPRs in each of R draws of the identities.
 
     Attributes:
-        fpr_target: the false positive rate asked for.
-        lower: lower bound of the TPR, in [0, 1]; nan where it cannot be told.
-        upper: upper bound of the TPR, in [0, 1]; nan where it cannot be told.
+        fpr_targets: T rates.
+        tprs: [R, T] float64 in [0, 1]; nan where it cannot be told.
+        genuine_weights: [R] int64 weight of the genuine pairs in each draw, by which
+            two measurements on other draws are told apart.
     """
 
-    fpr_target: float
-    lower: float
-    upper: float
+    fpr_targets: tuple[float, ...]
+    tprs: np.ndarray
+    genuine_weights: np.ndarray
 
 
-class GainInterval(NamedTuple):
-    """A confidence interval of the difference between two verification figures.
+class TprInterval(NamedTuple):
+    """A confidence interval of one cell of a verification table, or of its gain.
 
     Attributes:
         fpr_target: the false positive rate asked for.
-        lower: lower bound of TPR after − TPR before, in [-1, 1]; nan where it cannot
-            be told.
+        lower: lower bound of the TPR, in [0, 1], or of TPR after − TPR before; nan
+            where it cannot be told.
         upper: upper bound of the same.
     """
 
@@ -65,40 +71,16 @@ class GainInterval(NamedTuple):
     upper: float
 
 
-def bootstrap_tpr(
-    scores: npt.ArrayLike,
-    same: npt.ArrayLike,
-    identities: npt.ArrayLike,
-    fpr_targets: Iterable[float] = DEFAULT_FPRS,
-    *,
-    num_resamples: int = 200,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[TprInterval, ...]:
-    """Bounds the conservative TPR at given FPRs for a list of pairs.
+class _Sample(NamedTuple):
+    """Scored pairs with the identities of their sides, by descending score."""
 
-    Args:
-        scores: see `resample_tpr`.
-        same: see `resample_tpr`.
-        identities: see `resample_tpr`.
-        fpr_targets: see `resample_tpr`.
-        num_resamples: see `resample_tpr`.
-        level: share of the draws between the bounds, in (0, 1).
-        seed: of the draws; the same seed gives the same bounds.
-
-    Returns:
-        One TprInterval a target, in order.
-
-    Raises:
-        ValueError: as `resample_tpr`; a level out of its range.
-
-    Cost: `num_resamples` passes over the pairs; memory: about 70 bytes a pair.
-    """
-    _check_level(level)
-    resampled = resample_tpr(
-        scores, same, identities, fpr_targets, num_resamples=num_resamples, seed=seed
-    )
-    return tpr_intervals(resampled, level=level)
+    impostor_scores: np.ndarray  # [I] floating
+    impostor_identities: np.ndarray  # [2, I] integer
+    genuine_scores: np.ndarray  # [G] floating
+    genuine_identity: np.ndarray  # [G] integer
+    num_identities: int
+    num_impostor: int  # I where no impostor pair is missing, else more
+    impostor_weight: Callable[[np.ndarray], int]  # of all pairs, of the draws m
 
 
 def resample_tpr(
@@ -137,7 +119,7 @@ def resample_tpr(
     impostor_scores, impostor_sides = by_descending_score(scores[~same], sides[~same])
     genuine_scores, genuine_sides = by_descending_score(scores[same], sides[same])
     first, second = impostor_sides.T.copy()
-    sample = Sample(
+    sample = _Sample(
         impostor_scores,
         np.stack([first, second]),
         genuine_scores,
@@ -146,43 +128,7 @@ def resample_tpr(
         impostor_scores.size,
         lambda draws: int(draws[first] @ draws[second]),
     )
-    return resample(sample, fpr_targets, num_resamples, seed)
-
-
-def bootstrap_all_pairs_tpr(
-    result: AllPairs,
-    fpr_targets: Iterable[float] = DEFAULT_FPRS,
-    *,
-    num_resamples: int = 200,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[TprInterval, ...]:
-    """Bounds the conservative TPR at given FPRs over all pairs of rows.
-
-    Only the tail of the impostor scores is known pair by pair. A target whose
-    threshold falls below it, for the data or for any draw, has bounds of nan: measure
-    again with a larger `tail_size`.
-
-    Args:
-        result: what `all_pairs_roc` returned.
-        fpr_targets: rates in [0, 1].
-        num_resamples: as of `bootstrap_tpr`.
-        level: as of `bootstrap_tpr`.
-        seed: as of `bootstrap_tpr`.
-
-    Returns:
-        One TprInterval a target, in order.
-
-    Raises:
-        ValueError: a result without its genuine pairs; an option out of its range.
-
-    Cost: as of `resample_all_pairs_tpr`.
-    """
-    _check_level(level)
-    resampled = resample_all_pairs_tpr(
-        result, fpr_targets, num_resamples=num_resamples, seed=seed
-    )
-    return tpr_intervals(resampled, level=level)
+    return _resample(sample, fpr_targets, num_resamples, seed)
 
 
 def resample_all_pairs_tpr(
@@ -216,7 +162,7 @@ def resample_all_pairs_tpr(
         rows = draws * sizes
         return int(rows.sum() ** 2 - rows @ rows) // 2
 
-    sample = Sample(
+    sample = _Sample(
         tail.scores,
         result.identities[tail.rows.T],
         genuine.scores,
@@ -225,7 +171,7 @@ def resample_all_pairs_tpr(
         result.roc.num_impostor,
         impostor_weight,
     )
-    return resample(sample, fpr_targets, num_resamples, seed)
+    return _resample(sample, fpr_targets, num_resamples, seed)
 
 
 def tpr_intervals(
@@ -249,7 +195,7 @@ def tpr_intervals(
 
 def gain_intervals(
     before: ResampledTprs, after: ResampledTprs, *, level: float = 0.95
-) -> tuple[GainInterval, ...]:
+) -> tuple[TprInterval, ...]:
     """Bounds TPR after − TPR before, both on the same draws of the identities.
 
     Args:
@@ -259,7 +205,7 @@ def gain_intervals(
         level: share of the draws between the bounds, in (0, 1).
 
     Returns:
-        One GainInterval a target, in order; 0 outside of it means that the gain (or
+        One TprInterval a target, in order; 0 outside of it means that the gain (or
         loss) is more than the choice of the identities explains.
 
     Raises:
@@ -276,7 +222,7 @@ def gain_intervals(
             "identities, num_resamples and seed for both"
         )
     bounds = _percentiles(after.tprs - before.tprs, level)
-    return tuple(map(GainInterval, after.fpr_targets, *bounds))
+    return tuple(map(TprInterval, after.fpr_targets, *bounds))
 
 
 def _percentiles(values: np.ndarray, level: float) -> list[list[float]]:
@@ -305,3 +251,78 @@ def _number_sides(identities: np.ndarray, same: np.ndarray) -> tuple[np.ndarray,
             "the same identity on both sides of genuine pairs and of no other"
         )
     return sides, values.size
+
+
+def _resample(
+    sample: _Sample,
+    fpr_targets: Iterable[float],
+    num_resamples: int,
+    seed: int,
+) -> ResampledTprs:
+    """Draws the identities anew, time after time, and reads the TPR at the targets."""
+    targets = check_targets(fpr_targets)
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples is {num_resamples}; expected at least 1")
+    random = np.random.default_rng(seed)
+    known = np.array([_is_known(sample, target) for target in targets], np.bool_)
+    answered = [
+        target for target, is_known in zip(targets, known, strict=True) if is_known
+    ]
+    tprs = np.full((num_resamples, len(targets)), np.nan)
+    weights = np.empty(num_resamples, np.int64)
+    for draw in range(num_resamples):
+        tprs[draw, known], weights[draw] = _resampled_tpr(sample, answered, random)
+    return ResampledTprs(targets, tprs, weights)
+
+
+def _is_known(sample: _Sample, target: float) -> bool:
+    """Tells whether the threshold of a target lies among the impostor pairs at hand."""
+    present = sample.impostor_scores.size
+    if present == sample.num_impostor:
+        return True
+    return allowed_false_accepts(target, sample.num_impostor) < present
+
+
+def _resampled_tpr(
+    sample: _Sample, targets: Sequence[float], random: np.random.Generator
+) -> tuple[np.ndarray, int]:
+    """Draws the identities once: the TPR at the targets, the genuine weight."""
+    genuine_weight = impostor_weight = 0
+    while not (genuine_weight and impostor_weight):
+        drawn = random.integers(sample.num_identities, size=sample.num_identities)
+        draws = np.bincount(drawn, minlength=sample.num_identities)
+        true_accepts = np.cumsum(draws[sample.genuine_identity])
+        genuine_weight = int(true_accepts[-1])
+        impostor_weight = sample.impostor_weight(draws)
+    true_accepts = np.concatenate([[0], true_accepts])
+    allowed = [allowed_false_accepts(x, impostor_weight) for x in targets]
+    limits = _first_score_beyond(sample, draws, allowed)
+    # Every genuine score above the first impostor that is one too many is accepted.
+    accepted = np.searchsorted(-sample.genuine_scores, -limits, side="left")
+    tpr = true_accepts[accepted] / genuine_weight
+    return np.where(np.isnan(limits), np.nan, tpr), genuine_weight
+
+
+def _first_score_beyond(
+    sample: _Sample, draws: np.ndarray, allowed: Sequence[int]
+) -> np.ndarray:
+    """Finds the score of the impostor that makes the false accepts exceed a weight.
+
+    Returns:
+        [len(allowed)] float64; -inf where all impostors together do not exceed it, nan
+        where those at hand do not.
+    """
+    first, second = sample.impostor_identities
+    most = max(allowed, default=0)
+    # Pairs weigh 1 on average, so that twice the weight in pairs nearly always does.
+    head = 2 * most + 1
+    while True:
+        weights = np.cumsum(draws[first[:head]] * draws[second[:head]])
+        if head >= first.size or weights[-1] > most:
+            break
+        head *= 2
+    is_whole = first.size == sample.num_impostor
+    scores = np.append(
+        sample.impostor_scores[: weights.size], -np.inf if is_whole else np.nan
+    )
+    return scores[np.searchsorted(weights, allowed, side="right")].astype(np.float64)

@@ -16,13 +16,10 @@ identity in one cluster. Partitions that agree so score 1 whatever they are. F i
 where P + R = 0.
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-Unlabeled = Literal["alone", "left_out"]
-UNLABELED: tuple[Unlabeled, ...] = get_args(Unlabeled)
 
 
 class PrecisionRecall(NamedTuple):
@@ -55,7 +52,7 @@ class ClusterScores(NamedTuple):
         num_identities: identities among them.
         num_clusters: clusters among them, singletons counted.
         num_singletons: clusters of one row.
-        num_unlabeled: rows that had no cluster, scored or left out.
+        num_unlabeled: rows that had no cluster.
     """
 
     pairwise: PrecisionRecall
@@ -80,10 +77,7 @@ class _Contingency(NamedTuple):
 
 
 def cluster_scores(
-    labels_true: npt.ArrayLike,
-    labels_pred: npt.ArrayLike,
-    *,
-    unlabeled: Unlabeled = "alone",
+    labels_true: npt.ArrayLike, labels_pred: npt.ArrayLike
 ) -> ClusterScores:
     """Compares clusters with identities; the equations are in the module's docstring.
 
@@ -91,18 +85,14 @@ def cluster_scores(
         labels_true: [N] integers or strings, the identity of each row; -1 is one
             like any other, so a distractor needs a label of its own.
         labels_pred: [N] integers or strings, the cluster of each row; the integer -1
-            for a row without a cluster.
-        unlabeled: what becomes of the rows labelled -1. "alone" makes each a cluster
-            of its own, so that recall pays for them; "left_out" scores the other
-            rows only, which a clusterer improves by labelling less: report
-            `num_rows` with it.
+            for a row without a cluster, which is scored as a cluster of its own, so
+            that recall pays for it.
 
     Returns:
         ClusterScores.
 
     Raises:
-        ValueError: lengths that differ, other shapes or dtypes, an unknown option,
-            or no row to score.
+        ValueError: lengths that differ, other shapes or dtypes, or no row to score.
 
     References: pairwise F as in the learn-to-cluster benchmarks; BCubed by Amigó et
     al., "A comparison of extrinsic clustering evaluation metrics based on formal
@@ -111,26 +101,13 @@ def cluster_scores(
 
     Cost: three sorts of N numbers (one thread). Memory: about 80 bytes a row.
     """
-    identities = _check_labels("labels_true", labels_true)
-    clusters = _check_labels("labels_pred", labels_pred)
-    if identities.shape != clusters.shape:
-        raise ValueError(
-            f"labels_true has {len(identities)} rows and labels_pred {len(clusters)}; "
-            "expected one of each for every row"
-        )
-    if unlabeled not in UNLABELED:
-        raise ValueError(
-            f"unlabeled is {unlabeled!r}; expected one of {', '.join(UNLABELED)}"
-        )
+    identities, clusters = _check_labels(labels_true, labels_pred)
     is_unlabeled = np.zeros(clusters.shape, bool)
     if clusters.dtype.kind == "i":
         is_unlabeled = clusters == -1
     clusters = np.unique(clusters, return_inverse=True)[1]
-    if unlabeled == "left_out":
-        identities, clusters = identities[~is_unlabeled], clusters[~is_unlabeled]
-    else:
-        rows = np.flatnonzero(is_unlabeled)
-        clusters[rows] = len(clusters) + rows
+    rows = np.flatnonzero(is_unlabeled)
+    clusters[rows] = len(clusters) + rows
     if not clusters.size:
         raise ValueError("no row is left to score; expected at least one with a label")
 
@@ -145,7 +122,7 @@ def cluster_scores(
         num_identities=table.identity_sizes.size,
         num_clusters=table.cluster_sizes.size,
         num_singletons=int(np.count_nonzero(table.cluster_sizes == 1)),
-        num_unlabeled=int(np.count_nonzero(is_unlabeled)),
+        num_unlabeled=rows.size,
     )
 
 
@@ -166,13 +143,7 @@ def cluster_purity(
 
     Cost: O(N log N) time, O(N) memory.
     """
-    identities = _check_labels("labels_true", labels_true)
-    clusters = _check_labels("labels_pred", labels_pred)
-    if identities.shape != clusters.shape:
-        raise ValueError(
-            f"labels_true {identities.shape} and labels_pred {clusters.shape} do not "
-            "fit; expected both [N]"
-        )
+    identities, clusters = _check_labels(labels_true, labels_pred)
     kept = clusters >= 0
     table = _count(identities[kept], clusters[kept])
     largest = np.zeros(len(table.cluster_sizes), np.int64)
@@ -182,8 +153,10 @@ def cluster_purity(
 
 def _count(identities: np.ndarray, clusters: np.ndarray) -> _Contingency:
     """Counts the rows of every identity in every cluster, where there are any."""
-    identities, identity_sizes = _renumber(identities)
-    clusters, cluster_sizes = _renumber(clusters)
+    (_, identities, identity_sizes), (_, clusters, cluster_sizes) = (
+        np.unique(labels, return_inverse=True, return_counts=True)
+        for labels in (identities, clusters)
+    )
     # At most N², far within int64.
     codes, counts = np.unique(
         identities * len(cluster_sizes) + clusters, return_counts=True
@@ -191,10 +164,6 @@ def _count(identities: np.ndarray, clusters: np.ndarray) -> _Contingency:
     return _Contingency(
         counts, *np.divmod(codes, len(cluster_sizes)), identity_sizes, cluster_sizes
     )
-
-
-def _renumber(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.unique(labels, return_inverse=True, return_counts=True)[1:]
 
 
 def _pairwise(table: _Contingency) -> PrecisionRecall:
@@ -231,25 +200,30 @@ def _mutual_information(table: _Contingency) -> tuple[float, float]:
     if entropy_a == 0 or entropy_b == 0:
         agree = float(entropy_a == entropy_b)
         return agree, agree
-    return (
-        _unit(information / ((entropy_a + entropy_b) / 2)),
-        _unit(information / np.sqrt(entropy_a * entropy_b)),
+    means = (entropy_a + entropy_b) / 2, np.sqrt(entropy_a * entropy_b)
+    arithmetic, geometric = (
+        float(np.clip(information / mean, 0.0, 1.0))  # rounding may carry it out
+        for mean in means
     )
+    return arithmetic, geometric
 
 
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-def _unit(value: float) -> float:
-    """Takes back what rounding carried out of [0, 1]."""
-    return float(np.clip(value, 0.0, 1.0))
-
-
-def _check_labels(name: str, labels: npt.ArrayLike) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.ndim != 1:
-        raise ValueError(f"{name} have shape {labels.shape}; expected [N]")
-    if labels.dtype.kind not in "iuUS":
-        raise ValueError(f"{name} are {labels.dtype}; expected integers or strings")
-    return labels
+def _check_labels(*both: npt.ArrayLike) -> list[np.ndarray]:
+    found = []
+    for name, given in zip(("labels_true", "labels_pred"), both, strict=True):
+        labels = np.asarray(given)
+        if labels.ndim != 1:
+            raise ValueError(f"{name} have shape {labels.shape}; expected [N]")
+        if labels.dtype.kind not in "iuUS":
+            raise ValueError(f"{name} are {labels.dtype}; expected integers or strings")
+        found.append(labels)
+    if found[0].shape != found[1].shape:
+        raise ValueError(
+            f"labels_true has {found[0].size} rows and labels_pred {found[1].size}; "
+            "expected one of each for every row"
+        )
+    return found

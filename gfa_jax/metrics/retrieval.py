@@ -195,78 +195,48 @@ def bootstrap_rankings(
     identities: npt.ArrayLike,
     ranks: Iterable[int] = DEFAULT_RANKS,
     *,
+    before: Rankings | None = None,
     num_resamples: int = 200,
     level: float = 0.95,
     seed: int = 0,
 ) -> RetrievalInterval:
-    """Bounds mAP and CMC by drawing the identities of the queries anew.
+    """Bounds mAP and CMC, or their gain, by drawing the queries' identities anew.
 
     Queries of one person are not independent, so whole identities are drawn, with
-    replacement; the gallery stays. The bounds are the percentiles over the draws.
+    replacement; the gallery stays. The bounds are the percentiles over the draws; of a
+    gain, those of after − before, draw by draw: what makes a draw easy or hard for both
+    is no part of them.
 
     Args:
         rankings: of `rank_gallery`.
         identities: [Q] integers or strings, of the queries.
         ranks: R ranks r >= 1.
+        before: rankings by other features of the same queries and gallery, whose
+            figures are taken off; None for the figures themselves.
         num_resamples: draws, >= 1.
         level: share of the draws between the bounds, in (0, 1).
         seed: of the draws.
 
     Returns:
-        RetrievalInterval.
+        RetrievalInterval; of a gain in [-1, 1].
 
     Raises:
-        ValueError: identities of another shape, an option out of its range.
+        ValueError: identities of another shape, an option out of its range, rankings
+            of other queries.
 
     Cost and memory: O(num_resamples · identities).
     """
-    means = _resampled_means(rankings, identities, ranks, num_resamples, level, seed)
-    return _interval(means, level)
-
-
-def bootstrap_ranking_gain(
-    before: Rankings,
-    after: Rankings,
-    identities: npt.ArrayLike,
-    ranks: Iterable[int] = DEFAULT_RANKS,
-    *,
-    num_resamples: int = 200,
-    level: float = 0.95,
-    seed: int = 0,
-) -> RetrievalInterval:
-    """Bounds what mAP and CMC gain, on the same draws of the queries' identities.
-
-    The bounds are the percentiles of after − before, draw by draw: what makes a draw
-    easy or hard for both is no part of them.
-
-    Args:
-        before: of `rank_gallery`.
-        after: likewise, by other features of the same queries and gallery.
-        identities: see `bootstrap_rankings`.
-        ranks: see `bootstrap_rankings`.
-        num_resamples: see `bootstrap_rankings`.
-        level: see `bootstrap_rankings`.
-        seed: see `bootstrap_rankings`.
-
-    Returns:
-        RetrievalInterval of differences, in [-1, 1].
-
-    Raises:
-        ValueError: rankings of other queries, and as `bootstrap_rankings`.
-
-    Cost and memory: O(num_resamples · identities).
-    """
-    if not np.array_equal(before.num_matches, after.num_matches):
-        raise ValueError(
-            "the queries of before and after do not have the same numbers of matches; "
-            "expected rankings of the same queries in the same gallery"
-        )
     ranks = tuple(ranks)
-    means = [
-        _resampled_means(rankings, identities, ranks, num_resamples, level, seed)
-        for rankings in (before, after)
-    ]
-    return _interval(means[1] - means[0], level)
+    means = _resampled_means(rankings, identities, ranks, num_resamples, level, seed)
+    if before is not None:
+        if not np.array_equal(before.num_matches, rankings.num_matches):
+            raise ValueError(
+                "the queries of before and after do not have the same numbers of "
+                "matches; expected rankings of the same queries in the same gallery"
+            )
+        means -= _resampled_means(before, identities, ranks, num_resamples, level, seed)
+    bounds = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+    return RetrievalInterval((float(bounds[0, 0]), float(bounds[0, 1])), bounds[1:])
 
 
 def _resampled_means(
@@ -293,11 +263,6 @@ def _resampled_means(
         sizes.size, np.full(sizes.size, 1 / sizes.size), num_resamples
     )
     return (draws @ sums) / (draws @ sizes)[:, None]
-
-
-def _interval(means: np.ndarray, level: float) -> RetrievalInterval:
-    bounds = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T
-    return RetrievalInterval((float(bounds[0, 0]), float(bounds[0, 1])), bounds[1:])
 
 
 def _scores(

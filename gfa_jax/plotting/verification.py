@@ -40,8 +40,8 @@ def plot_roc(
     Args:
         curves: label -> Roc; the first is taken for the baseline.
         axes: where to draw; a figure of its own by default.
-        intervals: label -> confidence intervals, as `metrics.bootstrap_tpr` and
-            `bootstrap_all_pairs_tpr` give them, drawn as error bars where ten false
+        intervals: label -> confidence intervals, as `metrics.tpr_intervals`
+            gives them, drawn as error bars where ten false
             accepts or more stand behind the target and the bounds are known. A label
             without intervals, or with None, has no bars.
 

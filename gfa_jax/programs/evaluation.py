@@ -193,7 +193,7 @@ def gains(before: Verification, after: Verification) -> tuple[Gain, ...]:
     Returns:
         One Gain an FPR; without bounds where either has no intervals.
     """
-    intervals: Sequence[metrics.GainInterval | None] = [None] * len(after.points)
+    intervals: Sequence[metrics.TprInterval | None] = [None] * len(after.points)
     if before.resampled is not None and after.resampled is not None:
         intervals = metrics.gain_intervals(before.resampled, after.resampled)
     return tuple(map(_gain, before.points, after.points, intervals))
@@ -224,14 +224,14 @@ def compare(
 def _gain(
     before: metrics.OperatingPoint,
     after: metrics.OperatingPoint,
-    interval: metrics.GainInterval | None,
+    interval: metrics.TprInterval | None,
 ) -> Gain:
     known = [None, None] if interval is None else bounds(interval)
     return Gain(after.fpr_target, after.tpr - before.tpr, *known)
 
 
 def bounds(
-    interval: metrics.TprInterval | metrics.GainInterval,
+    interval: metrics.TprInterval,
 ) -> list[float | None]:
     """Returns the lower and the upper bound of an interval; None where unknown."""
     return [_finite(interval.lower), _finite(interval.upper)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfa_jax.metrics import all_pairs_roc, counting, device_counting, tally
+from gfa_jax.metrics import all_pairs_roc, counting, pair_counter
 
 
 def counters():
@@ -62,8 +62,8 @@ def expect_equal(plain, compiled):
 
 @pytest.mark.parametrize("most", [100, 250, 2**31 - 1])
 def test_device_counts_before_and_after_they_would_overflow(rng, monkeypatch, most):
-    monkeypatch.setattr(device_counting, "_MOST_COUNTED", most)
-    counter = device_counting.DeviceCounter(64)
+    monkeypatch.setattr(counting, "_MOST_COUNTED", most)
+    counter = counting.DeviceCounter(64)
     seen = []
     for floor in (0, 64, 60, 40, 63):
         bins = rng.integers(0, 64, 100).astype(np.uint16)
@@ -88,16 +88,16 @@ def test_all_pairs_counted_on_the_device(rng, monkeypatch, tail_size):
     labels = rng.integers(9, size=70)
     measure = functools.partial(all_pairs_roc, block_size=8, tail_size=tail_size)
     on_host = measure(features, labels)
-    monkeypatch.setattr(tally, "counts_on_device", lambda: True)
+    monkeypatch.setattr(pair_counter, "counts_on_device", lambda: True)
     fetched = []
-    inner = tally.DeviceCounter.count_and_find
+    inner = pair_counter.DeviceCounter.count_and_find
 
     def spy(self, *arguments):
         found = inner(self, *arguments)
         fetched.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(tally.DeviceCounter, "count_and_find", spy)
+    monkeypatch.setattr(pair_counter.DeviceCounter, "count_and_find", spy)
     expect_equal(on_host, measure(features, labels))
     # Only tiles without a genuine pair, and of those no more than the tail may want.
     assert fetched

@@ -72,10 +72,10 @@ def test_intervals_are_those_of_the_list(problem):
     sides = labels[pairs]
     same = sides[:, 0] == sides[:, 1]
     options = {"num_resamples": 20, "seed": 3}
-    want = metrics.bootstrap_tpr(scores, same, sides, _FPRS[:3], **options)
-    got = metrics.bootstrap_all_pairs_tpr(result, _FPRS[:3], **options)
+    want = metrics.resample_tpr(scores, same, sides, _FPRS[:3], **options)
+    got = metrics.resample_all_pairs_tpr(result, _FPRS[:3], **options)
     # The same draws; a pair or two where scores tie in float32.
-    np.testing.assert_allclose(got, want, rtol=0, atol=3 / same.sum())
+    np.testing.assert_allclose(got.tprs, want.tprs, rtol=0, atol=3 / same.sum())
 
 
 def test_genuine_pairs_left_out_stay_out(problem):

@@ -169,14 +169,14 @@ def test_gain_on_the_same_draws(rng):
     after = before._replace(average_precision=raised, first_rank=np.ones(400, int))
     identities = np.repeat(np.arange(80), 5)
     options = {"ranks": (1, 10), "num_resamples": 50, "seed": 3}
-    found = metrics.bootstrap_ranking_gain(before, after, identities, **options)
+    found = metrics.bootstrap_rankings(after, identities, before=before, **options)
     np.testing.assert_allclose(found.mean_average_precision, 0.02, rtol=1e-9)
     # Every query is a hit afterwards: the gain is what was missing, draw by draw.
     own = metrics.bootstrap_rankings(before, identities, **options)
     np.testing.assert_allclose(found.cmc, 1 - own.cmc[:, ::-1], rtol=1e-9)
     other = after._replace(num_matches=np.full(400, 2))
     with pytest.raises(ValueError, match="same queries in the same gallery"):
-        metrics.bootstrap_ranking_gain(before, other, identities)
+        metrics.bootstrap_rankings(other, identities, before=before)
 
 
 @pytest.mark.parametrize(

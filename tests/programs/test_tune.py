@@ -8,7 +8,7 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from gfa_jax.types import check_params
-from tests.programs.programs import run
+from tests.programs.programs import call
 
 # The score is the mean over these multiples of --fpr.
 _AROUND = (0.25, 0.5, 1, 2, 4)
@@ -30,7 +30,7 @@ def files(tmp_path, sample):
 
 def tuned(files, name: str, *flags: str):
     output = files / name
-    result = run(
+    result = call(
         "tune",
         f"--features={files}/features.npy",
         f"--labels={files}/labels.npy",
@@ -102,7 +102,7 @@ def test_it_learns_on_one_half_and_reports_on_the_other(files, sample):
     assert len(history["start_score"]) == len(report["starts"]) == 10
 
     # refine takes the file.
-    refined = run(
+    refined = call(
         "refine",
         f"--features={files}/features.npy",
         f"--params={output}/params.json",
@@ -142,7 +142,7 @@ def test_held_out_identities_choose_and_the_run_is_kept(files, sample):
     ]
     assert errors[0] == min(errors)
     # Another run does not go on from it.
-    refused = run(
+    refused = call(
         "tune",
         f"--features={files}/features.npy",
         f"--labels={files}/labels.npy",
@@ -177,7 +177,7 @@ def test_bad_input_ends_with_one_line(files, flags, message):
         else:
             given.append(flag.format(files))
     output = files / "refused"
-    result = run("tune", *given, f"--output_dir={output}")
+    result = call("tune", *given, f"--output_dir={output}")
     assert result.returncode == 2, result.stderr
     lines = [line for line in result.stderr.splitlines() if not line.endswith(" s")]
     assert len(lines) == 1, result.stderr

@@ -8,7 +8,7 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import metrics
 from gfa_jax.tuning import PooledParams
-from tests.programs.programs import run
+from tests.programs.programs import call
 
 _PEOPLE, _TEMPLATES, _FRAMES, _DIM = 40, 4, 6, 24
 _FLAGS = (
@@ -47,7 +47,7 @@ def files(tmp_path, frames):
 
 
 def tune(files, *flags: str):
-    return run(
+    return call(
         "tune",
         f"--features={files}/frames.npy",
         f"--labels={files}/people.npy",
@@ -96,7 +96,7 @@ def test_the_power_is_learnt_and_reported_on_the_other_half(files, frames):
 
     # What is learnt is what refine takes, for templates pooled by that power.
     np.save(files / "pooled.npy", np.asarray(pooled))
-    result = run(
+    result = call(
         "refine",
         f"--features={files}/pooled.npy",
         f"--params={files}/out/params.json",
@@ -157,6 +157,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(files, frames, spoil, flags, m
 
 
 def test_frames_without_identities_are_refused(files):
-    result = run("tune", f"--templates={files}/templates.npy")
+    result = call("tune", f"--templates={files}/templates.npy")
     assert result.returncode == 2
     assert "--templates describes --features with --labels" in result.stderr

@@ -2,7 +2,7 @@
 
 On a CPU counting is the host's part (see `counting`): a scatter-add of XLA's CPU
 backend takes 8 ns a score. On an accelerator the counts are added where the scores are
-(see `device_counting`), but for the few tiles that hold genuine pairs. The candidates
+as well, but for the few tiles that hold genuine pairs. The candidates
 of the tail are looked for among the bin numbers, which are half the traffic of the
 scores.
 """
@@ -11,8 +11,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax.metrics.counting import choose_counter
-from gfa_jax.metrics.device_counting import DeviceCounter
+from gfa_jax.metrics.counting import DeviceCounter, choose_counter
 from gfa_jax.metrics.histogram import (
     ScoreHistogram,
     bin_edges,
@@ -23,11 +22,11 @@ from gfa_jax.metrics.scored_pairs import RunningTop, ScoredPairs, by_descending_
 from gfa_jax.metrics.tiles import Tile
 
 
-class Tally:
+class PairCounter:
     """Adds up tiles whose rows are in ascending order of identity.
 
     The genuine pairs then lie in the few tiles along the diagonal; all other tiles
-    hold impostor pairs alone and need no look at the labels.
+    hold impostor pairs alone and need no labels.
 
     Attributes:
         impostor_tail: the running list of the largest impostor scores.
