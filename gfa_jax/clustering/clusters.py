@@ -59,7 +59,6 @@ def cluster(
     linkage: Linkage = "single",
     min_size: int = 1,
     max_size: int | None = None,
-    mutual: bool = False,
     block_size: int | None = None,
     progress: Callable | None = None,
 ) -> Clusters:
@@ -92,9 +91,6 @@ def cluster(
             module `components`); average linkage leaves out the joins that exceed
             it. Choose it above the largest identity to expect:
             a true cluster of more rows is cut too. None cuts nothing.
-        mutual: whether a pair counts only where each row lists the other. This
-            prunes the pairs of rows that many others list by accident, but also
-            pairs within an identity of many more than K rows.
         block_size: rows handled at once; by default as many as keep their
             candidates within about 1 MiB, on a GPU 64.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
@@ -120,18 +116,16 @@ def cluster(
     check_options(threshold=threshold, min_size=min_size, max_size=max_size)
     threshold = reachable(threshold, features.dtype)
     indices = _check_candidates(features.shape, np.asarray(neighbors.indices))
-    scores = score_candidates(
+    similarity = score_candidates(
         features, jnp.asarray(indices), block_size=block_size, progress=progress
     )
     is_other = (indices >= 0) & (indices != np.arange(len(indices))[:, None])
-    survives = is_other & (scores.similarity >= threshold)
-    if mutual:
-        survives &= scores.mutual
+    survives = is_other & (similarity >= threshold)
     if linkage == "average":
         components = average_linkage(
             np.asarray(features),
             indices,
-            scores.similarity,
+            similarity,
             survives,
             threshold=threshold,
             max_size=max_size,
@@ -141,10 +135,10 @@ def cluster(
         components = connected(indices, survives)
         if max_size is not None:
             components = split_large(
-                components, indices, scores.similarity, survives, max_size=max_size
+                components, indices, similarity, survives, max_size=max_size
             )
     labels, sizes = number_clusters(components, min_size=min_size)
-    confidence = agreement(labels, labels, sizes, indices, is_other, scores.similarity)
+    confidence = agreement(labels, labels, sizes, indices, is_other, similarity)
     return Clusters(labels, sizes, confidence)
 
 

@@ -1,4 +1,4 @@
-"""S_ij = F_i · F_j on the candidates, and which candidates list each other.
+"""S_ij = F_i · F_j on the candidates.
 
 The one part of the clustering that touches the features. It runs on the device in
 blocks of rows; what leaves is [N, K], on the host, where graphs are walked.
@@ -6,10 +6,8 @@ blocks of rows; what leaves is [N, K], on the host, where graphs are walked.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -18,20 +16,8 @@ from gfa_jax.affinity import affinity
 from gfa_jax.blocks import gather_rows, map_rows
 from gfa_jax.types import track
 
-# Rows between two looks of a progress bar; a part is one call of the device.
+# Rows of a part, which is one call of the device.
 _PART = 2**16
-
-
-class CandidateScores(NamedTuple):
-    """What is known of every candidate, on the host.
-
-    Attributes:
-        similarity: [N, K] floating cosines S_ij; meaningless in an empty slot.
-        mutual: [N, K] bool, whether the candidate lists the row too.
-    """
-
-    similarity: np.ndarray
-    mutual: np.ndarray
 
 
 def score_candidates(
@@ -40,39 +26,35 @@ def score_candidates(
     *,
     block_size: int | None = None,
     progress: Callable | None = None,
-) -> CandidateScores:
+) -> np.ndarray:
     """Evaluates the cosine of every row with each of its candidates (Eq. 5).
 
     Args:
         features: [N, D] float32 or float64 rows of unit length or zero.
         indices: [N, K] int32 candidates, -1 for an empty slot; K >= 1.
-        block_size: rows handled at once; by default as many as keep their
-            candidates within about 1 MiB, on a GPU 64.
+        block_size: see `cluster`.
         progress: called as tqdm is, around the parts of the set.
 
     Returns:
-        CandidateScores.
+        [N, K] floating cosines, on the host; meaningless in an empty slot.
 
     Raises:
         ValueError: a row that is neither of unit length nor zero, or not finite.
 
-    Cost: N K D multiply-adds and N K² comparisons. Memory: the [N, K] results and
-    one [block, K, D] block.
+    Cost: N K D multiply-adds. Memory: the result and one [block, K, D] block.
     """
     numerics.check_unit_rows(features)
     num_rows = len(indices)
     part = min(_PART, num_rows)
-    scores = CandidateScores(
-        np.empty(indices.shape, features.dtype), np.empty(indices.shape, bool)
-    )
+    similarity = np.empty(indices.shape, features.dtype)
     starts = range(0, num_rows, part)
     for start in track(progress, starts, desc="similarities"):
         # The last part begins earlier, so that one program serves them all.
         start = min(start, num_rows - part)
-        found = _score_part(features, indices, start, size=part, block_size=block_size)
-        for whole, piece in zip(scores, found, strict=True):
-            whole[start : start + part] = piece
-    return scores
+        similarity[start : start + part] = _score_part(
+            features, indices, start, size=part, block_size=block_size
+        )
+    return similarity
 
 
 @functools.partial(jax.jit, static_argnames=("size", "block_size"))
@@ -80,16 +62,9 @@ def _score_part(features, indices, start, *, size, block_size):
     """Scores the candidates of the rows start <= i < start + size."""
 
     def score_row(offset, candidates):
-        row = start + offset
-        return (
-            affinity(features[row], gather_rows(features, candidates)),
-            jnp.any(gather_rows(indices, candidates) == row, axis=1),
-        )
+        return affinity(features[start + offset], gather_rows(features, candidates))
 
-    row_bytes = indices.shape[1] * (
-        features.shape[1] * features.dtype.itemsize
-        + indices.shape[1] * indices.dtype.itemsize
-    )
+    row_bytes = indices.shape[1] * features.shape[1] * features.dtype.itemsize
     return map_rows(
         score_row,
         (lax.dynamic_slice_in_dim(indices, start, size),),

@@ -56,7 +56,6 @@ flags.DEFINE_integer(
     "Cut larger clusters at higher thresholds; above the largest identity expected.",
     lower_bound=1,
 )
-flags.DEFINE_bool("mutual", False, "Join only rows that list each other.")
 flags.DEFINE_string(
     "images", None, "Images in the order of the rows: folder, .npy, .npz, .txt list."
 )
@@ -80,7 +79,6 @@ def main() -> None:
             linkage=FLAGS.linkage,
             min_size=FLAGS.min_size,
             max_size=FLAGS.max_size,
-            mutual=FLAGS.mutual,
             progress=cli.progress,
         )
     scores = None

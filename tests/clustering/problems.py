@@ -61,7 +61,7 @@ def everyone(num_rows: int) -> Neighbors:
     return as_neighbors(np.tile(np.arange(num_rows), (num_rows, 1)))
 
 
-def edges(problem: Problem, threshold: float, *, mutual: bool) -> dict:
+def edges(problem: Problem, threshold: float) -> dict:
     """The pairs i < j that survive, with their cosine."""
     features = problem.features.astype(np.float64)
     listed = {
@@ -70,8 +70,6 @@ def edges(problem: Problem, threshold: float, *, mutual: bool) -> dict:
         for j in candidates
         if j >= 0 and j != i
     }
-    if mutual:
-        listed = {(i, j) for i, j in listed if (j, i) in listed}
     pairs = {(min(pair), max(pair)) for pair in listed}
     scored = {pair: float(features[pair[0]] @ features[pair[1]]) for pair in pairs}
     return {pair: s for pair, s in scored.items() if s >= threshold}
@@ -92,7 +90,7 @@ def cut(rows, scored: dict, max_size: int | None) -> list[set]:
     """Raises the threshold of what is too large past its weakest pair, again and again.
 
     A literal reading of the rule: a component over the size loses every pair of its
-    lowest cosine, and what it falls into is looked at in the same way.
+    lowest cosine, and what it falls into is cut in the same way.
     """
     pieces = []
     for group in components(rows, scored):

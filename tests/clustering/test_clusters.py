@@ -18,7 +18,6 @@ from tests.clustering.problems import STEP, as_neighbors, circle, everyone, prob
 OPTIONS = st.fixed_dictionaries(
     {
         "threshold": st.integers(-64, 64).map(lambda level: level * STEP),
-        "mutual": st.booleans(),
         "max_size": st.none() | st.integers(4, 12),
         "min_size": st.integers(1, 4),
     }
@@ -39,7 +38,7 @@ def partition(labels: np.ndarray) -> np.ndarray:
 @hypothesis.given(problem=problems(), options=OPTIONS)
 def test_equals_the_union_find_oracle(problem, options):
     num_rows = len(problem.features)
-    scored = oracle.edges(problem, options["threshold"], mutual=options["mutual"])
+    scored = oracle.edges(problem, options["threshold"])
     pieces = oracle.cut(range(num_rows), scored, options["max_size"])
     labels = oracle.number(pieces, num_rows, options["min_size"])
 
@@ -91,15 +90,11 @@ def test_a_pair_on_the_threshold_stays():
     assert cluster(features, neighbors, threshold=above).num_clusters == 2
 
 
-def test_one_direction_is_enough_unless_mutual():
+def test_one_direction_is_enough():
     neighbors = as_neighbors([[1], [-1], [1], [2]])
     features = circle(0, 1, 2, 3)
     np.testing.assert_array_equal(
         cluster(features, neighbors, threshold=0.9).labels, [0, 0, 0, 0]
-    )
-    neighbors.indices[1] = 2
-    np.testing.assert_array_equal(
-        cluster(features, neighbors, threshold=0.9, mutual=True).labels, [1, 0, 0, 2]
     )
 
 
@@ -172,7 +167,7 @@ def test_blocks_and_parts_do_not_show(rng, monkeypatch, num_rows):
         oracle.lattice_features(rng, num_rows),
         as_neighbors(rng.integers(-1, num_rows, (num_rows, 4))),
     )
-    options = {"threshold": 0.5, "mutual": True, "max_size": 5}
+    options = {"threshold": 0.5, "max_size": 5}
     whole = cluster(*problem, **options)
     monkeypatch.setattr(scores, "_PART", 8)
     seen = []
@@ -220,9 +215,9 @@ def test_neighborhoods_are_never_all_in_memory():
     ).compile()
     analysis = compiled.memory_analysis()
     assert analysis is not None
-    # The similarities and the flags twice (blocks, then joined), and a block or two;
-    # all neighbourhoods would be 33 MB.
-    assert analysis.temp_size_in_bytes < 2 * num_rows * k * 5 + 4 * 2**20
+    # The similarities twice (blocks, then whole), and a block or two; all
+    # neighbourhoods would be 33 MB.
+    assert analysis.temp_size_in_bytes < 2 * num_rows * k * 4 + 4 * 2**20
 
 
 @pytest.mark.parametrize(

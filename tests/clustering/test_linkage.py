@@ -146,14 +146,6 @@ def test_nothing_to_join_and_everything_to_join():
     np.testing.assert_array_equal(result.confidence, np.zeros(4))
 
 
-def test_mutual_and_min_size_apply_as_to_components():
-    features = circle(0, 2, 4)
-    listed = as_neighbors([[1], [0], [1]])
-    options = {"threshold": 0.9, "linkage": "average", "mutual": True}
-    result = cluster(features, listed, min_size=2, **options)
-    np.testing.assert_array_equal(result.labels, [0, 0, -1])
-
-
 def test_blocks_of_pairs_do_not_show(monkeypatch):
     features, neighbors = random_problem(5, 40, 6)
     options = {"threshold": 0.2, "linkage": "average"}
@@ -163,17 +155,17 @@ def test_blocks_of_pairs_do_not_show(monkeypatch):
     np.testing.assert_array_equal(whole.labels, in_parts.labels)
 
 
-def test_inputs_are_untouched_and_progress_is_told():
+def test_inputs_are_untouched_and_progress_is_called():
     features, neighbors = random_problem(1, 20, 3)
     before = features.copy(), np.array(neighbors.indices)
-    told = []
+    said = []
 
     def progress(iterable, *, total, desc):
-        told.append(desc)
+        said.append(desc)
         return iterable
 
     cluster(features, neighbors, threshold=0.2, linkage="average", progress=progress)
-    assert told == ["similarities", "joins"]
+    assert said == ["similarities", "joins"]
     np.testing.assert_array_equal(features, before[0])
     np.testing.assert_array_equal(neighbors.indices, before[1])
 

@@ -33,7 +33,6 @@ def cluster(
     """
     return gfa.cluster(
         problem.features,
-        problems.nearest(problem, k),
+        problems.nearest(problem, k, mutual=mutual),
         threshold=threshold,
-        mutual=mutual,
     ).labels

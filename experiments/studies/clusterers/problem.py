@@ -50,9 +50,18 @@ class Clusterer(NamedTuple):
     space: Space
 
 
-def nearest(problem: Problem, k: int) -> gfa.Neighbors:
-    """Takes the first k candidates of every row, the row itself counted."""
+def nearest(problem: Problem, k: int, *, mutual: bool = False) -> gfa.Neighbors:
+    """Takes the first k candidates of every row, the row itself counted.
+
+    Only those that list the row too where `mutual`; -1 in the slots of the others.
+    """
     indices, similarity = (np.asarray(column)[:, :k] for column in problem.neighbors)
+    if mutual:
+        num_rows = len(indices)
+        row = np.arange(num_rows)[:, None]
+        listed = (row * num_rows + indices)[indices >= 0]
+        is_mutual = np.isin(indices.astype(np.int64) * num_rows + row, listed)
+        indices = np.where(is_mutual & (indices >= 0), indices, -1)
     return gfa.Neighbors(indices, similarity)
 
 

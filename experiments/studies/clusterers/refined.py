@@ -88,19 +88,24 @@ def refine(
         graph="rescore",
     )
     features = np.asarray(jax.block_until_ready(result.features))
-    scores = score_candidates(
+    cosines = score_candidates(
         jnp.asarray(features), jnp.asarray(problem.neighbors.indices)
     )
-    neighbors = problem.neighbors._replace(similarity=scores.similarity)
+    neighbors = problem.neighbors._replace(similarity=cosines)
     return problem._replace(features=features, neighbors=neighbors)
 
 
 def _cluster(
-    problem: problems.Problem, threshold: float, linkage: Linkage, **options: Any
+    problem: problems.Problem,
+    threshold: float,
+    linkage: Linkage,
+    *,
+    mutual: bool = False,
+    **options: Any,
 ) -> np.ndarray:
     return gfa.cluster(
         problem.features,
-        problems.nearest(problem, _EDGES),
+        problems.nearest(problem, _EDGES, mutual=mutual),
         threshold=threshold,
         linkage=linkage,
         **options,

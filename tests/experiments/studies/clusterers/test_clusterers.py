@@ -195,3 +195,12 @@ def test_the_setting_is_chosen_on_one_problem_and_scored_on_the_other():
 def test_a_missing_package_is_named():
     with pytest.raises(ImportError, match=r"needs no_such_package.*'\.\[clusters\]'"):
         problems.need("no_such_package", "clusters")
+
+
+def test_mutual_candidates_list_each_other(rng):
+    indices = np.array([[0, 1, 2], [1, 0, -1], [2, 3, 1], [3, 2, -1]])
+    similarity = rng.random(indices.shape).astype(np.float32)
+    problem = problems.Problem(np.eye(4), gfa.Neighbors(indices, similarity), 2, 0)
+    found = problems.nearest(problem, 3, mutual=True)
+    expected = [[0, 1, -1], [1, 0, -1], [2, 3, -1], [3, 2, -1]]
+    np.testing.assert_array_equal(found.indices, expected)
