@@ -15,7 +15,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 from gfa_jax.blocks import gather_rows, map_rows
 from gfa_jax.selection import evidence, metric, shared
@@ -294,7 +293,7 @@ def _describe(similarity, is_edge, weights, z, join, closures, ks) -> Evidence:
     no = count(similarity[is_edge & ~trusted], ends)
     wrong = np.cumsum(np.r_[0, yes]) + np.cumsum(np.r_[0, no[::-1]])[::-1]
     half = float(ends[np.argmin(wrong)]) if yes.any() else math.nan
-    normal = 0.5 * (1 + scipy.special.erf(_Z_ENDS / math.sqrt(2)))
+    normal = [0.5 * (1 + math.erf(end / math.sqrt(2))) for end in _Z_ENDS]
     return Evidence(
         half,
         float(edges_per_row),
