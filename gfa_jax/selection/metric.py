@@ -140,6 +140,25 @@ def measure_rows_in_blocks(
     )
 
 
+def pool_views(features: Array, pool: PoolMetric | None = None) -> jax.Array:
+    """Evaluates v_i, rows whose plain cosines are a_ij: for clusters, or a picture.
+
+    Args:
+        features: [N, D] floating unit rows.
+        pool: measured on the features themselves by default.
+
+    Returns:
+        [N, D] float32 unit rows; a row at the mean of the pool is zero.
+
+    Cost: O(N D² + D³) time, two [N, D] arrays.
+    """
+    pool = measure_pool(features) if pool is None else pool
+    values, axes = jnp.linalg.eigh(pool.metric)
+    half = (axes * jnp.sqrt(jnp.maximum(values, 0))[None]) @ axes.T
+    centered = jnp.asarray(features, jnp.float32) - pool.mean[None]
+    return numerics.normalize(numerics.dot("nd,de->ne", centered, half))
+
+
 def pool_cosines(
     feature: jax.Array,
     neighborhood: jax.Array,

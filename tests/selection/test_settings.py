@@ -292,3 +292,18 @@ def test_settings_read_as_one_line():
     text = repr(choose(features))
     assert "k=7" in text
     assert len(text) < 120
+
+
+def test_views_have_the_cosines_of_the_metric():
+    features, _ = make_groups(num_groups=6, size=4, dim=8)
+    pool = metric.measure_pool(features)
+    lengths = metric.measure_rows(features, pool).length
+    views = np.asarray(metric.pool_views(features))
+    for row in range(5):
+        cosines = metric.pool_cosines(
+            jnp.asarray(features[row]),
+            jnp.asarray(features),
+            (lengths[row], lengths),
+            pool,
+        )
+        np.testing.assert_allclose(cosines, views @ views[row], atol=1e-5)
