@@ -2,53 +2,45 @@
 
     python -m experiments.ablation --features=embeddings.npy --labels=labels.npy
 
-Around one reference setting (--k, --threshold, --gamma, --num_steps and the preset)
-every option is changed by itself; then gamma × T; then K × t for each --form, with
-and without the guard against outliers, and what each cell keeps of the gain of the
-plain method: the paper by its letter, without the guard. Everything is shown, so
-nothing is chosen here. Each cell is the gain in TPR over the raw features, over all
-pairs, or with --same_person over those of which the labels can be trusted. It writes
-table.txt, sweep.png (K × t at two of the FPRs) and report.json.
+Around the paper as printed (--k, --threshold, --gamma and --num_steps) every open point
+is changed by itself: what an edge weighs, whether edges are scored anew in each update,
+whether the row counts, whether rows return to unit length, whether the rows that the
+default drops take part; and the default itself, for which nothing is chosen. Then
+gamma × T, and K × t with all rows and without the dropped ones. Everything is shown.
+Each cell is the gain in TPR over the raw features, over all pairs. It writes table.txt,
+sweep.png (K × t at two of the FPRs) and report.json.
 """
 
 import itertools
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
 
 import gfa_jax as gfa
-from experiments.studies import ablation_tables, label_noise
-from experiments.studies.ablation_tables import FORMS, PLAIN, Cell, Setting
+from experiments.studies import forms
 from gfa_jax import datasets, metrics
-from gfa_jax.aggregation import GRAPHS, PRESETS
 from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
-from gfa_jax.selection import outliers
+from gfa_jax.selection import WIDTH
 from gfa_jax.types import check_params
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FLAGS = flags.FLAGS
 flags.adopt(inputs)
 
 flags.DEFINE_string("output_dir", "outputs/ablation", "Folder of the results.")
-flags.DEFINE_enum("preset", "safe", sorted(PRESETS), "Of the reference.")
 flags.DEFINE_integer("k", 15, "Of the reference; the row itself counted.")
 flags.DEFINE_float("threshold", 0.55, "Of the reference.", -1.0, 1.0)
 flags.DEFINE_float("gamma", 0.5, "Of the reference.", 0.0, 1.0)
 flags.DEFINE_integer("num_steps", 4, "Of the reference.", lower_bound=0)
-flags.DEFINE_float("exponent", 3.0, "Of all affinity weights.", 0.0)
 flags.DEFINE_list("gammas", ["0.25", "0.5", "1"], "Of the grid gamma × T.")
 flags.DEFINE_list("steps", ["1", "2", "4", "8"], "Of the grid gamma × T.")
 flags.DEFINE_list("ks", ["5", "10", "15", "20"], "Of the grid K × t.")
 flags.DEFINE_list(
     "thresholds", ["0.55", "0.6", "0.65", "0.7", "0.75", "0.8"], "Of the grid K × t."
-)
-flags.DEFINE_multi_enum(
-    "form",
-    list(FORMS),
-    list(FORMS),
-    "Of the grid K × t; give it once for each. The plain method is always measured.",
 )
 flags.DEFINE_list("fprs", ["1e-6", "1e-5", "1e-4", "1e-3"], "FPRs to report.")
 flags.DEFINE_integer(
@@ -57,16 +49,39 @@ flags.DEFINE_integer(
     "Leave out genuine pairs of identities with more rows.",
     lower_bound=2,
 )
-flags.DEFINE_float(
-    "same_person",
-    None,
-    "Leave out of the impostors the identities that hold two raw rows with a larger "
-    "cosine: label noise, one person under two names.",
-    -1.0,
-    1.0,
-)
 
 _OUTPUTS = ("table.txt", "sweep.png", "report.json")
+_DEFAULT = "the default"
+
+
+class Setting(NamedTuple):
+    """What one refinement is made with; see `gfa_jax.aggregate`."""
+
+    k: int
+    threshold: float
+    gamma: float
+    num_steps: int
+    weighting: str
+    graph: str
+    include_self: bool = True
+    renormalize: bool = True
+    drops: bool = False
+
+    def name(self, reference: "Setting") -> str:
+        """Says in what it is other than a reference."""
+        changes = [
+            f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
+            for field, value in self._asdict().items()
+            if value != getattr(reference, field)
+        ]
+        return ", ".join(changes) or "the paper as printed"
+
+
+class Cell(NamedTuple):
+    """TPR [F] at each target, and the impostor pairs [F] behind it."""
+
+    tpr: np.ndarray
+    false_accepts: np.ndarray
 
 
 def main() -> None:
@@ -82,111 +97,95 @@ def main() -> None:
         pool = inputs.load_pool()
         if pool.labels is None or pool.pairs is not None:
             raise ValueError("expected --labels and no --pairs: all pairs are scored")
-        reference = _reference()
-        sections = {
-            "one option at a time": _one_at_a_time(reference),
-            "gamma and T": _products(
-                reference,
-                gamma=cli.numbers("gammas", float),
-                num_steps=cli.numbers("steps", int),
-            ),
-            ablation_tables.GRID: [
-                cell._replace(**group)
-                for group in _groups()
-                for cell in _products(
-                    reference,
-                    k=cli.numbers("ks", int),
-                    threshold=cli.numbers("thresholds", float),
-                )
-            ],
-        }
+        reference = Setting(
+            FLAGS.k, FLAGS.threshold, FLAGS.gamma, FLAGS.num_steps, **gfa.PAPER
+        )
+        sections = _sections(reference)
         settings = list(dict.fromkeys(itertools.chain(*sections.values())))
         _check(settings, num_rows=len(pool.features))
         folder = outputs.prepare_folder(FLAGS.output_dir)
     with stages("neighbors"):
-        width = max(outliers.DEFAULT_RANK + 1, *(setting.k for setting in settings))
-        neighbors = jax.block_until_ready(
-            gfa.exact_neighbors(
-                pool.features,
-                k=min(width, len(pool.features) - 1),
-                progress=cli.progress,
-            )
+        width = min(WIDTH, len(pool.features) - 1)
+        wide = gfa.exact_neighbors(
+            pool.features,
+            k=max(width, *(setting.k for setting in settings)),
+            progress=cli.progress,
         )
+        lists = {False: wide, True: forms.drop_rows(pool.features, wide)}
     with stages("settings"):
-        left_out = _find_left_out(pool)
-        raw = _measure(None, pool.features, pool, fprs, left_out)
+        raw = _measure(pool.features, pool, fprs)
+        default = _measure(forms.refine_by_default(pool.features, wide), pool, fprs)
         cells = {
             setting: _measure(
-                setting, _refine(pool, neighbors, setting), pool, fprs, left_out
+                _refine(pool.features, lists[setting.drops], setting), pool, fprs
             )
             for setting in cli.progress(settings, total=len(settings), desc="settings")
         }
-    tables = ablation_tables.render(raw, sections, cells, reference, fprs)
-    text = "\n\n".join(tables.values())
+    grid = sections["K and t"]
+    tables = [_table("TPR at FPR", fprs, [("raw", raw.tpr)], "{:.3f}")]
+    for title, members in sections.items():
+        gains = [(s.name(reference), cells[s].tpr - raw.tpr) for s in members]
+        if title == "one option at a time":
+            gains.append((_DEFAULT, default.tpr - raw.tpr))
+        tables.append(_table(f"{title}: gain", fprs, gains))
+    least = [
+        (
+            "without the dropped rows" if drops else "with all rows",
+            np.min([cells[s].tpr - raw.tpr for s in grid if s.drops == drops], axis=0),
+        )
+        for drops in (False, True)
+    ]
+    summary = _table("K and t: least gain of all cells", fprs, least)
     with outputs.staged(folder, _OUTPUTS) as hidden:
-        datasets.write_text(hidden / "table.txt", text + "\n")
-        ablation_tables.draw(
-            raw,
-            sections[ablation_tables.GRID],
-            cells,
-            fprs,
-            ks=cli.numbers("ks", int),
-            thresholds=cli.numbers("thresholds", float),
-        ).savefig(hidden / "sweep.png", dpi=150)
+        datasets.write_text(
+            hidden / "table.txt", "\n\n".join([*tables, summary]) + "\n"
+        )
+        _draw(raw, grid, cells, fprs).savefig(hidden / "sweep.png", dpi=150)
         report = {
             "options": flags.values(),
             "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "fprs": list(fprs),
-            "left_out": {
-                "identity_pairs": len(left_out.identities),
-                "impostor_pairs": len(left_out.rows),
-            },
             "raw": _as_report(raw),
-            "cells": [_as_report(cell) for cell in cells.values()],
+            "default": _as_report(default),
+            "cells": [
+                {"setting": setting._asdict()} | _as_report(cell)
+                for setting, cell in cells.items()
+            ],
             "seconds": stages.seconds,
             "peak_memory": outputs.peak_memory(),
         }
         datasets.write_json(hidden / "report.json", report)
     # Of the largest grid the terminal gets the summary.
-    print(
-        "\n\n".join(
-            text for title, text in tables.items() if title != ablation_tables.GRID
-        )
-    )
+    print("\n\n".join([*tables[:-1], summary]))
     print(f"every cell is in {folder}: table.txt, sweep.png and report.json")
 
 
-def _reference() -> Setting:
-    return Setting(
-        FLAGS.k,
-        FLAGS.threshold,
-        FLAGS.gamma,
-        FLAGS.num_steps,
-        **PRESETS[FLAGS.preset],
-        exponent=FLAGS.exponent,
-    )
-
-
-def _groups() -> list[dict[str, Any]]:
-    """Lists the forms of the grid, each without the guard and with it."""
-    groups = [
-        FORMS[form] | {"guard": guard} for form in FLAGS.form for guard in (False, True)
-    ]
-    return groups if PLAIN in groups else [PLAIN, *groups]
-
-
-def _one_at_a_time(reference: Setting) -> list[Setting]:
-    """Lists the reference and its neighbours, each other in one option."""
+def _sections(reference: Setting) -> dict[str, list[Setting]]:
+    """Lists the settings of each table."""
     changes: list[dict[str, Any]] = [
         {},
-        {"guard": True},
+        {"weighting": "affinity"},
+        {"graph": "fixed"},
+        {"weighting": "affinity", "graph": "fixed"},
         {"include_self": False},
         {"renormalize": False},
-        *({"weighting": weighting} for weighting in ("affinity", "uniform")),
-        *({"graph": graph} for graph in GRAPHS),
+        {"drops": True},
     ]
-    return list(dict.fromkeys(reference._replace(**change) for change in changes))
+    return {
+        "one option at a time": [reference._replace(**change) for change in changes],
+        "gamma and T": _products(
+            reference,
+            gamma=cli.numbers("gammas", float),
+            num_steps=cli.numbers("steps", int),
+        ),
+        "K and t": _products(
+            reference,
+            drops=(False, True),
+            k=cli.numbers("ks", int),
+            threshold=cli.numbers("thresholds", float),
+        ),
+    }
 
 
 def _products(reference: Setting, **axes: Sequence) -> list[Setting]:
@@ -199,22 +198,19 @@ def _products(reference: Setting, **axes: Sequence) -> list[Setting]:
 def _check(settings: Sequence[Setting], *, num_rows: int) -> None:
     for setting in settings:
         gfa.neighbors.check_k(setting.k, num_rows)
-        check_params(_params(setting))
+        check_params(gfa.Params(setting.gamma, setting.threshold))
         if setting.num_steps < 0:
             raise ValueError(f"--steps has {setting.num_steps}; expected 0 or more")
 
 
 def _refine(
-    pool: inputs.Pool, neighbors: gfa.Neighbors, setting: Setting
+    features: np.ndarray, neighbors: gfa.Neighbors, setting: Setting
 ) -> np.ndarray:
     """Refines the pool by one setting, on the first K of the candidates."""
-    if setting.guard:
-        is_outlier = gfa.find_outliers(neighbors, threshold=setting.threshold)
-        neighbors = gfa.selection.isolate(neighbors, is_outlier)
     result = gfa.aggregate(
-        pool.features,
+        features,
         gfa.Neighbors(*(column[:, : setting.k] for column in neighbors)),
-        _params(setting),
+        gfa.Params(setting.gamma, setting.threshold),
         num_steps=setting.num_steps,
         weighting=setting.weighting,  # pyright: ignore[reportArgumentType]
         graph=setting.graph,  # pyright: ignore[reportArgumentType]
@@ -224,25 +220,7 @@ def _refine(
     return np.asarray(result.features)
 
 
-def _params(setting: Setting) -> gfa.Params:
-    return gfa.Params(setting.gamma, setting.threshold, exponent=setting.exponent)
-
-
-def _find_left_out(pool: inputs.Pool) -> label_noise.LeftOut:
-    if FLAGS.same_person is None:
-        return label_noise.NOTHING
-    assert pool.labels is not None  # main refuses a pool without
-    raw = metrics.all_pairs_roc(pool.features, pool.labels, progress=cli.progress)
-    return label_noise.find_same_person(raw, above=FLAGS.same_person)
-
-
-def _measure(
-    setting: Setting | None,
-    features: np.ndarray,
-    pool: inputs.Pool,
-    fprs: Sequence[float],
-    left_out: label_noise.LeftOut,
-) -> Cell:
+def _measure(features: np.ndarray, pool: inputs.Pool, fprs: Sequence[float]) -> Cell:
     assert pool.labels is not None  # main refuses a pool without
     # Rows that were not brought back to unit length are compared by their cosine.
     length = np.linalg.norm(features, axis=1, keepdims=True)
@@ -250,18 +228,61 @@ def _measure(
     result = evaluation.measure_all_pairs(
         features, pool.labels, max_images=FLAGS.max_images
     )
-    result = label_noise.without(result, features, left_out)
     points = metrics.tpr_at_fpr(result.roc, fprs)
     return Cell(
-        setting,
         np.array([point.tpr for point in points]),
         np.array([point.false_accepts for point in points]),
     )
 
 
+def _table(
+    title: str,
+    fprs: Sequence[float],
+    rows: Iterable[tuple[str, np.ndarray]],
+    form: str = "{:+.3f}",
+) -> str:
+    lines = [[title, *(f"{fpr:.0e}" for fpr in fprs)]]
+    lines += [[name, *map(form.format, values)] for name, values in rows]
+    return evaluation.align(lines)
+
+
+def _draw(
+    raw: Cell,
+    grid: Sequence[Setting],
+    cells: Mapping[Setting, Cell],
+    fprs: Sequence[float],
+) -> "Figure":
+    """Draws the gain over K × t at two of the targets, a line of panels a form."""
+    import matplotlib.figure
+
+    from experiments.studies.sweep_plot import plot_sweep
+
+    ks, thresholds = cli.numbers("ks", int), cli.numbers("thresholds", float)
+    columns = sorted({0, len(fprs) // 2})
+    figure = matplotlib.figure.Figure(
+        figsize=(1.5 + 5.2 * len(columns), 6.0), layout="constrained"
+    )
+    axes = figure.subplots(2, len(columns), squeeze=False)
+    for (row, drops), column in itertools.product(enumerate((False, True)), columns):
+        group = [cells[setting] for setting in grid if setting.drops == drops]
+        shape = (len(ks), len(thresholds))
+        panel = axes[row, columns.index(column)]
+        plot_sweep(
+            np.reshape([c.tpr[column] - raw.tpr[column] for c in group], shape),
+            raw.tpr[column],
+            panel,
+            k=ks,
+            threshold=thresholds,
+            false_accepts=np.reshape([c.false_accepts[column] for c in group], shape),
+        )
+        panel.set_title(
+            f"{'without dropped rows' if drops else 'all rows'}: "
+            f"FPR {fprs[column]:.0e}, raw {raw.tpr[column]:.3f}",
+            loc="left",
+            fontsize="small",
+        )
+    return figure
+
+
 def _as_report(cell: Cell) -> dict[str, Any]:
-    return {
-        "setting": cell.setting and cell.setting._asdict(),
-        "tpr": cell.tpr.tolist(),
-        "false_accepts": cell.false_accepts.tolist(),
-    }
+    return {"tpr": cell.tpr.tolist(), "false_accepts": cell.false_accepts.tolist()}

@@ -37,7 +37,7 @@ flags.DEFINE_list("methods", list(METHODS), "Methods to compare; ours has to be 
 flags.DEFINE_integer("trials", 24, "Settings that each method may try.", lower_bound=1)
 flags.DEFINE_integer("splits", 5, "Splits of the identities.", lower_bound=1)
 flags.DEFINE_integer(
-    "max_k", 40, "Most neighbours, the row itself counted.", lower_bound=4
+    "max_k", 57, "Most neighbours, the row itself counted.", lower_bound=4
 )
 flags.DEFINE_list(
     "fprs", ["1e-5", "1e-4", "1e-3"], "Targets to choose by and to report."

@@ -15,7 +15,7 @@ import numpy as np
 import gfa_jax as gfa
 from gfa_jax import metrics
 from gfa_jax.programs import cli, evaluation, halves, inputs, pooled
-from gfa_jax.selection import outliers
+from gfa_jax.selection import WIDTH, isolate
 from gfa_jax.tuning import Frames, Objective, Validation
 from gfa_jax.tuning.frames import AnyParams, PooledParams, pool_frames, update_params
 
@@ -94,7 +94,7 @@ def split(
         pool: with labels, without listed pairs.
         seed: of the split.
         k: K, the row itself counted.
-        drops_outliers: whether rows without mates are left as they are.
+        drops_outliers: whether the rows that `choose_settings` drops are.
         held_out: share in [0, 1) of the identities of the first half that choose the
             step and do not teach; with 0 all do both.
         fpr: the FPR to learn for.
@@ -119,11 +119,8 @@ def split(
     chooses = ~teaches if held_out else teaches
     for part in (teaches, chooses):
         inputs.check_both_kinds(labels[part])
-    candidates = gfa.exact_neighbors(
-        learning.features, k=_width(k, len(labels)), progress=cli.progress
-    )
-    threshold = _separating_threshold(_first(candidates, k), labels, teaches)
-    neighbors = _prepare(candidates, k, threshold if drops_outliers else None)
+    neighbors = _search(learning.features, k, drops_outliers=drops_outliers)
+    threshold = _separating_threshold(neighbors, labels, teaches)
     problem = Problem(
         learning, labels, neighbors, threshold, teaches, chooses, fpr, max_images
     )
@@ -149,13 +146,9 @@ def refine_reported(
         features = np.asarray(
             pool_frames(split.frames, num_rows=len(features), power=params.power)
         )
-    candidates = gfa.exact_neighbors(
-        features, k=_width(split.k, len(features)), progress=cli.progress
-    )
-    threshold = float(np.ravel(params.threshold)[0])
     result = gfa.aggregate(
         features,
-        _prepare(candidates, split.k, threshold if split.drops_outliers else None),
+        _search(features, split.k, drops_outliers=split.drops_outliers),
         update_params(params),
         num_steps=objective.num_steps,
         mask=objective.mask,
@@ -275,20 +268,11 @@ def _separating_threshold(
     return float(np.clip(ascending[np.argmin(errors)], -1.0, 0.99))
 
 
-def _width(k: int, num_rows: int) -> int:
-    """Returns how many candidates tell K of them, and outliers."""
-    return max(k, min(outliers.DEFAULT_RANK + 1, num_rows - 1))
-
-
-def _prepare(
-    candidates: gfa.Neighbors, k: int, threshold: float | None
-) -> gfa.Neighbors:
-    """Takes the first K; drops outliers where a threshold is given."""
-    if threshold is not None:
-        is_outlier = gfa.find_outliers(candidates, threshold=threshold)
-        candidates = gfa.selection.isolate(candidates, is_outlier)
-    return _first(candidates, k)
-
-
-def _first(neighbors: gfa.Neighbors, k: int) -> gfa.Neighbors:
+def _search(features: np.ndarray, k: int, *, drops_outliers: bool) -> gfa.Neighbors:
+    """Searches K candidates; those of the default where it tells which rows to drop."""
+    width = max(k, min(WIDTH, len(features) - 1)) if drops_outliers else k
+    neighbors = gfa.exact_neighbors(features, k=width, progress=cli.progress)
+    if drops_outliers:
+        dropped = gfa.choose_settings(features, neighbors).dropped
+        neighbors = isolate(neighbors, dropped)
     return gfa.Neighbors(*(column[:, :k] for column in neighbors))

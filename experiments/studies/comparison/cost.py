@@ -17,6 +17,7 @@ import gfa_jax as gfa
 from experiments.benchmarks import timing
 from experiments.benchmarks.memory import peak_bytes
 from experiments.studies.comparison.methods import METHODS, Setting
+from gfa_jax.selection import WIDTH
 
 _REPEATS = 5
 
@@ -58,7 +59,8 @@ def _measure(path: pathlib.Path, name: str, setting: Setting | None) -> Cost:
     if setting is None:
         return Cost(0.0, 0.0, 0.0, peak_bytes())
     method = METHODS[name]
-    k = max(setting[key] for key in ("k", "k1", "k2") if key in setting)
+    asked = [setting[key] for key in ("k", "k1", "k2") if key in setting]
+    k = max(asked, default=min(WIDTH, len(features) - 1))
     found: list[gfa.Neighbors] = []
 
     def search() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 import gfa_jax as gfa
 from experiments.studies import baselines
+from experiments.studies.forms import drop_rows, refine_by_default
 
 Setting = dict[str, Any]
 Output = np.ndarray | baselines.PairScores
@@ -106,6 +107,7 @@ def _aggregate(
     threshold: float,
     num_steps: int,
     exponent: float = 3.0,
+    temperature: float = 0.05,
     **options: Any,
 ) -> np.ndarray:
     """Calls `aggregate`; wider candidates are masked: no k and no T compiles anew."""
@@ -117,7 +119,7 @@ def _aggregate(
     result = gfa.aggregate(
         features,
         neighbors._replace(indices=indices),
-        gfa.Params(gamma, threshold, exponent=exponent),
+        gfa.Params(gamma, threshold, temperature, exponent),
         num_steps=num_steps,
         progress=progress,
         **options,
@@ -125,13 +127,10 @@ def _aggregate(
     return np.asarray(jax.block_until_ready(result.features))
 
 
-def _ours(
-    features: np.ndarray, neighbors: gfa.Neighbors, *, threshold: float, **options: Any
-) -> np.ndarray:
-    """Refines as `refine --isolate_outliers` does."""
-    is_outlier = gfa.find_outliers(neighbors, threshold=threshold)
-    neighbors = gfa.selection.isolate(neighbors, is_outlier)
-    return _aggregate(features, neighbors, threshold=threshold, **options)
+def _ours(features: np.ndarray, neighbors: gfa.Neighbors, **options: Any) -> np.ndarray:
+    """Refines with the soft mask, the rows dropped that the default drops."""
+    neighbors = drop_rows(features, neighbors)
+    return _aggregate(features, neighbors, mask="soft", **options)
 
 
 def _at_once(steps: range, **_: Any) -> range:
@@ -152,7 +151,7 @@ _PAPER: Mapping[str, Axis] = {
 _OURS: Mapping[str, Axis] = {
     **_PAPER,
     "exponent": _uniform(0.0, 5.0),
-    "graph": _choice("fixed", "rescore"),
+    "temperature": _logarithmic(0.01, 0.1),
 }
 
 METHODS: Mapping[str, Method] = {
@@ -204,13 +203,10 @@ METHODS: Mapping[str, Method] = {
         _PAPER, functools.partial(_aggregate, **gfa.PAPER), _most_moved
     ),
     "ours with T = 1": Method(
-        {
-            name: axis
-            for name, axis in _OURS.items()
-            if name not in ("num_steps", "graph")
-        },
+        {name: axis for name, axis in _OURS.items() if name != "num_steps"},
         functools.partial(_ours, num_steps=1),
         lambda s: _most_moved(s | {"num_steps": 1}),
     ),
     "ours": Method(_OURS, _ours, _most_moved),
+    "default, no label": Method({}, refine_by_default, lambda s: ()),
 }

@@ -44,6 +44,8 @@ def search(
     Returns:
         Settings with their TPRs, in order; one of few choices may come twice.
     """
+    if not method.axes:
+        return [({}, evaluate({}))]
     from scipy.stats import qmc
 
     # SciPy 1.15 calls it rng, and takes both.

@@ -1,0 +1,41 @@
+"""The forms that the studies compare: the default, and lists without dropped rows."""
+
+import numpy as np
+
+import gfa_jax as gfa
+from gfa_jax.selection import isolate
+
+
+def refine_by_default(features: np.ndarray, neighbors: gfa.Neighbors) -> np.ndarray:
+    """Refines a pool as `refine` does where nothing is told.
+
+    Args:
+        features: [N, D] unit rows.
+        neighbors: [N, C] candidates, the row itself first; `gfa.selection.WIDTH` tells
+            all, fewer bound K.
+
+    Returns:
+        [N, D] refined rows.
+    """
+    settings = gfa.choose_settings(features, neighbors)
+    result = gfa.aggregate(
+        features,
+        settings.neighbors,
+        gfa.Params(settings.gamma, -1.0),
+        num_steps=settings.num_steps,
+        weights=settings.weights,
+    )
+    return np.asarray(result.features)
+
+
+def drop_rows(features: np.ndarray, neighbors: gfa.Neighbors) -> gfa.Neighbors:
+    """Empties the lists of the rows that the default drops, and their slots in others.
+
+    Args:
+        features: [N, D] unit rows.
+        neighbors: [N, C] candidates, the row itself first.
+
+    Returns:
+        [N, C] candidates.
+    """
+    return isolate(neighbors, gfa.choose_settings(features, neighbors).dropped)
