@@ -6,7 +6,6 @@ the same and every process has its file.
 """
 
 import hashlib
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +14,14 @@ import jax
 import numpy as np
 
 from gfa_jax import datasets, sharding
+from gfa_jax.datasets import resumable
 from gfa_jax.programs import cli, flags, inputs, outputs, processes
 
 FLAGS = flags.FLAGS
 
 _SAMPLED_ROWS = 256
 # Flags that say where a process is, not what the job is.
-_OWN_FLAGS = ("process_id", "coordinator", "verbosity")
+_OWN_FLAGS = ("process_id", "coordinator")
 
 
 class Checkpoints:
@@ -44,8 +44,7 @@ class Checkpoints:
         Returns:
             The arrays of this process.
         """
-        number, count = jax.process_index(), jax.process_count()
-        path = self._folder / f"{stage}-{number:05d}-of-{count:05d}.npz"
+        path = self._path(stage, jax.process_index())
         stored = self._read(path, key)
         if all(sharding.gather_bytes(b"1" if stored else b"")):
             if processes.is_first():
@@ -60,6 +59,15 @@ class Checkpoints:
                 arrays | {"key": np.array(key), "names": np.array(sorted(arrays))},
             )
         return arrays
+
+    def read_all(self, stage: str, name: str) -> np.ndarray:
+        """Joins one array of a finished stage of all processes: [N, ...]."""
+        paths = [self._path(stage, n) for n in range(jax.process_count())]
+        return np.concatenate([datasets.read_array(path, key=name) for path in paths])
+
+    def _path(self, stage: str, number: int) -> pathlib.Path:
+        count = jax.process_count()
+        return self._folder / f"{stage}-{number:05d}-of-{count:05d}.npz"
 
     def _read(self, path: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
         if not path.exists():
@@ -111,10 +119,9 @@ def _sample(source: inputs.Source) -> str:
     """Hashes the shape and some rows, or what the manifest says."""
     stored = source.stored
     if isinstance(stored, datasets.Shards):
-        return extend("", [part._asdict() for part in stored.parts])
+        return resumable.extend("", [part._asdict() for part in stored.parts])
     rows = np.linspace(0, len(stored) - 1, min(len(stored), _SAMPLED_ROWS)).astype(int)
-    sample = hashlib.sha256(np.ascontiguousarray(stored[rows]).tobytes()).hexdigest()
-    return extend(sample, [*stored.shape, str(stored.dtype)])
+    return resumable.content_hash([stored[rows]], [len(stored)])
 
 
 def job_hash(found: dict[str, Any], content: str, *, num_devices: int) -> str:
@@ -132,10 +139,6 @@ def job_hash(found: dict[str, Any], content: str, *, num_devices: int) -> str:
     kept = {name: value for name, value in found.items() if not name.startswith("--")}
     for name in ("labels", "pairs"):
         kept.pop(f"the content of --{name}", None)
-    return extend("", [kept, [text.decode() for text in contents], num_devices])
-
-
-def extend(before: str, value: Any) -> str:
-    """Hashes a hash and a JSON value."""
-    text = json.dumps([before, value], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return resumable.extend(
+        "", [kept, [text.decode() for text in contents], num_devices]
+    )

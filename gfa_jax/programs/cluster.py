@@ -19,14 +19,15 @@ import numpy as np
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from gfa_jax.clustering import LINKAGES
-from gfa_jax.programs import cli, contact_sheet, flags, inputs, method, outputs
+from gfa_jax.programs import cli, contact_sheet, flags, inputs, outputs, pipeline
+from gfa_jax.programs.backends.memory import MemoryBackend
 
 FLAGS = flags.FLAGS
-flags.adopt(inputs)
-flags.adopt(method)
+flags.adopt(pipeline)
 _OUTPUTS = (
     "labels.npy",
     "confidence.npy",
+    "dropped.npy",
     "sizes.png",
     "purity.png",
     "contact_sheet.html",
@@ -69,12 +70,23 @@ def main() -> None:
     cli.keep_compiled_programs()
     stages = cli.Stages()
     images = _open_images()
-    run = method.run(stages, output_dir=FLAGS.output_dir, names=_OUTPUTS)
-    pool = run.pool
+    run = pipeline.Run(MemoryBackend(), stages)
+    with run.refine(FLAGS.output_dir, _OUTPUTS) as refined:
+        _cluster(run, refined, images)
+    print(f"the labels are in {refined.folder}")
+
+
+def _cluster(
+    run: pipeline.Run,
+    refined: pipeline.Refined,
+    images: contact_sheet.Images | None,
+) -> None:
+    """Groups the refined rows, and writes and says what was found."""
+    stages, pool, hidden = run.stages, refined.pool, refined.hidden
     with stages("clusters"):
         clusters = gfa.cluster(
-            run.result.features,
-            run.neighbors,
+            refined.features,
+            refined.settings.neighbors,
             threshold=FLAGS.merge_threshold,
             linkage=FLAGS.linkage,
             min_size=FLAGS.min_size,
@@ -84,37 +96,31 @@ def main() -> None:
     scores = None
     if pool.labels is not None:
         scores = metrics.cluster_scores(pool.labels, clusters.labels)
-    with outputs.staged(run.folder, _OUTPUTS) as hidden:
-        with stages("files"):
-            datasets.write_array(hidden / "labels.npy", clusters.labels)
-            datasets.write_array(hidden / "confidence.npy", clusters.confidence)
-            _draw(hidden, clusters, pool.labels)
-            sheet = None
-            if images is not None:
-                sheet = contact_sheet.write_sheet(
-                    hidden / "contact_sheet.html",
-                    clusters,
-                    images,
-                    pool.labels,
-                    num_clusters=FLAGS.sheet_clusters,
-                    num_images=FLAGS.sheet_images,
-                )
-        report = {
-            "options": flags.values(),
-            "settings": run.settings.as_report(),
-            "environment": outputs.environment(),
-            "pool": inputs.describe(pool),
-            "calibration": run.calibration and run.calibration._asdict(),
-            "clusters": clusters.num_clusters,
-            "singletons": int(np.sum(clusters.sizes == 1)),
-            "left_out": int(np.sum(clusters.labels < 0)),
-            "largest": int(clusters.sizes.max(initial=0)),
-            "scores": scores and outputs.cluster_report(scores),
-            "contact_sheet": sheet,
-            "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
-        }
-        datasets.write_json(hidden / "report.json", report)
+    with stages("files"):
+        datasets.write_array(hidden / "labels.npy", clusters.labels)
+        datasets.write_array(hidden / "confidence.npy", clusters.confidence)
+        datasets.write_array(hidden / "dropped.npy", refined.dropped)
+        _draw(hidden, clusters, pool.labels)
+        sheet = None
+        if images is not None:
+            sheet = contact_sheet.write_sheet(
+                hidden / "contact_sheet.html",
+                clusters,
+                images,
+                pool.labels,
+                num_clusters=FLAGS.sheet_clusters,
+                num_images=FLAGS.sheet_images,
+            )
+    report = run.report(refined) | {
+        "clusters": clusters.num_clusters,
+        "singletons": int(np.sum(clusters.sizes == 1)),
+        "left_out": int(np.sum(clusters.labels < 0)),
+        "largest": int(clusters.sizes.max(initial=0)),
+        "scores": scores and outputs.cluster_report(scores),
+        "contact_sheet": sheet,
+    }
+    datasets.write_json(hidden / "report.json", report)
+    print(pipeline.say(refined))
     print(
         f"{len(pool.features):,} rows in {clusters.num_clusters:,} clusters, "
         f"{report['singletons']:,} of one row, the largest of {report['largest']:,}"
@@ -132,7 +138,6 @@ def main() -> None:
     if sheet is not None and sheet["unreadable"]:
         names = ", ".join(sheet["unreadable"][:5])
         cli.warn(f"{len(sheet['unreadable'])} images could not be read: {names}")
-    print(f"the labels are in {run.folder}")
 
 
 def _open_images() -> contact_sheet.Images | None:

@@ -271,11 +271,27 @@ def as_report(
     }
 
 
-def table(before: Verification, after: Verification) -> str:
-    """Lays the operating points out for the terminal: before, after, and the gain."""
+def table(
+    before: Verification,
+    after: Verification,
+    expansion: Verification | None = None,
+) -> str:
+    """Lays the operating points out for the terminal, and the gain of the last.
+
+    Args:
+        before: of the raw features.
+        after: of the refined ones.
+        expansion: of the one-line query expansion, where it was measured.
+    """
     header = ["TPR at FPR"] + [f"{p.fpr_target:.0e}" for p in before.points]
     rows = [header]
-    for name, verification in (("before", before), ("after", after)):
+    for name, verification in (
+        ("raw", before),
+        ("query expansion", expansion),
+        ("refined", after),
+    ):
+        if verification is None:
+            continue
         rows.append(
             [name]
             + [

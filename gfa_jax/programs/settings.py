@@ -1,11 +1,12 @@
-"""The settings of the method: told by flags, read from a file, or asked of the pool.
+"""The settings of the method: given by flags, read from a file, or chosen by the pool.
 
-A flag on the command line wins, then --params, then what the pool suggests without
-labels (`gfa_jax.thresholds`) where no threshold was told, then the defaults of the
-flags. Importing this module defines the flags.
+A flag on the command line wins, then --params, then what the pool chooses without
+labels (`gfa_jax.selection`) where no threshold is given, then fixed defaults.
+Importing this module defines the flags.
 """
 
 import json
+import math
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,174 +14,205 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import aggregation
+from gfa_jax import selection
 from gfa_jax.affinity import MASKS, WEIGHTINGS
-from gfa_jax.aggregation import GRAPHS
 from gfa_jax.programs import flags
-from gfa_jax.selection import outliers
-from gfa_jax.selection.thresholds import SUGGESTING_WIDTH, Suggestion
+from gfa_jax.selection.expansion import EXPANSION_K, expansion_weights
 from gfa_jax.types import check_params
 
 FLAGS = flags.FLAGS
 
-AUTO = "auto"
-
-# "guarded" keeps the peaks of the paper's form over its whole grid of K and t, and
-# falls nowhere under the raw features (README, Junk). At a lower t it is less safe.
-PRESETS: dict[str, dict[str, Any]] = {
-    **{name: dict(options) for name, options in aggregation.PRESETS.items()},
-    "guarded": {
-        "weighting": "affinity",
-        "graph": "remask",
-        "exponent": 0.7,
-        "isolate_outliers": True,
-    },
-}
-
-flags.DEFINE_enum(
-    "preset",
-    "safe",
-    sorted(PRESETS),
-    "safe: cubed affinities fixed at the first step; paper: its letter; guarded: for a "
-    "threshold of .55 or more, affinities of the first step masked anew in each, "
-    "outliers isolated.",
-)
-flags.DEFINE_string(
+flags.DEFINE_float(
     "threshold",
-    AUTO,
-    "Cosine t an edge must exceed; auto: suggested by the pool without labels, and "
-    "with it those of --k, --gamma and --num_steps that are not given.",
+    None,
+    "Cosine t that an edge must exceed. Without it the pool chooses what each edge is "
+    "worth, and of --k, --gamma and --num_steps what is not given.",
+    -1.0,
+    1.0,
 )
 flags.DEFINE_integer(
     "k",
-    15,
-    "Neighbours a row, the row itself counted: 15 is itself and 14 others; not given, "
-    "and with --threshold=auto, as suggested.",
-)
-flags.DEFINE_float("gamma", 0.5, "Step towards the pseudo-center.", 0.0, 1.0)
-flags.DEFINE_integer("num_steps", 4, "Number T of updates.", lower_bound=0)
-flags.DEFINE_enum("mask", "hard", MASKS, "[A > t], or its sigmoid.")
-flags.DEFINE_float("temperature", 0.05, "Width of the soft mask.")
-flags.DEFINE_enum("weighting", None, WEIGHTINGS, "Weights; the preset's by default.")
-flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
-flags.DEFINE_enum("graph", None, GRAPHS, "Graph; the preset's by default.")
-flags.DEFINE_bool("include_self", True, "Whether a row is its own neighbour.")
-flags.DEFINE_bool(
-    "isolate_outliers",
     None,
-    "Leave rows that are near nobody where they are; by default with --threshold=auto.",
+    "Neighbours a row, the row itself counted: 15 is itself and 14 others, and the "
+    "default with --threshold.",
+    lower_bound=1,
 )
-flags.DEFINE_bool("renormalize", True, "Whether each step ends on unit rows.")
-flags.DEFINE_string(
-    "params", None, "Settings from a file, params.json of `tune`; flags overrule it."
+flags.DEFINE_float(
+    "gamma", None, "Step towards the pseudo-center; .5 with --threshold.", 0.0, 1.0
+)
+flags.DEFINE_integer(
+    "num_steps", None, "Number T of updates; 4 with --threshold.", lower_bound=0
+)
+flags.DEFINE_enum(
+    "preset",
+    "default",
+    ["default", "paper"],
+    "default: weights of the edges that stay; paper: as printed, a hard mask and equal "
+    "weights, computed anew in each update.",
+)
+flags.DEFINE_string("params", None, "Settings from a file, params.json of `tune`.")
+flags.DEFINE_enum("mask", "hard", MASKS, "With --threshold: [A > t], or its sigmoid.")
+flags.DEFINE_float("temperature", 0.05, "Width of the soft mask.")
+flags.DEFINE_enum(
+    "weighting", None, WEIGHTINGS, "With --threshold: affinity, or as the preset says."
+)
+flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
+flags.DEFINE_enum(
+    "graph",
+    None,
+    ["fixed", "rescore"],
+    "With --threshold, whether edges stay or are computed anew; as the preset says.",
 )
 
+_FORMS: dict[str, dict[str, Any]] = {
+    "default": {"weighting": "affinity", "graph": "fixed"},
+    "paper": dict(gfa.PAPER),
+}
+# What is used with a threshold, where nothing else is given.
+_USUAL = {"k": 15, "gamma": 0.5, "num_steps": 4}
 _PARAMS = gfa.Params._fields
-_OPTIONS = (
-    "num_steps",
-    "mask",
-    "weighting",
-    "graph",
-    "include_self",
-    "renormalize",
-)
-NAMES = (*_PARAMS, "k", *_OPTIONS, "isolate_outliers")
-_SUGGESTED = ("threshold", "k", "gamma", "num_steps")
+_OPTIONS = ("mask", "weighting", "graph")
+NAMES = (*_PARAMS, "k", "num_steps", *_OPTIONS)
 
 
 class Settings(NamedTuple):
     """What one run of the method is made with.
 
     Attributes:
-        params: of `gfa_jax.aggregate`.
         k: K, the row itself counted.
-        options: keyword options of `gfa_jax.aggregate`, num_steps among them.
-        isolates: whether outliers are isolated.
-        suggestion: what the pool suggests for what was not told; None where all was.
+        params: of `gfa_jax.aggregate`.
+        num_steps: T.
+        neighbors: [n, K] candidates of the rows of this process.
+        weights: [n, K] float32 what each edge is worth; None where the options say.
+        options: keyword options of `gfa_jax.aggregate`.
+        dropped: [n] bool, rows that have no edge and keep their place.
+        evidence: of `selection.choose_settings`; None where a threshold was given.
     """
 
-    params: gfa.Params
     k: int
+    params: gfa.Params
+    num_steps: int
+    neighbors: gfa.Neighbors
+    weights: np.ndarray | None
     options: dict[str, Any]
-    isolates: bool
-    suggestion: Suggestion | None
+    dropped: np.ndarray
+    evidence: Any | None = None
 
     @property
     def first_threshold(self) -> float:
-        """The threshold of the first update, which tells outliers and hubs."""
+        """The threshold of the first update."""
         return float(np.ravel(self.params.threshold)[0])
 
     def as_report(self) -> dict[str, Any]:
         """Lays the settings out by name, for report.json."""
+        stored = {"k": self.k, "num_steps": self.num_steps}
         params = {k: np.asarray(v).tolist() for k, v in self.params._asdict().items()}
-        return (
-            params
-            | {"k": self.k}
-            | self.options
-            | {
-                "isolate_outliers": self.isolates,
-                "reason": self.suggestion.text if self.suggestion else "as told",
-            }
-        )
+        if self.weights is None:
+            stored |= params | self.options
+        else:
+            stored |= {"gamma": params["gamma"], "threshold": None}
+        if self.evidence is None:
+            return stored | {"reason": "as given"}
+        half = float(self.evidence.half_cosine)
+        return stored | {
+            "half_cosine": None if math.isnan(half) else half,
+            "edges_per_row": float(self.evidence.edges_per_row),
+            "distrust": self.evidence.distrust,
+            "reason": self.evidence.text,
+        }
 
 
 class Request(NamedTuple):
-    """Settings as told, before the pool is known.
+    """Settings as given, before the pool is known.
 
     Attributes:
-        values: by name; those in `asked` are defaults.
-        asked: names of those that the pool suggests.
+        values: by name; None for what the pool chooses.
+        is_paper: whether they are those of the paper as printed.
     """
 
     values: dict[str, Any]
-    asked: tuple[str, ...]
+    is_paper: bool
 
     @property
     def threshold(self) -> float | None:
-        """The threshold told; None where the pool is asked for it."""
-        return None if self.asked else self.values["threshold"]
+        """The first threshold given; None where the pool chooses."""
+        given = self.values["threshold"]
+        return None if given is None else float(np.ravel(given)[0])
 
     def width(self, num_rows: int) -> int:
-        """Returns how many candidates to search: K, or what tells K or outliers."""
-        needed = [0]
-        if "k" in self.asked:
-            needed.append(SUGGESTING_WIDTH)
-        if self.values["isolate_outliers"]:
-            needed.append(outliers.DEFAULT_RANK + 1)
-        return max(self.values["k"], min(max(needed), num_rows - 1))
+        """Returns how many candidates to search, the row itself counted.
 
-    def settle(self, suggest: Callable[..., Suggestion] | None = None) -> Settings:
-        """Asks the pool for what was not told.
+        Raises:
+            ValueError: --k of more than there are.
+        """
+        k = self.values["k"]
+        if k is not None:
+            gfa.neighbors.check_k(k, num_rows)
+        width = selection.WIDTH if self.threshold is None else EXPANSION_K
+        usual = _USUAL["k"] if self.threshold is not None else 1
+        return min(max(k or usual, width), num_rows - 1)
+
+    def resolve(
+        self,
+        neighbors: gfa.Neighbors,
+        choose: Callable[[], selection.Settings],
+    ) -> Settings:
+        """Asks the pool for what was not given.
 
         Args:
-            suggest: `gfa_jax.thresholds.suggest` of the pool; takes its options
-                weighting, graph and include_self. Needed where anything is asked.
+            neighbors: [n, width] candidates, the row itself first.
+            choose: gives `selection.choose_settings` of the pool.
 
         Returns:
             Settings.
-
-        Raises:
-            ValueError: as `suggest`.
         """
         values, found = dict(self.values), None
-        if self.asked:
-            assert suggest is not None
-            names = ("weighting", "graph", "include_self")
-            found = suggest(**{name: values[name] for name in names})
-            suggested = {
-                "threshold": found.params.threshold,
-                "gamma": found.params.gamma,
-                "k": found.k,
-                "num_steps": found.num_steps,
-            }
-            values |= {name: suggested[name] for name in self.asked}
+        weights, dropped = None, np.zeros(len(neighbors.indices), bool)
+        if values["threshold"] is None:
+            found = choose()
+            half = found.evidence.half_cosine
+            # Without edges that count more than not, the hard mask keeps none.
+            values["threshold"] = 1.0 if math.isnan(half) else half
+            if not self.is_paper:
+                neighbors, dropped = found.neighbors, np.asarray(found.dropped)
+                weights = np.asarray(found.weights)[:, : values["k"]]
+            chosen = {"k": found.k + 1, "gamma": found.gamma}
+            chosen["num_steps"] = found.num_steps
+        else:
+            chosen = _USUAL | {"k": min(_USUAL["k"], neighbors.indices.shape[1])}
+        values |= {name: v for name, v in chosen.items() if values[name] is None}
+        if weights is None:
+            neighbors = first_columns(neighbors, values["k"])
+        else:
+            neighbors = first_columns(neighbors, weights.shape[1])
         return Settings(
-            gfa.Params(*(values[name] for name in _PARAMS)),
             values["k"],
+            gfa.Params(*(values[name] for name in _PARAMS)),
+            values["num_steps"],
+            neighbors,
+            weights,
             {name: values[name] for name in _OPTIONS},
-            values["isolate_outliers"],
-            found,
+            dropped,
+            None if found is None else found.evidence,
         )
+
+
+def expansion(neighbors: gfa.Neighbors) -> Settings:
+    """Returns the settings that make one update the one-line query expansion.
+
+    Args:
+        neighbors: [n, >= 10] candidates, the row itself first.
+    """
+    near, weights = expansion_weights(neighbors)
+    none = np.zeros(len(weights), bool)
+    return Settings(
+        len(near.indices[0]), gfa.Params(1.0, 0.0), 1, near, weights, {}, none
+    )
+
+
+def first_columns(neighbors: gfa.Neighbors, k: int) -> gfa.Neighbors:
+    """Takes the first K candidates of each row."""
+    return gfa.Neighbors(*(np.asarray(column)[:, :k] for column in neighbors))
 
 
 def read() -> Request:
@@ -189,37 +221,22 @@ def read() -> Request:
     Raises:
         ValueError: a parameter out of its range, a file that cannot be used.
     """
-    told = {
+    given = {
         name: getattr(FLAGS, name)
         for name in NAMES
         if not FLAGS[name].using_default_value
     }
     filed = {} if FLAGS.params is None else _read_file(FLAGS.params)
-    preset = PRESETS[FLAGS.preset]
+    form = _FORMS[FLAGS.preset]
     if not FLAGS["preset"].using_default_value:
-        filed |= preset
-    defaults = {name: getattr(FLAGS, name) for name in NAMES} | preset
-    values, known = defaults | filed | told, filed | told
-    asked = ()
-    if isinstance(values["threshold"], str) and values["threshold"] == AUTO:
-        asked = tuple(n for n in _SUGGESTED if n == "threshold" or n not in known)
-        values["threshold"] = 0.0  # until it is suggested
-    if isinstance(values["threshold"], str):
-        values["threshold"] = _threshold("--threshold", values["threshold"])
-    params = gfa.Params(*(values[name] for name in _PARAMS))
-    check_params(params, num_steps=values["num_steps"])
-    if values["isolate_outliers"] is None:
-        values["isolate_outliers"] = bool(asked)
-    return Request(values, asked)
-
-
-def _threshold(name: str, text: Any) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} is {text}; expected a cosine in [-1, 1], or {AUTO}"
-        ) from None
+        filed |= form
+    values = {name: getattr(FLAGS, name) for name in NAMES} | form | filed | given
+    known = {
+        name: 0.5 if values[name] is None else values[name] for name in _PARAMS
+    }  # what is not given is in its range
+    steps = _USUAL["num_steps"] if values["num_steps"] is None else values["num_steps"]
+    check_params(gfa.Params(**known), num_steps=steps)
+    return Request(values, FLAGS.preset == "paper")
 
 
 def _read_file(path: str) -> dict[str, Any]:
@@ -233,13 +250,13 @@ def _read_file(path: str) -> dict[str, Any]:
             f"{path}:{error.lineno}: no JSON ({error.msg}); expected params.json, as "
             "gfa tune writes it"
         ) from error
-    if not isinstance(stored, dict) or "threshold" not in stored:
+    if not isinstance(stored, dict) or stored.get("threshold") is None:
         raise ValueError(
             f"{path}: expected an object of settings, a threshold among them, as "
             "gfa tune writes it"
         )
     # The settings of a report.json may be used again, and those learnt from frames.
-    for about in ("reason", "power"):
+    for about in ("reason", "power", "half_cosine", "edges_per_row", "distrust"):
         stored.pop(about, None)
     for name, value in stored.items():
         if name not in NAMES:
@@ -257,8 +274,6 @@ def _check(path: str, name: str, value: Any) -> Any:
     """
     if isinstance(value, list) and value and name in ("gamma", "threshold"):
         return np.array([_check(path, name, each) for each in value])
-    if name == "threshold":
-        return _threshold(f"{path}: {name}", value)
     try:
         return FLAGS[name].parser.parse(str(value))
     except ValueError as error:

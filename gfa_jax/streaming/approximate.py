@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from gfa_jax import numerics
-from gfa_jax.neighbors import unfinished
+from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.exact import check_k
 from gfa_jax.neighbors.faiss import import_faiss
-from gfa_jax.neighbors.ivf import calibrated, cells
+from gfa_jax.neighbors.ivf import calibrated
 from gfa_jax.neighbors.ivf.calibrated import Calibration
 from gfa_jax.streaming.exact import exact_neighbors
 from gfa_jax.types import Neighbors
@@ -99,9 +99,7 @@ def approximate_neighbors(
         store = None
         if checkpoint is not None:
             versions = [_LAYOUT, faiss.__version__, np.__version__]
-            store = unfinished.open_store(
-                checkpoint, rows, [*asked.values(), *versions], cells.CHUNK_ROWS
-            )
+            store = resumable.open_store(checkpoint, rows, [*asked.values(), *versions])
         try:
             return calibrated.search_in_cells(
                 faiss, rows, store=store, progress=progress, **asked

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import numerics
-from gfa_jax.neighbors import memory, tiles, unfinished
+from gfa_jax.datasets import resumable
+from gfa_jax.neighbors import memory, tiles
 from gfa_jax.neighbors.exact import check_k, finish, merge_pair, round_up, sweep
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import Neighbors, track
@@ -29,6 +30,7 @@ from gfa_jax.types import Neighbors, track
 # A chunk of 32,768 × 512 float32 is 64 MiB; reading it takes a hundredth of the time
 # that multiplying it with another one does.
 _CHUNK_ROWS = 32_768
+_FILE = "neighbors"
 # The lists of 2 million rows are 0.2 GB, which a disk takes in about a second.
 _SAVE_SECONDS = 30.0
 
@@ -101,8 +103,12 @@ def exact_neighbors(
     first = 0
     if checkpoint is not None:
         options = [k, include_self, chunk_size, tile_size]
-        store = unfinished.open_store(checkpoint, rows, options, chunk_size)
-        first, best = store.read(best)
+        store = resumable.open_store(checkpoint, rows, options)
+        stored = store.load(_FILE, ("merged", *Best._fields))
+        if stored is not None:
+            # The file is replaced while the lists are in use: they must not map it.
+            merged, *lists = map(np.array, stored)
+            first, best = int(merged), Best(*lists)
     starts = range(0, num_rows if others else 0, chunk_size)
     pairs = list(itertools.combinations_with_replacement(starts, 2))
     search = _Search(rows, best, chunk_size, tile_size)
@@ -112,7 +118,7 @@ def exact_neighbors(
         search.merge(*pairs[pair], chunk_size)
         is_due = time.monotonic() - saved >= _SAVE_SECONDS or pair == len(pairs) - 1
         if store is not None and is_due:
-            store.write(pair + 1, best)
+            store.save(_FILE, {"merged": np.array(pair + 1)} | best._asdict())
             saved = time.monotonic()
     return search.finish(k, include_self)
 

@@ -9,7 +9,6 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, streaming
-from gfa_jax.neighbors import unfinished
 from gfa_jax.neighbors.ivf import calibrated, cell_search, cells
 
 pytest.importorskip("faiss")
@@ -192,13 +191,13 @@ def test_an_interrupted_search_goes_on_where_it_was(mapped, tmp_path, stage, ste
     # As many chunks as were kept are only read again.
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
-        save = unfinished.Store.save
+        save = resumable.Store.save
 
         def counting(self, name, arrays):
             made["cells" if name.startswith("cells") else name] += 1
             save(self, name, arrays)
 
-        patch.setattr(unfinished.Store, "save", counting)
+        patch.setattr(resumable.Store, "save", counting)
         got = resumable()
     assert made["cells"] == (12 - steps if stage == "cells" else 0)
     assert made["neighbors"] == (24 if stage == "cells" else 24 - steps)

@@ -13,7 +13,8 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import streaming
-from gfa_jax.neighbors import exact, memory, unfinished
+from gfa_jax.datasets import resumable
+from gfa_jax.neighbors import exact, memory
 from gfa_jax.streaming import exact as streamed
 from tests import oracle
 from tests.neighbors.agreement import assert_agree
@@ -229,8 +230,8 @@ def test_a_checkpoint_folder_that_cannot_be_is_refused(features, tmp_path):
 
 
 def test_two_sets_of_the_same_bytes_have_two_hashes(features, tmp_path):
-    store = unfinished.open_store(tmp_path, features, [], 64)
-    other = unfinished.open_store(tmp_path, features.reshape(-1, 3), [], 64)
+    store = resumable.open_store(tmp_path, features, [])
+    other = resumable.open_store(tmp_path, features.reshape(-1, 3), [])
     assert store._key != other._key
 
 

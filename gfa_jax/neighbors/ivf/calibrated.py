@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfa_jax.neighbors import unfinished
+from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.exact import exact_neighbors
 from gfa_jax.neighbors.faiss import as_searchable, import_faiss
 from gfa_jax.neighbors.ivf import cell_search, cells, lists
@@ -169,7 +169,7 @@ def search_in_cells(
     include_self: bool,
     sample_size: int,
     seed: int,
-    store: unfinished.Store | None = None,
+    store: resumable.Store | None = None,
     progress: Callable | None = None,
 ) -> tuple[Neighbors, Calibration]:
     """Searches in cells, and measures what was found.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfa_jax.neighbors import unfinished
+from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.ivf import cells, lists
 from gfa_jax.types import track
 
@@ -85,7 +85,7 @@ def search(
     *,
     k: int,
     least: float = -np.inf,
-    store: unfinished.Store | None = None,
+    store: resumable.Store | None = None,
     progress: Callable | None = None,
 ) -> lists.Lists:
     """Finds the k others with the largest inner product in the cells probed.
@@ -165,7 +165,7 @@ def search(
 
 
 def _read(
-    store: unfinished.Store | None, num_rows: int, k: int
+    store: resumable.Store | None, num_rows: int, k: int
 ) -> tuple[int, lists.Lists, list[lists.Found]]:
     """Reads where the search stands: steps made, lists, and what is not merged yet."""
     kept = store.load(_NAME, _KEPT) if store is not None else None

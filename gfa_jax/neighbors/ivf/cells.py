@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfa_jax.neighbors import unfinished
+from gfa_jax.datasets import resumable
 from gfa_jax.types import track
 
 # Cells per √N: more make the search cheaper, and the centroids dearer.
@@ -69,7 +69,7 @@ class Probes(NamedTuple):
 class _Stored(Sequence):
     """The rows of every chunk, mapped only while they are asked for."""
 
-    def __init__(self, store: unfinished.Store, num_chunks: int):
+    def __init__(self, store: resumable.Store, num_chunks: int):
         self._store = store
         self._num_chunks = num_chunks
 
@@ -139,7 +139,7 @@ def choose_probes(
     ratio: float,
     *,
     most: int,
-    store: unfinished.Store | None = None,
+    store: resumable.Store | None = None,
     progress: Callable | None = None,
 ) -> Probes | None:
     """Puts the rows into cells and chooses the cells that they probe.

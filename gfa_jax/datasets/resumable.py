@@ -1,0 +1,223 @@
+"""Unfinished work on disk, with the hash of everything that decides its bits.
+
+The hash is of all rows, options and versions on which a result depends. Files of
+anything else are refused, not mixed in and not overwritten. A file is written beside
+its final place and renamed, so that a kill at any moment leaves the one before.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from gfa_jax.datasets.arrays import read_array
+from gfa_jax.datasets.atomic import write_arrays
+
+# Of the files and of the order of the work; another one makes old files other.
+_LAYOUT = 2
+_BLOCK_ROWS = 8192
+
+
+def content_hash(arrays: Iterable[Any], options: Sequence[Any]) -> str:
+    """Hashes arrays, options, and the software and device that compute with them.
+
+    Args:
+        arrays: anything with a shape, a dtype and slices of rows, read in blocks; a
+            number; or None.
+        options: JSON values.
+
+    Returns:
+        A hash in hexadecimal digits.
+    """
+    digest, shapes = hashlib.sha256(), []
+    for array in arrays:
+        if not getattr(array, "shape", ()):
+            array = np.ravel(np.asarray([] if array is None else array))
+        shapes.append([list(array.shape), str(array.dtype)])
+        for start in range(0, len(array), _BLOCK_ROWS):
+            block = np.ascontiguousarray(array[start : start + _BLOCK_ROWS])
+            digest.update(block.reshape(-1).view(np.uint8).data)
+    device = jax.devices()[0].device_kind
+    environment = [jax.__version__, device, jax.config.read("jax_enable_x64")]
+    digest.update(json.dumps([_LAYOUT, shapes, options, environment]).encode())
+    return digest.hexdigest()
+
+
+def extend(before: str, value: Any) -> str:
+    """Hashes a hash and a JSON value."""
+    text = json.dumps([before, value], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Store:
+    """The arrays of one piece of work, in files that are replaced as a whole."""
+
+    def __init__(self, folder: pathlib.Path, key: str):
+        """Keeps files in `folder`, for the work whose hash is `key`."""
+        self._folder = folder
+        self._key = key
+
+    def load(self, name: str, fields: Sequence[str]) -> list[np.ndarray] | None:
+        """Reads the arrays of one file.
+
+        Args:
+            name: of the file, without suffix.
+            fields: names of the arrays.
+
+        Returns:
+            The arrays, memory-mapped; None where there is no such file.
+
+        Raises:
+            ValueError: a file of other work, or one that is damaged.
+        """
+        path = self._folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        if str(read_array(path, key="key")) != self._key:
+            raise ValueError(
+                f"{path} is of other rows, options or versions; name another "
+                "checkpoint folder, or remove this one to begin anew"
+            )
+        return [read_array(path, key=field) for field in fields]
+
+    def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Stores the arrays of one file, in one step.
+
+        Args:
+            name: of the file, without suffix.
+            arrays: by name.
+        """
+        head = {"key": np.array(self._key)}
+        write_arrays(self._folder / f"{name}.npz", head | dict(arrays))
+
+    def keep(
+        self, name: str, fields: Sequence[str], make: Callable[[], Sequence[np.ndarray]]
+    ) -> list[np.ndarray]:
+        """Reads the arrays of one file, or makes and stores them.
+
+        Args:
+            name: see `load`.
+            fields: see `load`.
+            make: makes the arrays, in the order of `fields`.
+
+        Returns:
+            The arrays, memory-mapped.
+
+        Raises:
+            ValueError: see `load`.
+        """
+        kept = self.load(name, fields)
+        if kept is None:
+            self.save(name, dict(zip(fields, make(), strict=True)))
+            kept = self.load(name, fields)
+        assert kept is not None
+        return kept
+
+
+def open_store(
+    folder: str | os.PathLike[str], rows: Any, options: Sequence[Any]
+) -> Store:
+    """Opens the checkpoint folder of a piece of work, and makes it if it is missing.
+
+    Args:
+        folder: its path, in a folder that exists.
+        rows: [N, D], read once to hash them.
+        options: JSON values that decide a bit of the result.
+
+    Returns:
+        Store.
+
+    Raises:
+        ValueError: the folder cannot be made.
+    """
+    path = pathlib.Path(folder)
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"cannot make the checkpoint folder {folder}: {error.strerror or error}"
+        ) from error
+    return Store(path, content_hash([rows], options))
+
+
+class Steps:
+    """The last state of a loop, of which orbax keeps the arrays."""
+
+    def __init__(self, manager: Any):
+        """Keeps what orbax's CheckpointManager writes."""
+        self._manager = manager
+        self.folder = manager.directory
+
+    def about(self) -> dict[str, Any] | None:
+        """Reads the JSON values beside the last state; None where there is none."""
+        from orbax import checkpoint as ocp
+
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        arguments = ocp.args.Composite(about=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=arguments)["about"]
+
+    def restore(self, like: Any) -> Any:
+        """Reads the arrays of the last state.
+
+        Args:
+            like: a tree of arrays of the shapes and dtypes to expect.
+        """
+        from orbax import checkpoint as ocp
+
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract))
+        step = self._manager.latest_step()
+        return self._manager.restore(step, args=arguments)["arrays"]
+
+    def save(self, step: int, arrays: Any, about: Mapping[str, Any]) -> None:
+        """Writes the state after `step` steps; returns when it is on the disk."""
+        from orbax import checkpoint as ocp
+
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                arrays=ocp.args.StandardSave(arrays),
+                about=ocp.args.JsonSave(dict(about)),
+            ),
+        )
+
+
+@contextlib.contextmanager
+def open_steps(folder: str | os.PathLike[str]) -> Iterator[Steps]:
+    """Opens the checkpoint folder of a loop, and makes it if it is missing.
+
+    Args:
+        folder: its path, of this loop alone.
+
+    Yields:
+        Its steps.
+
+    Raises:
+        ValueError: the folder cannot be made.
+        ImportError: orbax is not installed.
+    """
+    try:
+        from orbax import checkpoint as ocp
+    except ImportError as error:
+        raise ImportError(
+            "checkpoints need orbax-checkpoint: pip install 'gfa_jax[train]'"
+        ) from error
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=1, enable_async_checkpointing=False
+    )
+    try:
+        manager = ocp.CheckpointManager(pathlib.Path(folder).resolve(), options=options)
+    except OSError as error:
+        raise ValueError(
+            f"cannot make the checkpoint folder {folder}: {error.strerror or error}"
+        ) from error
+    with contextlib.closing(manager):
+        yield Steps(manager)

@@ -1,0 +1,347 @@
+"""The rows spread over devices, processes and hosts: from files to refined shards.
+
+Every process reads the rows of its own devices, from its part of the memory-mapped
+file or from the shards that hold them, and writes them refined as one shard. What the
+devices exchange is in `gfa_jax.sharding`; the processes see one file system. Between
+the stages
+
+    neighbors   candidates of the own rows
+    updates     the own rows refined
+
+each process leaves a file in --output_dir/stages. A rerun after a failure goes on
+after the last stage that all processes finished, for the same inputs, options and
+layout: a file of others is left out, with a warning. The results appear at the end,
+the manifest of the shards last, and then the stages go.
+"""
+
+import functools
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+import gfa_jax as gfa
+from gfa_jax import datasets, selection, sharding
+from gfa_jax.datasets import resumable
+from gfa_jax.neighbors import place_self
+from gfa_jax.programs import (
+    checkpoints,
+    cli,
+    evaluation,
+    flags,
+    inputs,
+    processes,
+    settings,
+)
+from gfa_jax.programs.backends import Backend, Updated
+from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum(
+    "exchange",
+    None,
+    EXCHANGES,
+    "How devices meet in an update; by default gather where it fits --memory_limit.",
+)
+flags.DEFINE_float(
+    "memory_limit", MEMORY_LIMIT / 2**30, "GiB of a device for an update.", 0.0
+)
+
+_STAGES = "stages"
+_AXIS = "rows"
+
+
+class MeshBackend(Backend):
+    """Rows of this process [n, D] on its devices."""
+
+    refined_name = "refined"
+    _source: inputs.Source
+    _pool: inputs.Pool
+    _features: jax.Array
+    _finished: checkpoints.Checkpoints
+    _key: str
+    _shards: datasets.Shards
+
+    @property
+    def is_first(self) -> bool:
+        """See `Backend`."""
+        return processes.is_first()
+
+    def together(self):
+        """See `Backend`."""
+        return processes.together()
+
+    def read(self, request, folder: pathlib.Path) -> inputs.Pool:
+        """Checks that all processes are of one job; reads the own rows."""
+        with processes.together():
+            _check_flags()
+            source, labels, pairs = _open()
+            request.width(source.shape[0])
+            facts = checkpoints.facts(source)
+        processes.agree(facts)
+        with processes.together():
+            mesh = sharding.row_mesh(per_process=FLAGS.num_devices)
+        self._source, self._place = source, _Placement(mesh, source.shape[0])
+        own = self._place.own
+        with processes.together():
+            unit, norms, content = _read_own(source, own)
+        norms = self.gather(norms)
+        scaled = inputs.is_scaled(norms)
+        with processes.together():
+            unit = inputs.unit_rows(unit, norms[own.start : own.stop], scaled=scaled)
+        self._features = self._place(unit)
+        self._key = checkpoints.job_hash(facts, content, num_devices=mesh.size)
+        self._finished = checkpoints.Checkpoints(folder / _STAGES)
+        self._pool = inputs.Pool(source.name, unit, norms, labels, pairs)
+        return self._pool
+
+    def search(self, request):
+        """Searches, or reads, the candidates of this process's rows."""
+        width = request.width(self._source.shape[0])
+        names = ("neighbors", "faiss_factory", "faiss_search")
+        searched = {name: getattr(FLAGS, name) for name in names}
+        self._key = resumable.extend(self._key, searched | {"width": width})
+        found = self._finished.run("neighbors", self._key, lambda: self._find(width))
+        return gfa.Neighbors(**found), None
+
+    def choose(self, neighbors) -> selection.Settings:
+        """Asks the whole pool, as one process would; the same in all."""
+        return selection.choose_settings(
+            self._pool.features,
+            neighbors,
+            first_row=self._place.own.start,
+            fetch=self._fetch,
+            gather=self.gather,
+            seed=FLAGS.seed,
+        )
+
+    def aggregate(self, chosen, folder, *, stage) -> Updated:
+        """Updates the own rows, or reads them where that was finished before."""
+        del folder
+        self.layout = _layout(self._place, self._source.shape[1], chosen)
+        # Each process has its own rows of the weights; the hash is of all.
+        kinds = {"exchange": self.layout["exchange"], **chosen.as_report()}
+        if chosen.weights is not None:
+            kinds["weights"] = resumable.content_hash([self.gather(chosen.weights)], [])
+        key = resumable.extend(self._key, kinds)
+        found = self._finished.run(stage, key, lambda: self._update(chosen))
+        return Updated(
+            found["features"], found["residual"], self.gather(found["degree"])
+        )
+
+    def verify(self, rows, stage, **options: Any) -> evaluation.Verification | None:
+        """Measures rows; all pairs are shared out among the devices.
+
+        Memory: N D float32 in every process.
+        """
+        max_images = options.pop("max_images")
+        with processes.together():
+            if stage is None:
+                whole = self._read_all()
+            else:
+                whole = self._finished.read_all(stage, "features")
+        del rows
+        result = figures = None
+        if self._pool.pairs is None:
+            assert self._pool.labels is not None  # the caller has labels or pairs
+            result = sharding.all_pairs_roc(
+                whole, self._pool.labels, mesh=self._place.mesh, progress=_progress
+            )
+        with processes.together():
+            if self.is_first and result is None:
+                figures = evaluation.verify(whole, self._pool, **options)
+            elif self.is_first and result is not None:
+                result = evaluation.without_large(result, max_images=max_images)
+                figures = evaluation.verify_all_pairs(result, **options)
+        return figures
+
+    def write(self, rows, folder: pathlib.Path, hidden: pathlib.Path) -> None:
+        """Writes the own rows as a shard, which no manifest names yet."""
+        del hidden
+        target = folder / self.refined_name
+        with processes.together():
+            target.mkdir(exist_ok=True)
+            part = datasets.write_part(target, rows, number=jax.process_index())
+        told = sharding.gather_bytes(json.dumps(part._asdict()).encode())
+        parts = [datasets.Part(**json.loads(text)) for text in told]
+        with processes.together():
+            self._shards = datasets.open_parts(target, parts)
+
+    def gather(self, own: np.ndarray) -> np.ndarray:
+        """See `Backend`."""
+        gathered = sharding.gather_arrays({"values": np.asarray(own)})
+        return np.concatenate([part["values"] for part in gathered])
+
+    def publish(self, folder: pathlib.Path) -> None:
+        """Names the shards in a manifest, the last file of all; drops the stages."""
+        with processes.together():
+            if self.is_first:
+                datasets.write_manifest(self._shards.folder, self._shards.parts)
+                shutil.rmtree(folder / _STAGES, ignore_errors=True)
+
+    def _find(self, width: int) -> dict[str, np.ndarray]:
+        place = self._place
+        if FLAGS.candidates is not None:
+            return self._read_candidates(width)
+        search = sharding.exact_neighbors
+        if FLAGS.neighbors == "faiss":
+            search = functools.partial(
+                sharding.faiss_neighbors,
+                factory=FLAGS.faiss_factory,
+                search=FLAGS.faiss_search,
+            )
+        found = search(self._features, k=width, progress=_progress, **place.where)
+        return {name: place.back(array) for name, array in found._asdict().items()}
+
+    def _read_candidates(self, width: int) -> dict[str, np.ndarray]:
+        place = self._place
+        with processes.together():
+            indices, similarity = datasets.read_candidates(
+                FLAGS.candidates, num_rows=self._source.shape[0]
+            )
+        placed = place_self(indices, similarity, k=width, include_self=True)
+        own = slice(place.own.start, place.own.stop)
+        found = {name: array[own] for name, array in placed._asdict().items()}
+        if np.isnan(placed.similarity).any():
+            cosines = sharding.score_candidates(
+                self._features, place(found["indices"], fill=-1), **place.where
+            )
+            is_empty = found["indices"] < 0
+            found["similarity"] = np.where(is_empty, -np.inf, place.back(cosines))
+        return found
+
+    def _update(self, chosen: settings.Settings) -> dict[str, np.ndarray]:
+        place, weights = self._place, chosen.weights
+        near = (np.asarray(column) for column in chosen.neighbors)
+        result = sharding.aggregate(
+            self._features,
+            gfa.Neighbors(place(next(near), fill=-1), place(next(near), fill=-np.inf)),
+            chosen.params,
+            num_steps=chosen.num_steps,
+            weights=None if weights is None else place(weights),
+            exchange=(self.layout or {})["exchange"],
+            progress=_progress,
+            **chosen.options,
+            **place.where,
+        )
+        return {
+            "features": place.back(result.features),
+            "degree": place.back(result.degree),
+            "residual": np.asarray(result.residual),
+        }
+
+    def _fetch(self, numbers: np.ndarray) -> np.ndarray:
+        """Reads unit rows of the whole pool from the files, in any process."""
+        stored, numbers = self._source.stored, np.asarray(numbers)
+        norms = self._pool.norms
+        if isinstance(stored, datasets.Shards):
+            starts = np.cumsum([0] + [part.rows for part in stored.parts])
+            rows = np.empty((len(numbers), stored.shape[1]), stored.arrays[0].dtype)
+            for array, start, stop in zip(
+                stored.arrays, starts, starts[1:], strict=False
+            ):
+                inside = (numbers >= start) & (numbers < stop)
+                rows[inside] = array[numbers[inside] - start]
+        else:
+            rows = stored[numbers]
+        return inputs.unit_rows(rows, norms[numbers], scaled=inputs.is_scaled(norms))
+
+    def _read_all(self) -> np.ndarray:
+        stored = self._source.read(0, self._source.shape[0])
+        norms = self._pool.norms
+        return inputs.unit_rows(stored, norms, scaled=inputs.is_scaled(norms))
+
+
+class _Placement:
+    """Rows of this process to the devices, and back."""
+
+    def __init__(self, mesh: Mesh, num_rows: int):
+        self.mesh = mesh
+        self.where: dict[str, Any] = {
+            "mesh": mesh,
+            "axis_name": _AXIS,
+            "num_rows": num_rows,
+        }
+        self.own = sharding.own_rows(**self.where)
+
+    def __call__(self, rows: np.ndarray, *, fill: float = 0) -> jax.Array:
+        return sharding.place_own_rows(rows, fill=fill, **self.where)
+
+    def back(self, array: Any) -> np.ndarray:
+        return sharding.take_own_rows(array, **self.where)
+
+
+def _check_flags() -> None:
+    if FLAGS.neighbors == "auto":
+        raise ValueError(
+            "--neighbors=auto chooses for one device; over several use exact or faiss"
+        )
+    if FLAGS.neighbors == "approximate":
+        raise ValueError(
+            "--neighbors=approximate is calibrated on one index of all rows; over "
+            "several devices use --neighbors=faiss with --faiss_factory and "
+            "--faiss_search"
+        )
+
+
+def _open() -> tuple[inputs.Source, np.ndarray | None, datasets.Pairs | None]:
+    if FLAGS.features is None:
+        pool = inputs.load_pool()
+        return inputs.Source(pool.name, pool.features), pool.labels, pool.pairs
+    source = inputs.open_source()
+    return source, *inputs.read_truth(source.shape[0])
+
+
+def _read_own(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray, str]:
+    """Reads this process's rows: as stored, their norms, the hash of their bytes."""
+    # The check wants two rows, and the last process may own one.
+    start = min(own.start, source.shape[0] - 2) if len(own) == 1 else own.start
+    stored = source.read(max(start, 0), own.stop)
+    name = FLAGS.features or source.name
+    if jax.process_count() > 1:
+        name = f"{name}, from row {start} on"
+    norms = datasets.check_features(stored, name=name)
+    skip = own.start - start
+    return stored[skip:], norms[skip:], resumable.content_hash([stored[skip:]], [])
+
+
+def _layout(place: _Placement, dim: int, chosen: settings.Settings) -> dict[str, Any]:
+    """Chooses the exchange by its memory, and says so."""
+    num_rows, devices = place.where["num_rows"], place.mesh.size
+    k = chosen.neighbors.indices.shape[1]
+    memory = sharding.exchange_memory(
+        num_rows=num_rows, dim=dim, k=k, num_devices=devices
+    )
+    limit = round(FLAGS.memory_limit * 2**30)
+    exchange = FLAGS.exchange or sharding.choose_exchange(memory, memory_limit=limit)
+    if processes.is_first():
+        gather, ring = map(_readable, memory)
+        print(
+            f"{num_rows:,} rows over {devices} devices of {jax.process_count()} "
+            f"processes; an update takes {gather} a device gathered and {ring} in a "
+            f"ring, {_readable(limit)} are allowed: {exchange}",
+            flush=True,
+        )
+    return {
+        "processes": jax.process_count(),
+        "devices": devices,
+        "exchange": exchange,
+        "exchange_bytes": memory._asdict(),
+    }
+
+
+def _readable(size: int) -> str:
+    unit, name = (2**30, "GiB") if size >= 2**28 else (2**20, "MiB")
+    return f"{size / unit:,.1f} {name}"
+
+
+def _progress(iterable: Any, *, total: int | None, desc: str) -> Any:
+    """Shows the bar of process 0; the others take the same steps in silence."""
+    if jax.process_index():
+        return iterable
+    return cli.progress(iterable, total=total, desc=desc)
