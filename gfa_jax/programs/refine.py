@@ -120,6 +120,8 @@ def _draw(run: pipeline.Run, refined: pipeline.Refined) -> None:
             threshold=chosen.first_threshold if chosen.weights is None else None,
         ),
     }
+    if chosen.found is not None:
+        drawn["settings"] = plotting.plot_settings(chosen.found, name=refined.pool.name)
     if run.figures:
         drawn["roc"] = plotting.plot_roc(
             {name: v.roc for name, v in run.figures.items()},

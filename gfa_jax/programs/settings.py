@@ -86,7 +86,7 @@ class Settings(NamedTuple):
         weights: [n, K] float32 what each edge is worth; None where the options say.
         options: keyword options of `gfa_jax.aggregate`.
         dropped: [n] bool, rows that have no edge and keep their place.
-        evidence: of `selection.choose_settings`; None where a threshold was given.
+        found: what the pool chose; None where a threshold was given.
     """
 
     k: int
@@ -96,7 +96,12 @@ class Settings(NamedTuple):
     weights: np.ndarray | None
     options: dict[str, Any]
     dropped: np.ndarray
-    evidence: Any | None = None
+    found: selection.Settings | None = None
+
+    @property
+    def evidence(self) -> selection.Evidence | None:
+        """What was seen of the pool where it was asked."""
+        return None if self.found is None else self.found.evidence
 
     @property
     def first_threshold(self) -> float:
@@ -193,7 +198,7 @@ class Request(NamedTuple):
             weights,
             {name: values[name] for name in _OPTIONS},
             dropped,
-            None if found is None else found.evidence,
+            found,
         )
 
 
@@ -256,7 +261,14 @@ def _read_file(path: str) -> dict[str, Any]:
             "gfa tune writes it"
         )
     # The settings of a report.json may be used again, and those learnt from frames.
-    for about in ("reason", "power", "half_cosine", "edges_per_row", "distrust"):
+    for about in (
+        "reason",
+        "power",
+        "half_cosine",
+        "edges_per_row",
+        "distrust",
+        "isolate_outliers",
+    ):
         stored.pop(about, None)
     for name, value in stored.items():
         if name not in NAMES:

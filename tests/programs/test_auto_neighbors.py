@@ -6,7 +6,8 @@ import pytest
 
 from gfa_jax import datasets
 from gfa_jax.neighbors import automatic
-from gfa_jax.programs import flags, method, refine, settings
+from gfa_jax.programs import flags, refine, settings
+from gfa_jax.programs.backends import memory
 from tests.programs.programs import succeed
 
 
@@ -41,7 +42,7 @@ def test_what_is_chosen_is_what_is_run(monkeypatch, capsys, rate, chosen, calibr
     monkeypatch.setattr(automatic, "measure_rate", lambda dim, **_: rate)
     monkeypatch.setattr(automatic, "_ADVANTAGE", 0.0)
     flags.parse(refine, ["refine", "--neighbors=auto"])
-    neighbors, calibration = method.find_neighbors(
+    neighbors, calibration = memory.find_neighbors(
         jnp.asarray(features), settings.read()
     )
     assert len(neighbors.indices) == 2000

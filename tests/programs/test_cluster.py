@@ -7,7 +7,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
-from tests.programs.programs import refuse, succeed
+from tests.programs.programs import refuse, run, succeed
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def test_labels_and_scores_are_those_of_the_library(tmp_path, sample):
     np.save(tmp_path / "features.npy", sample.features)
     np.save(tmp_path / "labels.npy", sample.labels)
     output = tmp_path / "out"
-    result = succeed(
+    result = run(
         "cluster",
         f"--features={tmp_path}/features.npy",
         f"--labels={tmp_path}/labels.npy",
@@ -29,13 +29,12 @@ def test_labels_and_scores_are_those_of_the_library(tmp_path, sample):
         "--merge_threshold=0.75",
         "--max_size=200",
         "--min_size=2",
-        "--isolate_outliers",
     )
+    assert result.returncode == 0, result.stderr
     names = {"labels.npy", "confidence.npy", "sizes.png", "purity.png", "report.json"}
+    names.add("dropped.npy")
     assert {path.name for path in output.iterdir()} == names
-    wide = gfa.exact_neighbors(sample.features, k=15)
-    wide = gfa.selection.isolate(wide, gfa.find_outliers(wide, threshold=0.5))
-    neighbors = gfa.Neighbors(*(column[:, :10] for column in wide))
+    neighbors = gfa.exact_neighbors(sample.features, k=10)
     refined = gfa.aggregate(
         sample.features, neighbors, gfa.Params(0.5, 0.5), num_steps=4
     ).features
@@ -69,6 +68,7 @@ def test_a_learn_to_cluster_folder_is_read_as_it_is(tmp_path, sample):
         f"--candidates={tmp_path}/knns/part/faiss_k_20.npz",
         f"--output_dir={output}",
         "--k=12",
+        "--threshold=0.5",
     )
     searched = tmp_path / "searched"
     succeed(
@@ -77,6 +77,7 @@ def test_a_learn_to_cluster_folder_is_read_as_it_is(tmp_path, sample):
         "--dim=48",
         f"--output_dir={searched}",
         "--k=12",
+        "--threshold=0.5",
     )
     given, own = (np.load(folder / "labels.npy") for folder in (output, searched))
     np.testing.assert_array_equal(given, own)
@@ -133,7 +134,7 @@ def test_one_component(tmp_path, sample, linkage):
 
 def test_all_singletons_with_and_without_a_label(tmp_path, sample):
     # No two rows are equal, so no pair reaches 1; without updates none moves.
-    alone = ("--merge_threshold=1", "--num_steps=0", "--k=5")
+    alone = ("--merge_threshold=1", "--num_steps=0", "--k=5", "--threshold=0.5")
     labels, report = cluster_of(tmp_path, sample, *alone, "--linkage=average")
     np.testing.assert_array_equal(labels, np.arange(800))
     assert report["singletons"] == 800

@@ -17,7 +17,6 @@ import gfa_jax as gfa
 from gfa_jax import datasets, metrics, sharding
 from gfa_jax.programs import checkpoints, processes
 from tests import oracle
-from tests.programs.crowds import with_crowd
 from tests.programs.programs import call
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -28,15 +27,21 @@ _LONG = 120
 
 @pytest.fixture(scope="module")
 def sample():
-    return with_crowd(datasets.synthetic_features(num_rows=203, dim=64, seed=1))
+    return datasets.synthetic_features(num_rows=203, dim=64, seed=1)
 
 
 @pytest.fixture(scope="module")
 def expected(sample):
     wide = sample.features.astype(np.float64)
-    indices = oracle.isolated_neighbors(wide, _K, _THRESHOLD)
+    indices = oracle.exact_neighbors(wide, _K).indices
     return oracle.aggregate(
-        wide, indices, 0.5, _THRESHOLD, num_steps=_STEPS, **gfa.SAFE
+        wide,
+        indices,
+        0.5,
+        _THRESHOLD,
+        num_steps=_STEPS,
+        weighting="affinity",
+        graph="fixed",
     ).features
 
 
@@ -119,7 +124,6 @@ def common(files, output: str) -> list[str]:
         f"--num_steps={_STEPS}",
         "--resamples=0",
         "--noplots",
-        "--isolate_outliers",
     ]
 
 
@@ -127,17 +131,16 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
     output, stdout = undisturbed
     assert re.search(r"203 rows over 2 devices of 2 processes.*: gather", stdout)
     assert "TPR at FPR" in stdout
-    assert {path.name for path in output.iterdir()} == {"refined", "report.json"}
+    assert {path.name for path in output.iterdir()} == {
+        "refined",
+        "dropped.npy",
+        "report.json",
+    }
     shards = datasets.open_shards(output / "refined")
     assert [part.rows for part in shards.parts] == [102, 101]
     refined = datasets.read_shards(output / "refined")
     features = sample.features
-    wide = gfa.exact_neighbors(features, k=15)
-    is_outlier = gfa.find_outliers(wide, threshold=_THRESHOLD)
-    assert np.sum(is_outlier) > 0
-    neighbors = gfa.Neighbors(
-        *(x[:, :_K] for x in gfa.selection.isolate(wide, is_outlier))
-    )
+    neighbors = gfa.exact_neighbors(features, k=_K)
     params = gfa.Params(0.5, _THRESHOLD)
     want = gfa.aggregate(features, neighbors, params, num_steps=_LONG)
     # The sums over devices run in another order, once a step, and the steps contract.
@@ -157,14 +160,11 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
 
 
 def test_two_processes_are_suggested_what_one_is(files):
-    # The sample's crowd would be most of the tail of the impostors.
     wide = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
     np.save(files / "wide.npy", wide)
     asked = [
         f"--features={files}/wide.npy",
         f"--output_dir={files}/asked",
-        "--threshold=auto",
-        "--isolate_outliers",
         "--noplots",
     ]
     succeed(*asked, "--num_processes=2")
@@ -173,10 +173,8 @@ def test_two_processes_are_suggested_what_one_is(files):
         json.loads((files / name / "report.json").read_text())["settings"]
         for name in ("asked", "alone")
     )
-    assert "impostors" in asked["reason"]
-    assert asked["k"] == alone["k"]
-    # Both search the same cosines, in tiles of other shapes.
-    assert asked["threshold"] == pytest.approx(alone["threshold"], abs=1e-5)
+    for name in ("k", "num_steps", "gamma", "half_cosine"):
+        assert asked[name] == alone[name]
     refined = datasets.read_shards(files / "asked" / "refined")
     want = np.load(files / "alone" / "refined.npy")
     np.testing.assert_allclose(refined, want, rtol=0, atol=1e-4)

@@ -15,13 +15,12 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from tests import oracle
-from tests.programs.crowds import with_crowd
 from tests.programs.programs import REPOSITORY, command, refuse, run, succeed
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return with_crowd(datasets.synthetic_features(num_rows=600, dim=64, seed=1))
+    return datasets.synthetic_features(num_rows=600, dim=64, seed=1)
 
 
 @pytest.fixture
@@ -33,18 +32,22 @@ def files(tmp_path, sample):
 
 
 def test_without_flags_it_refines_a_generated_sample(tmp_path):
-    result = succeed("refine", f"--output_dir={tmp_path}", "--resamples=5")
-    assert "TPR at FPR" in result.stdout
+    result = run("refine", f"--output_dir={tmp_path}", "--resamples=5")
+    assert result.returncode == 0, result.stderr
+    for line in ("pool: 8,000 rows of 256", "settings: K = ", "edges: ", "TPR at FPR"):
+        assert f"\n{line}" in f"\n{result.stdout}"
+    for row in ("raw", "query expansion", "refined"):
+        assert f"\n{row} " in result.stdout
     names = ("residual", "degree", "settings", "roc", "similarity")
     figures = {f"{name}.png" for name in names}
-    names = {"refined.npy", "report.json"} | figures
+    names = {"refined.npy", "dropped.npy", "report.json"} | figures
     assert {path.name for path in tmp_path.iterdir()} == names
     for figure in figures:
         assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
     report = json.loads((tmp_path / "report.json").read_text())
     refined = np.load(tmp_path / "refined.npy")
     assert list(refined.shape) == [report["pool"]["rows"], report["pool"]["dimensions"]]
-    assert report["settings"]["weighting"] == "affinity"
+    assert report["settings"]["half_cosine"] > 0
     assert set(report["seconds"]) == {
         "load",
         "neighbors",
@@ -59,21 +62,19 @@ def test_without_flags_it_refines_a_generated_sample(tmp_path):
         for name in ("before", "after")
     )
     assert 0.6 <= before[1e-4]["tpr"] <= 0.8
-    assert all(after[fpr]["tpr"] > before[fpr]["tpr"] for fpr in (1e-6, 1e-4, 1e-3))
-    assert report["isolated_outliers"] > 0  # the sample has junk
+    assert all(after[fpr]["tpr"] > before[fpr]["tpr"] for fpr in (1e-6, 1e-5, 1e-3))
+    # The sample has junk.
+    assert report["dropped"] == np.load(tmp_path / "dropped.npy").sum() > 0
     low, high = after[1e-3]["interval"]
     assert 0 < low < high < 1
 
 
 @pytest.mark.parametrize(
-    ("preset", "search", "isolates"),
-    [
-        *itertools.product(["safe", "paper"], ["exact", "faiss"], [False, True]),
-        ("guarded", "exact", True),
-    ],
+    ("preset", "search"),
+    list(itertools.product(["default", "paper"], ["exact", "faiss"])),
 )
 def test_refined_features_and_figures_are_those_of_the_oracle(
-    files, sample, preset, search, isolates
+    files, sample, preset, search
 ):
     if search == "faiss":
         pytest.importorskip("faiss")
@@ -91,18 +92,12 @@ def test_refined_features_and_figures_are_those_of_the_oracle(
         "--num_steps=3",
         "--noplots",
         "--resamples=0",
-        f"--isolate_outliers={isolates}",
     )
     wide = sample.features.astype(np.float64)
-    if isolates:
-        indices = oracle.isolated_neighbors(wide, 8, 0.4)
-        assert np.sum(np.all(indices[:, 1:] < 0, axis=1)) > 0
-    else:
-        indices = oracle.exact_neighbors(wide, 8).indices
+    indices = oracle.exact_neighbors(wide, 8).indices
     form = {
-        "safe": {"weighting": "affinity", "graph": "fixed"},
+        "default": {"weighting": "affinity", "graph": "fixed"},
         "paper": {"weighting": "uniform", "graph": "rescore"},
-        "guarded": {"weighting": "affinity", "graph": "remask", "exponent": 0.7},
     }[preset]
     expected = oracle.aggregate(wide, indices, 0.7, 0.4, num_steps=3, **form)
     refined = np.load(output / "refined.npy")
@@ -111,7 +106,6 @@ def test_refined_features_and_figures_are_those_of_the_oracle(
     assert not (output / "roc.png").exists()
 
     report = json.loads((output / "report.json").read_text())
-    assert (report["isolated_outliers"] > 0) == isolates
     first, second = np.triu_indices(len(wide), 1)
     for name, features in (("before", sample.features), ("after", refined)):
         scores = np.einsum("md,md->m", features[first], features[second])
@@ -175,12 +169,12 @@ def test_rows_of_any_length_are_scaled_and_the_input_is_untouched(files, sample,
 
 
 def test_listed_pairs_and_candidates_are_used(files, sample, rng):
-    first, second = rng.integers(600, size=(2, 4000))
+    first, step = rng.integers(600, size=4000), rng.integers(1, 600, size=4000)
+    second = (first + step) % 600
     same = sample.labels[first] == sample.labels[second]
     lines = [f"{i},{j}" for i, j in zip(first, second, strict=True)]
     (files / "pairs.csv").write_text("i,j\n" + "\n".join(lines) + "\n")
-    # As many as `refine` searches, to tell outliers by.
-    candidates = gfa.exact_neighbors(sample.features, k=14, include_self=False)
+    candidates = gfa.exact_neighbors(sample.features, k=9, include_self=False)
     np.save(files / "candidates.npy", np.asarray(candidates.indices))
     common = [
         f"--features={files}/features.npy",
@@ -190,7 +184,7 @@ def test_listed_pairs_and_candidates_are_used(files, sample, rng):
         "--k=10",
         "--resamples=10",
         "--fprs=1e-2,1e-1",
-        "--isolate_outliers",
+        "--threshold=0.4",
     ]
     succeed("refine", *common, f"--output_dir={files}/searched")
     succeed(
@@ -237,7 +231,7 @@ def test_the_same_seed_gives_the_same_bits(files):
             f"--features={files}/features.npy",
             f"--labels={files}/labels.npy",
             f"--output_dir={output}",
-            "--graph=rescore",
+            "--threshold=0.4",
             "--mask=soft",
             "--resamples=20",
         )
@@ -308,8 +302,10 @@ def test_bad_files_are_refused(files, sample):
     ("flags", "message"),
     [
         (["--k=600"], "k is 600 with 600 rows"),
-        (["--k=0"], "k is 0"),
-        (["--threshold=1.5"], "threshold is 1.5; expected"),
+        (["--k=0"], "--k=0"),
+        (["--threshold=1.5"], "--threshold=1.5"),
+        (["--threshold=high"], "--threshold=high"),
+        (["--streamed", "--num_devices=1"], "--streamed is for one process"),
         (["--threshold=nan"], "threshold is nan"),
         (["--gamma=-0.1"], "--gamma=-0.1"),
         (["--num_steps=-1"], "--num_steps=-1"),
@@ -425,7 +421,7 @@ def test_ctrl_c_ends_it_with_nothing_written(tmp_path, rng):
 
 def test_help_says_how_k_counts():
     result = run("refine", "--help")
-    assert "the row itself counted: 15 is itself and 14 others" in result.stdout
+    assert "the row itself counted: 15 is" in result.stdout
 
 
 # --- holdout -------------------------------------------------------------------------

@@ -1,110 +1,97 @@
-"""A flag goes over the file, the file over the suggestion, that over the defaults."""
+"""A flag goes over the file, the file over what the pool chooses."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
 import gfa_jax as gfa
-from gfa_jax import datasets
+from gfa_jax import datasets, selection
 from gfa_jax.programs import flags, settings
-from gfa_jax.selection import thresholds
 from tests.programs.programs import refuse, succeed
 
+FEATURES = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
 
-@pytest.fixture
-def parse():
+
+@pytest.fixture(scope="module")
+def neighbors():
+    return gfa.exact_neighbors(FEATURES, k=selection.WIDTH)
+
+
+@pytest.fixture(scope="module")
+def found(neighbors):
+    return selection.choose_settings(FEATURES, neighbors)
+
+
+def parse(*arguments: str) -> settings.Request:
     """Reads the settings of a command line."""
-
-    def read(*arguments: str) -> settings.Request:
-        flags.parse(settings, ["program", *arguments])
-        return settings.read()
-
-    return read
+    flags.parse(settings, ["program", *arguments])
+    return settings.read()
 
 
-class Suggestion:
-    """What `thresholds.suggest` would say of some pool."""
-
-    params = gfa.Params(0.25, 0.41)
-    k = 7
-    num_steps = 3
-    text = "since."
+def unasked():
+    raise AssertionError("the pool was asked")
 
 
-def test_defaults_are_those_of_the_flags(parse):
-    assert set(parse().asked) == {"threshold", "k", "gamma", "num_steps"}
-    chosen = parse("--threshold=0.55").settle()
+def test_the_pool_chooses_what_is_not_given(neighbors, found):
+    request = parse()
+    assert request.threshold is None
+    assert request.width(1000) == selection.WIDTH
+    assert request.width(20) == 19
+    chosen = request.resolve(neighbors, lambda: found)
+    assert chosen.k == found.k + 1
+    assert (chosen.num_steps, chosen.params.gamma) == (found.num_steps, found.gamma)
+    np.testing.assert_array_equal(chosen.weights, found.weights)
+    np.testing.assert_array_equal(chosen.dropped, found.dropped)
+    assert chosen.as_report()["reason"] == found.evidence.text
+
+
+def test_a_flag_wins_over_what_the_pool_chooses(neighbors, found):
+    request = parse("--gamma=0.25", "--num_steps=7", "--k=3")
+    chosen = request.resolve(neighbors, lambda: found)
+    assert (chosen.params.gamma, chosen.num_steps, chosen.k) == (0.25, 7, 3)
+    np.testing.assert_array_equal(chosen.weights, found.weights[:, :3])
+    assert chosen.neighbors.indices.shape == (500, 3)
+
+
+def test_a_threshold_asks_nothing_of_the_pool(neighbors):
+    chosen = parse("--threshold=0.55").resolve(neighbors, unasked)
     assert chosen.params == gfa.Params(0.5, 0.55)
-    assert chosen.k == 15
-    assert chosen.options["num_steps"] == 4
+    assert (chosen.k, chosen.num_steps, chosen.weights) == (15, 4, None)
     assert chosen.options["graph"] == "fixed"
-    assert chosen.suggestion is None
-    assert not chosen.isolates
+    assert not chosen.dropped.any()
+    # The usual K shrinks to a small pool.
+    request = parse("--threshold=0.55")
+    few = gfa.exact_neighbors(FEATURES[:8], k=request.width(8))
+    assert request.resolve(few, unasked).k == 7
 
 
-def test_a_flag_overrules_the_file_and_the_file_the_defaults(parse, tmp_path):
+def test_the_paper_has_its_form_and_the_cosine_of_one_half(neighbors, found):
+    chosen = parse("--preset=paper").resolve(neighbors, lambda: found)
+    assert {n: chosen.options[n] for n in gfa.PAPER} == dict(gfa.PAPER)
+    assert chosen.params.threshold == found.evidence.half_cosine
+    assert chosen.weights is None
+    nowhere = found._replace(evidence=found.evidence._replace(half_cosine=math.nan))
+    chosen = parse("--preset=paper").resolve(neighbors, lambda: nowhere)
+    assert chosen.params.threshold == 1.0
+
+
+def test_a_flag_overrules_the_file_and_the_file_the_defaults(neighbors, tmp_path):
     path = tmp_path / "params.json"
     stored = {"gamma": 0.7, "threshold": 0.4, "k": 9, "graph": "rescore"}
     path.write_text(json.dumps(stored))
-    chosen = parse(f"--params={path}", "--k=11").settle()
+    chosen = parse(f"--params={path}", "--k=11").resolve(neighbors, unasked)
     assert (chosen.params.gamma, chosen.params.threshold) == (0.7, 0.4)
     assert chosen.k == 11
     assert chosen.options["graph"] == "rescore"
     assert chosen.options["weighting"] == "affinity"
-    # A preset that is named is named for its graph.
-    assert parse(f"--params={path}", "--preset=safe").values["graph"] == "fixed"
 
 
-def test_the_guarded_preset_has_an_exponent_and_isolates(parse):
-    chosen = parse("--preset=guarded", "--threshold=0.6").settle()
-    assert chosen.params == gfa.Params(0.5, 0.6, exponent=0.7)
-    assert chosen.options["graph"] == "remask"
-    assert chosen.isolates
-    chosen = parse(
-        "--preset=guarded", "--threshold=0.6", "--exponent=2", "--noisolate_outliers"
-    ).settle()
-    assert (chosen.params.exponent, chosen.isolates) == (2.0, False)
-
-
-def test_auto_asks_the_pool_for_what_is_not_told(parse):
-    request = parse("--threshold=auto", "--gamma=0.9")
-    assert set(request.asked) == {"threshold", "k", "num_steps"}
-    assert request.threshold is None
-    assert request.width(1000) == 50
-    assert request.width(20) == 19
-    options = {}
-
-    def suggest(**given):
-        options.update(given)
-        return Suggestion
-
-    chosen = request.settle(suggest)
-    assert options == {
-        "weighting": "affinity",
-        "graph": "fixed",
-        "include_self": True,
-    }
-    assert (chosen.params.gamma, chosen.params.threshold) == (0.9, 0.41)
-    assert (chosen.k, chosen.options["num_steps"]) == (7, 3)
-    assert chosen.as_report()["reason"] == "since."
-    assert chosen.isolates
-    values = parse("--threshold=auto", "--noisolate_outliers").values
-    assert not values["isolate_outliers"]
-
-
-def test_a_told_k_is_searched_no_wider_than_outliers_need(parse):
-    request = parse("--threshold=auto", "--k=5", "--noisolate_outliers")
-    assert request.width(1000) == 5
-    request = parse("--threshold=auto", "--k=5")
-    assert (request.width(1000), request.width(12)) == (15, 11)
-    assert request.settle(lambda **_: Suggestion).k == 5
-
-
-def test_each_update_may_have_its_own(parse, tmp_path):
+def test_each_update_may_have_its_own(neighbors, tmp_path):
     path = tmp_path / "params.json"
     path.write_text('{"threshold": [0.4, 0.5], "gamma": [0.3, 0.2], "num_steps": 2}')
-    chosen = parse(f"--params={path}").settle()
+    chosen = parse(f"--params={path}").resolve(neighbors, unasked)
     np.testing.assert_array_equal(chosen.params.threshold, [0.4, 0.5])
     assert chosen.first_threshold == 0.4
     assert chosen.as_report()["gamma"] == [0.3, 0.2]
@@ -113,7 +100,7 @@ def test_each_update_may_have_its_own(parse, tmp_path):
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        ('{"threshold": null}', "threshold is None; expected a cosine"),
+        ('{"threshold": null}', "a threshold among them"),
         ('{"threshold": [0.5, 2], "num_steps": 2}', "threshold is 2"),
         ('{"threshold": [0.5, 0.6]}', "expected a number, or 4 of them"),
         ('{"threshold": 0.5, "k": [3]}', "k is"),
@@ -124,44 +111,53 @@ def test_each_update_may_have_its_own(parse, tmp_path):
         ('{"threshold": 0.5, "k": 1.5}', "k is 1.5"),
         ('{"threshold": 0.5, "gamma": 2}', "gamma is 2"),
         ('{"threshold": 0.5, "graph": "round"}', "graph is 'round'"),
-        ('{"threshold": "high"}', "threshold is high; expected a cosine"),
-        ('{"threshold": 1.5}', "threshold is 1.5"),
+        ('{"threshold": "high"}', "threshold is 'high'"),
     ],
 )
-def test_a_bad_file_is_refused(parse, tmp_path, stored, message):
+def test_a_bad_file_is_refused(tmp_path, stored, message):
     path = tmp_path / "params.json"
     path.write_text(stored)
     with pytest.raises(ValueError, match=message.replace("[", r"\[")):
         parse(f"--params={path}")
 
 
-def test_a_missing_file_is_refused(parse, tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="cannot read --params"):
         parse(f"--params={tmp_path}/none.json")
 
 
-def test_refine_takes_suggested_and_stored_settings(tmp_path):
-    features = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
-    np.save(tmp_path / "features.npy", features)
-    common = (f"--features={tmp_path}/features.npy",)
-    succeed("refine", *common, "--threshold=auto", f"--output_dir={tmp_path}/asked")
-    assert (tmp_path / "asked" / "settings.png").exists()
-    asked = json.loads((tmp_path / "asked" / "report.json").read_text())["settings"]
-    neighbors = gfa.exact_neighbors(features, k=50)
-    found = thresholds.suggest(features, neighbors, seed=0)
-    assert asked["threshold"] == pytest.approx(found.params.threshold, abs=1e-6)
-    assert (asked["k"], asked["num_steps"]) == (found.k, found.num_steps)
-    assert asked["reason"].startswith("t = ")
-    assert asked["isolate_outliers"]
-
-    path = tmp_path / "params.json"
-    path.write_text(json.dumps(asked))
-    succeed("refine", *common, f"--params={path}", f"--output_dir={tmp_path}/stored")
-    first, second = (
-        (tmp_path / name / "refined.npy").read_bytes() for name in ("asked", "stored")
-    )
-    assert first == second
+def degenerate(kind: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    match kind:
+        case "two rows":
+            return rng.standard_normal((2, 8))
+        case "three rows":
+            return rng.standard_normal((3, 8))
+        case "all alike":
+            return np.ones((40, 8))
+        case "one-hot":
+            return np.eye(70)
+        case "noise":
+            return rng.standard_normal((64, 16))
+        case "two columns":
+            return rng.standard_normal((90, 2))
+    raise AssertionError(kind)
 
 
-def test_a_threshold_that_is_no_number_is_refused(tmp_path):
-    refuse(tmp_path, "--threshold is high; expected a cosine", "--threshold=high")
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize(
+    "kind", ["two rows", "three rows", "all alike", "one-hot", "noise", "two columns"]
+)
+def test_every_finite_pool_gives_a_result(tmp_path, kind, preset):
+    rows = degenerate(kind)
+    np.save(tmp_path / "x.npy", rows)
+    flags = (f"--features={tmp_path}/x.npy", f"--output_dir={tmp_path}/out")
+    said = succeed("refine", *flags, "--noplots", f"--preset={preset}").stdout
+    assert said.startswith(f"pool: {len(rows):,} rows of {rows.shape[1]} values")
+    refined = np.load(tmp_path / "out" / "refined.npy")
+    np.testing.assert_allclose(np.linalg.norm(refined, axis=1), 1, atol=1e-5)
+
+
+def test_one_row_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((1, 8)))
+    refuse(tmp_path, "got 1 rows, expected at least 2", f"--features={tmp_path}/x.npy")

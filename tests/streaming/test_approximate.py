@@ -9,6 +9,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, streaming
+from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.ivf import calibrated, cell_search, cells
 
 pytest.importorskip("faiss")
@@ -184,9 +185,9 @@ def interrupt_after(steps: int, stage: str = "neighbors"):
 
 @pytest.mark.parametrize(("stage", "steps"), [("cells", 5), ("neighbors", 17)])
 def test_an_interrupted_search_goes_on_where_it_was(mapped, tmp_path, stage, steps):
-    resumable = functools.partial(stream, mapped, checkpoint=tmp_path / "search")
+    search = functools.partial(stream, mapped, checkpoint=tmp_path / "search")
     with pytest.raises(StoppedError):
-        resumable(progress=interrupt_after(steps, stage))
+        search(progress=interrupt_after(steps, stage))
     made = {"cells": 0, "neighbors": 0}
     # As many chunks as were kept are only read again.
     monkey = pytest.MonkeyPatch()
@@ -198,7 +199,7 @@ def test_an_interrupted_search_goes_on_where_it_was(mapped, tmp_path, stage, ste
             save(self, name, arrays)
 
         patch.setattr(resumable.Store, "save", counting)
-        got = resumable()
+        got = search()
     assert made["cells"] == (12 - steps if stage == "cells" else 0)
     assert made["neighbors"] == (24 if stage == "cells" else 24 - steps)
     assert "calibration" not in made
