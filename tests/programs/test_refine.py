@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_refined_features_and_figures_are_those_of_the_oracle(
     )
     wide = sample.features.astype(np.float64)
     indices = oracle.exact_neighbors(wide, 8).indices
-    form = {
+    form: dict[str, Any] = {
         "default": {"weighting": "affinity", "graph": "fixed"},
         "paper": {"weighting": "uniform", "graph": "rescore"},
     }[preset]

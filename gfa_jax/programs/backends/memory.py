@@ -86,7 +86,7 @@ def find_neighbors(
             indices, similarity, k=width, include_self=True
         )
         if np.isnan(placed.similarity).any():  # a file of row numbers only
-            cosines = score_candidates(features, jnp.asarray(placed.indices)).similarity
+            cosines = score_candidates(features, jnp.asarray(placed.indices))
             is_empty = np.asarray(placed.indices) < 0
             placed = placed._replace(similarity=np.where(is_empty, -np.inf, cosines))
         return placed, None
