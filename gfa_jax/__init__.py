@@ -10,7 +10,7 @@ from gfa_jax.neighbors import (
     faiss_neighbors,
 )
 from gfa_jax.pooling import pool
-from gfa_jax.selection import choose_settings, find_outliers
+from gfa_jax.selection import choose_settings
 from gfa_jax.types import Aggregation, Neighbors, Params
 
 __version__ = "0.1.0"
@@ -29,7 +29,6 @@ __all__ = [
     "cluster",
     "exact_neighbors",
     "faiss_neighbors",
-    "find_outliers",
     "fixed_point",
     "neighbors",
     "pool",
