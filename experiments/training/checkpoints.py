@@ -1,7 +1,8 @@
 """The state of a training run on the disk, with the configuration that it is of.
 
-A run goes on only from a checkpoint of its own configuration: whatever else would give
-weights that nobody asked for.
+A checkpoint is written beside its final place and renamed, so that a kill at any
+moment leaves the one before; orbax does that. A run goes on only from a checkpoint of
+its own configuration: whatever else would give weights that nobody asked for.
 """
 
 import contextlib
@@ -9,14 +10,14 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gfa_jax.datasets import resumable
+import jax
 
 
 class Checkpoints:
     """The checkpoints of one run; the last of them is kept."""
 
-    def __init__(self, steps: resumable.Steps, configuration: Mapping[str, Any]):
-        self._steps = steps
+    def __init__(self, manager: Any, configuration: Mapping[str, Any]):
+        self._manager = manager
         self._configuration = dict(configuration)
 
     def restore(self, like: Any) -> Any | None:
@@ -31,15 +32,30 @@ class Checkpoints:
         Raises:
             ValueError: the checkpoint is of another configuration.
         """
-        about = self._steps.about()
-        if about is None:
+        from orbax import checkpoint as ocp
+
+        step = self._manager.latest_step()
+        if step is None:
             return None
-        _check_same(about, self._configuration, self._steps.folder)
-        return self._steps.restore(like)
+        about = self._manager.restore(
+            step, args=ocp.args.Composite(about=ocp.args.JsonRestore())
+        )["about"]
+        _check_same(about, self._configuration, self._manager.directory)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        return self._manager.restore(step, args=arguments)["state"]
 
     def save(self, step: int, state: Any) -> None:
         """Writes the state after `step` steps; returns when it is on the disk."""
-        self._steps.save(step, state, self._configuration)
+        from orbax import checkpoint as ocp
+
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                about=ocp.args.JsonSave(self._configuration),
+            ),
+        )
 
 
 @contextlib.contextmanager
@@ -58,8 +74,25 @@ def open_checkpoints(
     Raises:
         ValueError: the folder cannot be written.
     """
-    with resumable.open_steps(folder) as steps:
-        yield Checkpoints(steps, configuration)
+    try:
+        from orbax import checkpoint as ocp
+    except ImportError as error:
+        raise ImportError(
+            "checkpoints need orbax-checkpoint: pip install 'gfa_jax[train]'"
+        ) from error
+    try:
+        manager = ocp.CheckpointManager(
+            folder.resolve(),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=1, enable_async_checkpointing=False
+            ),
+        )
+    except OSError as error:
+        raise ValueError(
+            f"cannot write checkpoints to {folder}: {error.strerror or error}"
+        ) from error
+    with contextlib.closing(manager):
+        yield Checkpoints(manager, configuration)
 
 
 def _check_same(

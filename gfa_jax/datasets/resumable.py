@@ -5,12 +5,11 @@ anything else are refused, not mixed in and not overwritten. A file is written b
 its final place and renamed, so that a kill at any moment leaves the one before.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -81,8 +80,8 @@ class Store:
             return None
         if str(read_array(path, key="key")) != self._key:
             raise ValueError(
-                f"{path} is of other rows, options or versions; name another "
-                "checkpoint folder, or remove this one to begin anew"
+                f"{path} is of other inputs, options or versions; name another "
+                "checkpoint, or remove this one to begin anew"
             )
         return [read_array(path, key=field) for field in fields]
 
@@ -144,80 +143,3 @@ def open_store(
             f"cannot make the checkpoint folder {folder}: {error.strerror or error}"
         ) from error
     return Store(path, content_hash([rows], options))
-
-
-class Steps:
-    """The last state of a loop, of which orbax keeps the arrays."""
-
-    def __init__(self, manager: Any):
-        """Keeps what orbax's CheckpointManager writes."""
-        self._manager = manager
-        self.folder = manager.directory
-
-    def about(self) -> dict[str, Any] | None:
-        """Reads the JSON values beside the last state; None where there is none."""
-        from orbax import checkpoint as ocp
-
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        arguments = ocp.args.Composite(about=ocp.args.JsonRestore())
-        return self._manager.restore(step, args=arguments)["about"]
-
-    def restore(self, like: Any) -> Any:
-        """Reads the arrays of the last state.
-
-        Args:
-            like: a tree of arrays of the shapes and dtypes to expect.
-        """
-        from orbax import checkpoint as ocp
-
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract))
-        step = self._manager.latest_step()
-        return self._manager.restore(step, args=arguments)["arrays"]
-
-    def save(self, step: int, arrays: Any, about: Mapping[str, Any]) -> None:
-        """Writes the state after `step` steps; returns when it is on the disk."""
-        from orbax import checkpoint as ocp
-
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                arrays=ocp.args.StandardSave(arrays),
-                about=ocp.args.JsonSave(dict(about)),
-            ),
-        )
-
-
-@contextlib.contextmanager
-def open_steps(folder: str | os.PathLike[str]) -> Iterator[Steps]:
-    """Opens the checkpoint folder of a loop, and makes it if it is missing.
-
-    Args:
-        folder: its path, of this loop alone.
-
-    Yields:
-        Its steps.
-
-    Raises:
-        ValueError: the folder cannot be made.
-        ImportError: orbax is not installed.
-    """
-    try:
-        from orbax import checkpoint as ocp
-    except ImportError as error:
-        raise ImportError(
-            "checkpoints need orbax-checkpoint: pip install 'gfa_jax[train]'"
-        ) from error
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=1, enable_async_checkpointing=False
-    )
-    try:
-        manager = ocp.CheckpointManager(pathlib.Path(folder).resolve(), options=options)
-    except OSError as error:
-        raise ValueError(
-            f"cannot make the checkpoint folder {folder}: {error.strerror or error}"
-        ) from error
-    with contextlib.closing(manager):
-        yield Steps(manager)

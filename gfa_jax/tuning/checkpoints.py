@@ -5,18 +5,14 @@ problem's file is refused, not mixed in and not overwritten.
 """
 
 import dataclasses
-import hashlib
-import json
 import os
 import pathlib
-from collections.abc import Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfa_jax import datasets
+from gfa_jax.datasets import resumable
 from gfa_jax.tuning.objective import TuneState
 
 
@@ -65,9 +61,8 @@ def save(path: str | os.PathLike[str], key: str, checkpoint: TuningCheckpoint) -
     """Writes where the run with the hash `key` stands."""
     leaves = jax.tree.leaves(checkpoint.state)
     arrays = {f"state_{n}": np.asarray(leaf) for n, leaf in enumerate(leaves)}
-    for name in _LISTS:
-        arrays[name] = np.asarray(getattr(checkpoint, name))
-    datasets.write_arrays(path, arrays | {"key": np.array(key)})
+    arrays |= {name: np.asarray(getattr(checkpoint, name)) for name in _LISTS}
+    _open(path, key).save(pathlib.Path(path).stem, arrays)
 
 
 def restore(
@@ -77,7 +72,7 @@ def restore(
 
     Args:
         path: the file.
-        key: of `hash_of`.
+        key: of `resumable.content_hash`.
         like: a state of the same structure.
 
     Returns:
@@ -86,19 +81,13 @@ def restore(
     Raises:
         ValueError: the file cannot be read, or is of other inputs or options.
     """
-    if not pathlib.Path(path).exists():
-        return None
-    if str(datasets.read_array(path, key="key")) != key:
-        raise ValueError(
-            f"{path} is of other inputs, options or versions; name another checkpoint, "
-            "or remove this one to begin anew"
-        )
     leaves, structure = jax.tree.flatten(like)
-    state = [
-        jnp.asarray(datasets.read_array(path, key=f"state_{n}"))
-        for n in range(len(leaves))
-    ]
-    lists = {name: datasets.read_array(path, key=name) for name in _LISTS}
+    names = [f"state_{n}" for n in range(len(leaves))]
+    stored = _open(path, key).load(pathlib.Path(path).stem, (*names, *_LISTS))
+    if stored is None:
+        return None
+    state = [jnp.asarray(leaf) for leaf in stored[: len(leaves)]]
+    lists = dict(zip(_LISTS, stored[len(leaves) :], strict=True))
     return TuningCheckpoint(
         jax.tree.unflatten(structure, state),
         lists["impostor"],
@@ -109,18 +98,8 @@ def restore(
     )
 
 
-def hash_of(arrays: Iterable[Any], options: Iterable[Any]) -> str:
-    """Hashes the arrays and the JSON values that decide a bit of the result."""
-    digest = hashlib.sha256()
-    shapes = []
-    for array in arrays:
-        values = np.ascontiguousarray(np.asarray(array))
-        shapes.append([list(values.shape), str(values.dtype)])
-        digest.update(values.reshape(-1).view(np.uint8).data)
-    device = jax.devices()[0].device_kind
-    environment = [jax.__version__, device, jax.config.read("jax_enable_x64")]
-    digest.update(json.dumps([shapes, *options, environment]).encode())
-    return digest.hexdigest()
+def _open(path: str | os.PathLike[str], key: str) -> resumable.Store:
+    return resumable.Store(pathlib.Path(path).parent, key)
 
 
 _LISTS = ("impostor", "path", "losses", "validations", "start_scores")

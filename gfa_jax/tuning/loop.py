@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from gfa_jax.datasets import resumable
 from gfa_jax.neighbor_products import reverse_neighbors
 from gfa_jax.tuning import checkpoints
 from gfa_jax.tuning.arguments import (
@@ -233,7 +234,7 @@ def tune(
     if checkpoint is not None:
         arrays = [*jax.tree.leaves(features), indices, *training[:2]]
         options = [repr((starts, objective)), seed, *numbers.values()]
-        key = checkpoints.hash_of(
+        key = resumable.content_hash(
             arrays + list(validation or ()),
             [*options, _fingerprint(optimizer, begin(starts[0]))],
         )

@@ -130,7 +130,7 @@ def test_an_interrupted_search_goes_on_and_that_of_other_features_is_refused(
     np.save(files / "other.npy", other)
     refused = drive(files, "other", "go on")
     assert refused.returncode == 2
-    assert "is of other rows, options or versions" in refused.stderr
+    assert "is of other inputs, options or versions" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
 
     resumed = drive(files, "features", "go on")

@@ -230,7 +230,7 @@ def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path):
     other[2500, 3] += 1e-6
     options: dict[str, Any]
     for rows, options in ((other, {}), (features, {"k": 7}), (features, {"seed": 1})):
-        with pytest.raises(ValueError, match="of other rows, options") as error:
+        with pytest.raises(ValueError, match="of other inputs, options") as error:
             stream(rows, checkpoint=folder, **options)
         assert "\n" not in str(error.value)
     assert (folder / "neighbors.npz").read_bytes() == before

@@ -207,7 +207,7 @@ def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path, save_alway
         (features, {"chunk_size": 96}),
         (features, {"tile_size": 64}),
     ):
-        with pytest.raises(ValueError, match="of other rows, options") as error:
+        with pytest.raises(ValueError, match="of other inputs, options") as error:
             stream(rows, checkpoint=folder, **options)
         assert "\n" not in str(error.value)
     assert (folder / "neighbors.npz").read_bytes() == before
