@@ -4,7 +4,8 @@
 
 finds the candidates and refines as `refine` does, prunes the pairs whose refined
 cosine is under t_s (--merge_threshold) and takes the connected components (paper,
-section 3.4), or, with --linkage=average, joins clusters while the mean cosine of their
+section 3.4). Where the pool chose the settings, the cosine is the one in the pool's
+own units (selection/metric.py), in which one t_s serves any network. Or, with --linkage=average, joins clusters while the mean cosine of their
 pairs reaches t_s. It writes to --output_dir: labels.npy (the cluster of each row, -1
 for one left out), confidence.npy, report.json, sizes.png, purity.png where labels are
 known, and with --images contact_sheet.html. A learn-to-cluster folder is read as it
@@ -21,9 +22,13 @@ from gfa_jax import datasets, metrics
 from gfa_jax.clustering import LINKAGES
 from gfa_jax.programs import cli, contact_sheet, flags, inputs, outputs, pipeline
 from gfa_jax.programs.backends.memory import MemoryBackend
+from gfa_jax.selection.metric import pool_views
 
 FLAGS = flags.FLAGS
 flags.adopt(pipeline)
+# t_s in the pool's own units has one value for all networks (experiments/RESULTS.md);
+# the plain one is the paper's reading.
+_POOL_THRESHOLD, _PLAIN_THRESHOLD = 0.85, 0.8
 _OUTPUTS = (
     "labels.npy",
     "confidence.npy",
@@ -37,8 +42,9 @@ _OUTPUTS = (
 flags.DEFINE_string("output_dir", "outputs/cluster", "Folder of the results.")
 flags.DEFINE_float(
     "merge_threshold",
-    0.8,
-    "Refined cosine t_s from which two rows are joined.",
+    None,
+    "Refined cosine t_s from which two rows are joined: .85 in the pool's own units; "
+    ".8, a plain cosine, with --threshold or --preset=paper.",
     -1.0,
     1.0,
 )
@@ -83,11 +89,16 @@ def _cluster(
 ) -> None:
     """Groups the refined rows, and writes and says what was found."""
     stages, pool, hidden = run.stages, refined.pool, refined.hidden
+    features, threshold = refined.features, _PLAIN_THRESHOLD
+    if refined.settings.weights is not None:
+        features, threshold = pool_views(features), _POOL_THRESHOLD
+    if FLAGS.merge_threshold is not None:
+        threshold = FLAGS.merge_threshold
     with stages("clusters"):
         clusters = gfa.cluster(
-            refined.features,
+            features,
             refined.settings.neighbors,
-            threshold=FLAGS.merge_threshold,
+            threshold=threshold,
             linkage=FLAGS.linkage,
             min_size=FLAGS.min_size,
             max_size=FLAGS.max_size,
@@ -116,6 +127,7 @@ def _cluster(
         "singletons": int(np.sum(clusters.sizes == 1)),
         "left_out": int(np.sum(clusters.labels < 0)),
         "largest": int(clusters.sizes.max(initial=0)),
+        "merge_threshold": threshold,
         "scores": scores and outputs.cluster_report(scores),
         "contact_sheet": sheet,
     }
