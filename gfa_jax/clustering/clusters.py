@@ -145,14 +145,9 @@ def cluster(
 def number_clusters(
     components: np.ndarray, *, min_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers components by descending size, then by first row; small ones get -1.
+    """Numbers components, [N], by descending size, then first row; small ones get -1.
 
-    Args:
-        components: [N] integers, equal for rows of one component.
-        min_size: see `cluster`.
-
-    Returns:
-        Labels [N] int32 and sizes [C] int64, as in `Clusters`.
+    Returns labels [N] int32 and sizes [C] int64, as in `Clusters`.
     """
     _, first, inverse, counts = np.unique(
         components, return_index=True, return_inverse=True, return_counts=True

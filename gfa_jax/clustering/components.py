@@ -22,16 +22,10 @@ import numpy as np
 
 
 def connected(indices: np.ndarray, survives: np.ndarray) -> np.ndarray:
-    """Numbers the connected components of an undirected graph.
+    """Numbers the connected components of an undirected graph: [N] int32, in no order.
 
-    Args:
-        indices: [N, K] int32 candidates.
-        survives: [N, K] bool, which of them are edges; one direction is enough.
-
-    Returns:
-        [N] int32 component of each row, in [0, C), in no promised order.
-
-    Cost: O(N K) time; memory: about 30 bytes an edge.
+    Edges are the candidates, [N, K], where `survives`; one direction is enough. O(N K)
+    time; about 30 bytes an edge.
     """
     return _components(_graph(indices, survives, np.ones(np.count_nonzero(survives))))
 
@@ -82,17 +76,10 @@ def split_large(
 def _small_enough(
     rows: np.ndarray, others: np.ndarray, levels: np.ndarray, *, max_size: int
 ) -> np.ndarray:
-    """Tells which edges of a forest close a component of at most `max_size` rows.
+    """Tells which edges of a forest close a component of at most `max_size` rows: [E].
 
-    Args:
-        rows: [E] integer one end of each edge.
-        others: [E] integer other end.
-        levels: [E] floating; edges join in ascending order of their level, those of
-            one level together.
-        max_size: see `split_large`.
-
-    Returns:
-        [E] bool.
+    `rows` and `others` are the ends of the edges. They join in ascending order of their
+    level, those of one level at once.
     """
     nodes, ends = np.unique(np.stack([rows, others]), return_inverse=True)
     order = np.argsort(levels, kind="stable")

@@ -78,14 +78,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes `value` as strict JSON, atomically; NumPy values become plain ones.
 
-    Args:
-        path: the destination.
-        value: dicts, lists, strings, finite numbers, booleans, None, NumPy scalars
-            and arrays.
-
     Raises:
         ValueError: NaN or Inf, which JSON cannot hold, or the file cannot be written.
-        TypeError: a value of another type.
+        TypeError: a value that is neither JSON's nor NumPy's.
     """
     text = json.dumps(
         value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain
@@ -94,12 +89,9 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def write_array(path: str | os.PathLike[str], array: ArrayLike) -> None:
-    """Writes one array as `.npy`, atomically, in blocks of about 16 MB.
+    """Writes one array of any dtype but object as `.npy`, atomically, in blocks.
 
-    Args:
-        path: the destination, suffix `.npy`.
-        array: any shape, any dtype but object. bfloat16 is stored as NumPy stores
-            it, two raw bytes a value (`V2`).
+    bfloat16 is stored as NumPy stores it, two raw bytes a value (`V2`).
 
     Raises:
         ValueError: object dtype, another suffix, or the file cannot be written.
@@ -110,16 +102,9 @@ def write_array(path: str | os.PathLike[str], array: ArrayLike) -> None:
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) -> None:
-    """Writes named arrays as an uncompressed `.npz`, atomically.
+    """Writes arrays by name as an uncompressed `.npz`; see `write_array`.
 
     The same arrays give the same bytes: no clock enters the file.
-
-    Args:
-        path: the destination, suffix `.npz`.
-        arrays: name -> array of any shape, any dtype but object.
-
-    Raises:
-        ValueError: object dtype, another suffix, or the file cannot be written.
     """
     known_suffix(path, "write", (".npz",))
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:

@@ -55,14 +55,10 @@ def read_binary(path: str | os.PathLike[str], *, dim: int | None = None) -> np.m
 def write_binary(path: str | os.PathLike[str], features: np.ndarray) -> None:
     """Writes a matrix as float32 under the 16-byte header, atomically, in blocks.
 
-    Args:
-        path: the destination.
-        features: [N, D] float32, float16 or bfloat16 (both widen exactly), N >= 1,
-            2 <= D.
-
     Raises:
         ValueError: float64, which would lose digits; no row; fewer than 2 columns,
-            whose header is MegaFace's; or the file cannot be written.
+        whose
+            header is MegaFace's; or the file cannot be written.
     """
     rows, columns = features.shape
     if features.dtype.itemsize > _FLOAT32.itemsize:

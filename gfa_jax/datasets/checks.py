@@ -16,15 +16,9 @@ _BLOCK_ROWS = 8192
 
 
 def check_matrix(features: np.ndarray, *, name: str = "features") -> None:
-    """Checks that an array has the shape [N, D] and a floating dtype.
+    """Refuses an array that is not [N, D] float16, float32, float64 or bfloat16.
 
-    Args:
-        features: the array; its values are not touched.
-        name: what to call it in the error.
-
-    Raises:
-        ValueError: not 2-d, or a dtype other than float16, float32, float64 and
-            bfloat16.
+    Its values are not touched; `name` is what the error calls it.
     """
     if features.ndim != 2:
         raise ValueError(

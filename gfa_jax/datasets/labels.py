@@ -168,16 +168,7 @@ def known_identities(labels: ArrayLike) -> np.ndarray:
 
 
 def check_labels(labels: np.ndarray, num_rows: int) -> None:
-    """Checks that there is one label for every feature row.
-
-    Args:
-        labels: the labels.
-        num_rows: number N of feature rows, >= 1.
-
-    Raises:
-        ValueError: not 1-d, another number than N, or a dtype other than integer and
-            string.
-    """
+    """Refuses labels that are not one integer or string for each of N feature rows."""
     if labels.ndim != 1:
         raise ValueError(
             f"labels: got shape {labels.shape}, expected [N], one label a row"

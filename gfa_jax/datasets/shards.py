@@ -77,15 +77,12 @@ def write_part(
 
     Args:
         folder: an existing folder.
-        features: [n, D] float16, float32, float64 or bfloat16 rows, n >= 1; streamed
-            in blocks.
+        features: [n, D] float16, float32, float64 or bfloat16 rows, n >= 1; streamed in
+            blocks.
         number: its place among the parts, >= 0.
 
     Returns:
         What the manifest is to say of it.
-
-    Raises:
-        ValueError: another shape or dtype, no row, or the file cannot be written.
     """
     features = np.asarray(features)
     check_matrix(features, name=f"part {number}")
@@ -104,15 +101,10 @@ def write_part(
 
 
 def write_manifest(folder: str | os.PathLike[str], parts: Sequence[Part]) -> None:
-    """Writes the manifest, which makes the parts a matrix, and drops older parts.
+    """Writes the manifest, which makes the parts, in this order, a matrix.
 
-    Args:
-        folder: where the parts are.
-        parts: in the order of their rows, as `write_part` returned them.
-
-    Raises:
-        ValueError: what `open_shards` refuses, or the file cannot be written; the
-            older manifest and its parts are then as they were.
+    Older parts are removed then. Where `open_shards` would refuse the parts, or the
+    file cannot be written, the older manifest and its parts stay as they were.
     """
     shards = open_parts(folder, parts)
     folder = shards.folder

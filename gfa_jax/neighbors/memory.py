@@ -8,16 +8,8 @@ from gfa_jax.neighbors import tiles
 def halve(size: int, error: RuntimeError) -> int:
     """Halves a block for which there was no memory, and says so by a warning.
 
-    Args:
-        size: rows of the block, a multiple of 32.
-        error: what the runtime raised.
-
-    Returns:
-        Half the size, a multiple of 32 again.
-
-    Raises:
-        RuntimeError: the error, where it is another fault or the block cannot be
-            halved any more.
+    The size is a multiple of 32 before and after. Raises the error again where it is
+    another fault of the runtime or the block cannot be halved any more.
     """
     if "RESOURCE_EXHAUSTED" not in str(error) or size % (2 * tiles.GROUP):
         raise error

@@ -91,16 +91,7 @@ def put_best(best: Best, b: jax.Array, part: Best) -> Best:
 
 
 def multiply(rows: Rows, columns: Rows) -> jax.Array:
-    """Multiplies a tile of F Fᵀ; -inf where two rows are no candidates.
-
-    Args:
-        rows: M of them.
-        columns: M of them.
-
-    Returns:
-        [M, M] inner products; -inf for a row with itself or with one that is not
-        valid.
-    """
+    """Multiplies a tile of F Fᵀ, [M, M]; -inf for a row with itself or not valid."""
     tile = numerics.dot("id,jd->ij", rows.features, columns.features)
     counts = rows.valid[:, None] & columns.valid[None, :]
     counts &= _numbers(rows)[:, None] != _numbers(columns)[None, :]

@@ -188,7 +188,7 @@ def together() -> Iterator[None]:
         yield
     except (ValueError, OSError, ImportError) as raised:
         error = str(raised)
-    sharding.raise_together(error)
+    sharding.collective_errors(error)
 
 
 def agree(facts: Mapping[str, Any]) -> None:

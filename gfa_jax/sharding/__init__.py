@@ -15,11 +15,11 @@ from gfa_jax.sharding.faiss import faiss_neighbors
 from gfa_jax.sharding.layout import row_mesh, shard_rows
 from gfa_jax.sharding.neighbors import exact_neighbors
 from gfa_jax.sharding.processes import (
+    collective_errors,
     gather_arrays,
     gather_bytes,
     own_rows,
     place_own_rows,
-    raise_together,
     take_own_rows,
 )
 
@@ -30,6 +30,7 @@ __all__ = [
     "all_pairs_roc",
     "choose_exchange",
     "cluster",
+    "collective_errors",
     "exact_neighbors",
     "exchange_memory",
     "faiss_neighbors",
@@ -37,7 +38,6 @@ __all__ = [
     "gather_bytes",
     "own_rows",
     "place_own_rows",
-    "raise_together",
     "row_mesh",
     "score_candidates",
     "shard_rows",

@@ -1,8 +1,8 @@
 """`metrics.all_pairs_roc` over many devices: each scores its share of the tiles.
 
-The tiles are dealt out to the devices like cards, so that each has its share of the
-short rows of tiles too. What they count adds up exactly: bins are sums of integers,
-and the largest of all scores are the largest of the largest of each part.
+The tiles go to the devices round-robin, so that each has its share of the short rows of
+tiles too. What they count adds up without error: bins are sums of integers, and the
+largest of all scores are the largest of the largest of each part.
 """
 
 import concurrent.futures

@@ -1,10 +1,10 @@
-"""`gfa_jax.cluster` over many devices: a forest each, and the forests are joined.
+"""`gfa_jax.cluster` over many devices: a forest each, and the union of the forests.
 
 At every threshold a minimum spanning forest has the components of the graph it spans,
 and the components of a union of graphs are those of the union of their forests. A
-shard therefore hands on only the edges of its forest, and what is joined in the end
-gives the clusters of `gfa_jax.cluster`, also where large ones are cut (`split_large`):
-the forests keep the similarity at which any two rows come together.
+shard therefore hands on only the edges of its forest, and their union gives the
+clusters of `gfa_jax.cluster`, also where large ones are cut (`split_large`):
+the forests keep the similarity at which any two rows are connected.
 """
 
 import functools
@@ -111,7 +111,7 @@ def cluster(
     number = first + np.arange(len(indices))
     is_other = (indices >= 0) & (indices != number[:, None])
     survives = is_other & (similarity >= reachable(threshold, similarity.dtype))
-    components = _join(
+    components = _unite(
         indices,
         similarity,
         _forests(indices, similarity, survives, first, shards),
@@ -135,20 +135,9 @@ def score_candidates(
 ) -> jax.Array:
     """Evaluates the cosine of every row with each of its candidates (Eq. 5).
 
-    Args:
-        features: [N, D] floating rows of unit length, or [P ⌈N/P⌉, D] as
-            `shard_rows` places them.
-        indices: candidates with as many rows as `features`; padding has -1.
-        mesh: the devices.
-        axis_name: the axis of the mesh that the rows are spread over.
-        num_rows: N, where `features` hold the padding of `shard_rows`.
-        exchange: see `aggregate`.
-        memory_limit: see `aggregate`.
-
-    Returns:
-        [P ⌈N/P⌉, K] floating cosines, 0 in an empty slot, spread over the mesh.
-
-    Cost a device: N K D / P multiply-adds, in a ring up to P times as many.
+    Rows, candidates and options as for `cluster`. Returns [P ⌈N/P⌉, K] floating
+    cosines, 0 in an empty slot, spread over the mesh. N K D / P multiply-adds a device,
+    in a ring up to P times as many.
     """
     shards = layout.make_shards(
         mesh, axis_name, given_rows=len(features), num_rows=num_rows
@@ -178,7 +167,7 @@ def _check_rows(own: np.ndarray) -> None:
         numerics.check_unit_rows(own)
     except ValueError as raised:
         error = str(raised)
-    processes.raise_together(error)
+    processes.collective_errors(error)
 
 
 # Mapped anew, a function would be compiled anew.
@@ -249,14 +238,14 @@ def _forest(
     return kept
 
 
-def _join(
+def _unite(
     indices: np.ndarray,
     similarity: np.ndarray,
     kept: np.ndarray,
     *,
     max_size: int | None,
 ) -> np.ndarray:
-    """Joins the forests of all processes: [N] component of each row."""
+    """Unites the forests of all processes: [N] component of each row."""
     width = np.array([np.count_nonzero(kept, axis=1).max(initial=1)], np.int32)
     width = int(processes.gather_blocks(width).max())
     # The slots that stay move to the front, so that few columns travel.

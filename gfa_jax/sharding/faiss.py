@@ -39,7 +39,7 @@ def faiss_neighbors(
     search: str = "",
     progress: Callable | None = None,
 ) -> Neighbors:
-    """Finds the K rows with the largest inner product, as an index a process sees them.
+    """Finds the K rows with the largest inner product, by one index a process.
 
     Args:
         features: [N, D] floating rows, or [P ⌈N/P⌉, D] as `shard_rows` places them;
@@ -85,7 +85,7 @@ def faiss_neighbors(
             index = build_index(faiss, rows, factory, search)
     except ValueError as refused:
         error = str(refused)
-    processes.raise_together(error)
+    processes.collective_errors(error)
     # One more than the others that are wanted, since a row finds itself.
     width = k if include_self else k + 1
     similarity, indices = _search(index, first, rows, width, progress)

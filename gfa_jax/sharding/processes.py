@@ -1,8 +1,8 @@
-"""What one process has of what is spread, and what it tells the others.
+"""The rows of one process, and collectives of host data.
 
 A process owns the rows of its devices, a run of consecutive ones; it reads and writes
-those and no others. What the processes tell each other on the host (options, hashes,
-edges, counts) goes through a collective of JAX like everything else.
+those and no others. Host data that the processes share (options, hashes, edges,
+counts) goes through a collective of JAX like everything else.
 """
 
 import functools
@@ -23,19 +23,11 @@ _CHUNK = 2**28
 
 
 def own_rows(*, mesh: Mesh, axis_name: str, num_rows: int) -> range:
-    """Numbers the rows that the devices of this process own.
-
-    Args:
-        mesh: the devices.
-        axis_name: the axis that the rows are spread over.
-        num_rows: N.
-
-    Returns:
-        Consecutive rows among N, without padding; at least one.
+    """Numbers the rows that the devices of this process own: consecutive ones among N.
 
     Raises:
-        ValueError: an axis that the mesh lacks, zero rows on a device, devices of
-            this process that do not lie side by side, or none.
+        ValueError: an axis that the mesh lacks, zero rows on a device, devices of this
+            process that do not lie side by side, or none.
     """
     shards = layout.make_shards(mesh, axis_name, given_rows=num_rows, num_rows=None)
     sharding = NamedSharding(shards.mesh, PartitionSpec(axis_name))
@@ -70,9 +62,6 @@ def place_own_rows(
     Returns:
         [P ⌈N/P⌉, ...] array of the same dtype, spread over the axis. Pass it on with
         `num_rows=N`.
-
-    Raises:
-        ValueError: another number of rows than this process owns; see `own_rows`.
     """
     own = own_rows(mesh=mesh, axis_name=axis_name, num_rows=num_rows)
     if len(rows) != len(own):
@@ -87,19 +76,9 @@ def place_own_rows(
 def take_own_rows(
     array: Array, *, mesh: Mesh, axis_name: str, num_rows: int
 ) -> np.ndarray:
-    """Copies the rows that this process owns to the host, without padding.
+    """Copies the rows of `own_rows` to the host, [n, ...], without padding.
 
-    Args:
-        array: [N, ...] or [P ⌈N/P⌉, ...]; spread over the axis, or whole here.
-        mesh: the devices.
-        axis_name: the axis.
-        num_rows: N.
-
-    Returns:
-        [n, ...] the rows of `own_rows`.
-
-    Raises:
-        ValueError: see `own_rows`.
+    The array is [N, ...] or [P ⌈N/P⌉, ...], spread over the axis or whole here.
     """
     own = own_rows(mesh=mesh, axis_name=axis_name, num_rows=num_rows)
     if not isinstance(array, jax.Array) or array.is_fully_addressable:
@@ -113,18 +92,10 @@ def take_own_rows(
 
 
 def gather_bytes(payload: bytes) -> list[bytes]:
-    """Tells every process what each of them has to say.
+    """All-gathers bytes of any length, other ones in each process, on the host.
 
-    Every process of `jax.distributed` calls this at the same point.
-
-    Args:
-        payload: of any length, another one in each process.
-
-    Returns:
-        The payloads of all processes, by process.
-
-    Cost: one collective for the lengths and one for each 256 MiB; in memory, twice P
-    times the longest payload.
+    Every process of `jax.distributed` calls this at the same point. One collective for
+    the lengths and one for each 256 MiB; in memory, twice P times the longest payload.
     """
     if jax.process_count() == 1:
         return [payload]
@@ -144,13 +115,10 @@ def gather_bytes(payload: bytes) -> list[bytes]:
 
 
 def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """Tells every process the arrays that each of them has; see `gather_bytes`.
+    """All-gathers arrays by name: the same names and dtypes everywhere, any length.
 
-    Args:
-        arrays: by name; the same names and dtypes in every process, any length.
-
-    Returns:
-        The arrays of all processes, by process, bit for bit (float64 and int64 too).
+    Returns the arrays of all processes, by process, bit for bit (float64 and int64
+    too).
     """
     gathered = [{} for _ in range(jax.process_count())]
     for name in sorted(arrays):
@@ -164,17 +132,12 @@ def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray
     return gathered
 
 
-def raise_together(error: str | None) -> None:
-    """Fails in every process where it failed in one.
+def collective_errors(error: str | None) -> None:
+    """Fails in every process where it failed in one, or passes where `error` is None.
 
-    Without this the others would wait in the next collective for one that is gone.
-
-    Args:
-        error: what went wrong here, or None.
-
-    Raises:
-        ValueError: the first error of any process, which is named unless all have
-            the same.
+    Without this the others would wait in the next collective for one that is gone. The
+    first error of any process is raised, and the process named unless all have the
+    same.
     """
     errors = [text.decode() for text in gather_bytes((error or "").encode())]
     if errors[0] and len(set(errors)) == 1:
@@ -185,14 +148,7 @@ def raise_together(error: str | None) -> None:
 
 
 def exchange_blocks(blocks: np.ndarray) -> np.ndarray:
-    """Hands block q of every process to process q.
-
-    Args:
-        blocks: [P, ...] one block for each process, of the same shape everywhere.
-
-    Returns:
-        [P, ...] the blocks meant for this process, by sender.
-    """
+    """Hands block q of every process, of [P, ...], to process q: [P, ...] by sender."""
     if jax.process_count() == 1:
         return blocks
     mesh = _process_mesh()

@@ -63,16 +63,7 @@ class State(NamedTuple):
 
 
 def search(features: jax.Array, valid: jax.Array, *, setting: Setting) -> Neighbors:
-    """Finds the neighbours of this shard's rows among all rows.
-
-    Args:
-        features: [n, D] floating rows of this shard.
-        valid: [n] bool, rows that count.
-        setting: the static choices.
-
-    Returns:
-        Neighbors [n, k], in row numbers of all N.
-    """
+    """Finds the neighbours, [n, k], of this shard's rows among all N rows."""
     if not setting.others:
         rows = _own_rows(features, valid, setting)
         empty = tiles.empty_topk(0, len(features), features.dtype)
@@ -87,10 +78,7 @@ def search(features: jax.Array, valid: jax.Array, *, setting: Setting) -> Neighb
 
 
 def begin(features: jax.Array, valid: jax.Array, *, setting: Setting) -> State:
-    """Searches this shard's rows among themselves; they are the first block.
-
-    Args and result as for `search` and `ring_step`.
-    """
+    """Searches this shard's rows among themselves; they are the first block."""
     rows, tile_size = _own_tiles(features, valid, setting)
     empty = tiles.empty_topk(setting.others, len(rows.valid), features.dtype)
     num_tiles = len(rows.valid) // tile_size
@@ -111,12 +99,9 @@ def ring_step(
     Args:
         features: [n, D] floating rows of this shard.
         valid: [n] bool, rows that count.
-        state: what is here.
+        state: what is here; the result is what is here afterwards.
         hops: [] how far the arriving block has come, in [1, P // 2].
         setting: the static choices.
-
-    Returns:
-        What is here afterwards.
     """
     name = setting.axis_name
     block, counts, block_best = rotate(
@@ -142,10 +127,7 @@ def ring_step(
 def end(
     features: jax.Array, valid: jax.Array, state: State, *, setting: Setting
 ) -> Neighbors:
-    """Sends the lists of the blocks home and merges them.
-
-    Args and result as for `search` and `ring_step`.
-    """
+    """Sends the lists of the blocks home and merges them."""
     home = -(lax.axis_size(setting.axis_name) // 2)
     lists = rotate(state.block_best, axis_name=setting.axis_name, hops=home)
     best = tiles.merge(_transposed(state.best), _transposed(lists))

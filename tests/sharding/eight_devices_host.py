@@ -234,8 +234,8 @@ def test_rows_of_this_process(rng):
         sharding.place_own_rows(rows[:60], **where)
     assert sharding.gather_bytes(b"abc") == [b"abc"]
     with pytest.raises(ValueError, match=r"^broken$"):
-        sharding.raise_together("broken")
-    sharding.raise_together(None)
+        sharding.collective_errors("broken")
+    sharding.collective_errors(None)
 
 
 def test_some_devices_of_each_process():

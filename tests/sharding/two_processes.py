@@ -77,7 +77,7 @@ def host_results(features, placed, neighbors, spread) -> dict:
     assert [part["own"].tolist() for part in told] == [[0, 32], [32, NUM_ROWS]]
     error = "broken" if jax.process_index() else None
     try:
-        sharding.raise_together(error)
+        sharding.collective_errors(error)
     except ValueError as raised:
         assert str(raised) == "process 1: broken"
     else:

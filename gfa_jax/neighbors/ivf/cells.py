@@ -98,17 +98,10 @@ def read(rows: Any, which: slice | np.ndarray) -> np.ndarray:
 
 
 def train(faiss, rows: Any, num_cells: int) -> np.ndarray:
-    """Finds the centroids by FAISS's k-means over evenly spaced rows.
+    """Finds C centroids, [C, D] float32 unit rows, by FAISS's k-means.
 
-    Args:
-        faiss: the module.
-        rows: [N, D] floating, anything with a shape and slices of rows.
-        num_cells: C, at most N.
-
-    Returns:
-        [C, D] float32 unit rows.
-
-    Cost: 80 C² D multiply-adds. Memory: 16 C rows, twice.
+    It runs over evenly spaced rows: 80 C² D multiply-adds, and 16 C rows in memory,
+    twice.
     """
     num_rows, dim = rows.shape
     step = max(1, num_rows // (ROWS_PER_CELL * num_cells))

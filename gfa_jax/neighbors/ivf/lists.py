@@ -62,18 +62,11 @@ def join(parts: list[Found]) -> Found:
 
 
 def merge(best: Lists, found: list[Found], pool: concurrent.futures.Executor) -> Lists:
-    """Merges candidates into the lists, in place; the same other counts once.
+    """Merges candidates, in any order, perhaps repeated, into [N, K] lists, in place.
 
-    Args:
-        best: [N, K].
-        found: candidates, in any order, perhaps repeated.
-        pool: threads to use.
-
-    Returns:
-        The lists, each by descending similarity, equal ones by lower index.
-
-    Cost: about 0.2 µs a candidate and a slot of the lists. Memory: the candidates once
-    more, and 80 bytes a candidate and a slot in 65,536 rows, a thread.
+    The lists end by descending similarity, equal ones by lower index; the same other
+    counts once. About 0.2 µs a candidate and a slot of the lists. Memory: the
+    candidates once more, and 80 bytes a candidate and a slot in 65,536 rows, a thread.
     """
     candidates = join(found)
 
