@@ -52,7 +52,7 @@ def main() -> None:
     cli.keep_compiled_programs()
     sizes, names = _sizes(), _stages()
     folder = outputs.prepare_folder(FLAGS.output_dir)
-    measured.say_what_is_missing(names)
+    measured.check_dependencies(names)
     held, rows, found = {}, [], []
     with tempfile.TemporaryDirectory() as base:
         problems = {size: pathlib.Path(base, str(size)) for size in sizes}

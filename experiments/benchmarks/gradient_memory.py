@@ -1,4 +1,4 @@
-"""How much a gradient through many updates keeps, told by the compiler.
+"""How much a gradient through many updates keeps, by the analysis of the compiler.
 
 In units of the feature matrix, for K and for 4 K candidates: what does not grow with K
 holds no neighbourhood of all rows, [N, K, D]. Nothing runs, so the figures are those of

@@ -76,7 +76,7 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def say_what_is_missing(names: list[str]) -> None:
+def check_dependencies(names: list[str]) -> None:
     """Names on stderr the peers whose packages are not installed."""
     missing = {
         side.package: f"{side.package} is not installed: {side.name} is left out"
@@ -187,8 +187,8 @@ def all_times(
             share=share,
             patience=patience,
         )
-        if stage.agree is not None:
-            stage.agree(ours, theirs)
+        if stage.check is not None:
+            stage.check(ours, theirs)
         ceiling = None
         if stage.work is not None:
             kind, amount = stage.work(problem)

@@ -90,7 +90,7 @@ class Stage(NamedTuple):
         peers: what to compare it with.
         work: floating-point operations ("product") or bytes ("copy") that the task
             needs, which with the measured rate gives the ceiling; None without one.
-        agree: checks what ours and a peer returned.
+        check: checks what ours and a peer returned.
         fewer: divides the rows of the problem.
     """
 
@@ -98,7 +98,7 @@ class Stage(NamedTuple):
     make: Callable[[Problem], Call]
     peers: tuple[Side, ...]
     work: Callable[[Problem], tuple[str, float]] | None = None
-    agree: Callable[[Any, Any], None] | None = None
+    check: Callable[[Any, Any], None] | None = None
     fewer: int = 1
 
 

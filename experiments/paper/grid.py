@@ -7,7 +7,7 @@ Raw and refined features get the same pairs and the same rule, and the aggregati
 sees the pool alone: neither pairs nor labels.
 
 Importing this module defines the flags of the grid. The preset is `paper` here, unlike
-elsewhere: the tables of the paper are about the method by its letter.
+elsewhere: the tables of the paper are about the method as printed.
 """
 
 import itertools

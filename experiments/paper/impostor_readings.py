@@ -1,4 +1,4 @@
-"""Which pairs are impostors where most rows are of nobody that is known.
+"""Which pairs are impostors where most rows are of unknown people.
 
     all pairs      every two rows that are not known to be one person
     distractors    a row of the ground truth with a distractor

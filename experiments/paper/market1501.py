@@ -5,8 +5,8 @@ r"""Market-1501: CMC and mAP of a person search (the paper's outlook, §5).
 
 The names are a folder as it was distributed, whose .jpg files in ascending order are
 the feature rows, or a text file with one name a line. Identity and camera are in the
-names. Bad detections (−1) are left out of every ranking, distractors (0) match nobody,
-and a query does not meet the images of its own camera.
+names. Bad detections (−1) are left out of every ranking, distractors (0) never match,
+and a query is not compared with the images of its own camera.
 
 The pool that is refined is every row of both files, bad detections among them: which
 images are bad is known from the labels alone, and the aggregation sees no label.
@@ -63,7 +63,7 @@ def _load() -> rankings.Task:
     )
     first = len(stored[0])
     rows = {"query": query.rows, "gallery": first + gallery.rows}
-    # A row that no list keeps is never ranked; its identity is not looked at.
+    # A row that no list keeps is never ranked; its identity is not read.
     identities, cameras = np.full((2, len(features)), metrics.MARKET_1501["junk"])
     for images, places in zip((query, gallery), rows.values(), strict=True):
         identities[places], cameras[places] = images.identities, images.cameras

@@ -1,6 +1,6 @@
 """The figures of the paper, Tab. 1 to 5, for the tables to stand beside.
 
-They belong to the paper's own features, which nobody can download. So a difference
+They belong to the paper's own features, which cannot be downloaded. So a difference
 to them says how near two networks are; whether the method does here what it did
 there shows in the gain over each one's own raw features.
 """
@@ -29,7 +29,7 @@ class Table(NamedTuple):
 
 
 class Challenge(NamedTuple):
-    """A protocol of Tab. 5, where one setting meets several networks.
+    """A protocol of Tab. 5, one setting on several networks.
 
     Attributes:
         source: where it stands.

@@ -46,7 +46,7 @@ class Task(NamedTuple):
         identities: [N] integers or strings, of the rows of the pool.
         cameras: [N] likewise: a match must come from another camera. Or None.
         own_rows: [Q] position in the gallery of each query itself, or None.
-        distractor: the identity that is nobody's match, or None.
+        distractor: the identity that never matches, or None.
         counts: what the protocol holds beside what was published.
         notes: what else the report says.
     """

@@ -14,7 +14,7 @@ and ground truth against distractors; the table gives both. The whole set has 1.
 pairs, 8.9·10¹⁴ multiply-adds at 512 columns, and each of these passes over them: an
 exact search, the figures of the raw features, those of every setting. By the rate of
 smaller sets, 9·10¹⁰ multiply-adds a second on two idle CPU cores, the products alone
-take 2.7 hours a pass, and counting adds a quarter; nobody has run it here. Where there
+take 2.7 hours a pass, and counting adds a quarter; it was not run here. Where there
 are several devices, each scores its share of the tiles of the figures; the scores are
 counted on the host, which a fast accelerator would wait for. --neighbors=approximate
 makes the search approximate.

@@ -2,7 +2,7 @@
 
 A checkpoint is written beside its final place and renamed, so that a kill at any
 moment leaves the one before; orbax does that. A run goes on only from a checkpoint of
-its own configuration: whatever else would give weights that nobody asked for.
+its own configuration: anything else would give other weights than asked for.
 """
 
 import contextlib

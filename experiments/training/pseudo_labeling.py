@@ -11,7 +11,7 @@ i, of identity a_i and in cluster b_i,
     F = 2 P R / (P + R)
 
 An unlabelled row in the cluster of a known one counts as wrong: the unlabelled
-identities are others, by the cut. No other label is looked at.
+identities are others, by the cut. No other label is read.
 """
 
 from collections.abc import Callable, Sequence

@@ -113,7 +113,7 @@ def run(
         seeds: one run each.
         folder: of the checkpoints; what is finished there is not done again.
         progress: called as tqdm is, around the steps of each training.
-        say: told of each row as it is measured.
+        say: called with each row as it is measured.
 
     Returns:
         The rows, by seed: the upper bound, then the others by share.

@@ -6,7 +6,7 @@
 
 Labels are integers if every one of them is, otherwise strings in Unicode's form NFC.
 The integer -1 and the strings "", "-1" and "nan" stand for an unknown identity, which
-is nobody's match; an array may hold NaN for it.
+never matches; an array may hold NaN for it.
 """
 
 import csv
@@ -153,7 +153,7 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
 
 
 def known_identities(labels: ArrayLike) -> np.ndarray:
-    """Tells the rows whose identity is known; the others are nobody's match.
+    """Tells the rows whose identity is known; the others never match.
 
     Args:
         labels: [N] integers, strings or floats.

@@ -174,7 +174,7 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
 
     Args:
         folder: with `manifest.json` and the parts that it names. Other files there
-            are not looked at.
+            are ignored.
 
     Returns:
         Shards; the rows stay on the disk.

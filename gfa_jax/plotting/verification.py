@@ -53,7 +53,7 @@ def plot_roc(
     left = max(1e-8, 0.5 / max(roc.num_impostor for roc in curves.values()))
     for number, (label, roc) in enumerate(curves.items()):
         color = COLORS[number % len(COLORS)]
-        look: dict[str, Any] = {
+        line: dict[str, Any] = {
             "color": color,
             "linestyle": STYLES[number % len(STYLES)],
         }
@@ -61,8 +61,8 @@ def plot_roc(
         points = [p for p in tpr_at_fpr(roc, DEFAULT_FPRS) if p.fpr_target >= left]
         reliable = [p for p in points if p.is_reliable]
         solid = fpr >= (reliable[0].fpr_target if reliable else 1.0)
-        axes.plot(fpr[~solid], tpr[~solid], alpha=0.35, linewidth=1.4, **look)
-        axes.plot(fpr[solid], tpr[solid], linewidth=1.8, label=label, **look)
+        axes.plot(fpr[~solid], tpr[~solid], alpha=0.35, linewidth=1.4, **line)
+        axes.plot(fpr[solid], tpr[solid], linewidth=1.8, label=label, **line)
         for is_reliable, face in ((True, color), (False, "white")):
             kept = [p for p in points if p.is_reliable == is_reliable]
             axes.plot(

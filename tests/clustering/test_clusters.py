@@ -98,20 +98,6 @@ def test_one_direction_is_enough():
     )
 
 
-def test_one_component_and_all_singletons():
-    features = circle(0, 10, 20, 30)
-    whole = cluster(features, everyone(4), threshold=0.5)
-    np.testing.assert_array_equal(whole.labels, [0, 0, 0, 0])
-    np.testing.assert_array_equal(whole.sizes, [4])
-    alone = cluster(features, everyone(4), threshold=0.999)
-    np.testing.assert_array_equal(alone.labels, [0, 1, 2, 3])
-    np.testing.assert_array_equal(alone.confidence, np.zeros(4))
-    nobody = as_neighbors(np.full((4, 2), -1))
-    np.testing.assert_array_equal(
-        cluster(features, nobody, threshold=-1.0, max_size=1).labels, [0, 1, 2, 3]
-    )
-
-
 def test_rows_of_small_clusters_have_no_label():
     features = circle(0, 90, 91, 180, 181, 182)
     result = cluster(features, everyone(6), threshold=0.99, min_size=2)
@@ -180,18 +166,6 @@ def test_blocks_and_parts_do_not_show(rng, monkeypatch, num_rows):
         result = cluster(*problem, block_size=block_size, progress=progress, **options)
         assert_same(result, whole)
     assert seen == [(-(-num_rows // 8), "similarities")] * 3
-
-
-def test_same_bits_again_and_inputs_untouched(rng):
-    features = rng.standard_normal((200, 16)).astype(np.float32)
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    neighbors = gfa.Neighbors(*map(np.array, gfa.exact_neighbors(features, k=6)))
-    before = [array.copy() for array in (features, *neighbors)]
-    run = [cluster(features, neighbors, threshold=0.4, max_size=9) for _ in range(2)]
-    assert_same(*run)
-    assert run[0].num_clusters > 1
-    for array, copy in zip((features, *neighbors), before, strict=True):
-        np.testing.assert_array_equal(array, copy)
 
 
 def test_takes_device_arrays_and_half_precision():

@@ -1,5 +1,4 @@
 import os
-import zipfile
 
 import numpy as np
 import pytest
@@ -50,13 +49,6 @@ def test_long_header_of_version_2(tmp_path):
     )
 
 
-def test_mapped_array_is_read_only(tmp_path):
-    np.save(tmp_path / "a.npy", np.arange(3))
-    got = datasets.read_array(tmp_path / "a.npy", key="x")
-    with pytest.raises(ValueError, match="read-only"):
-        got[0] = 1
-
-
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 class TestUnreadablePaths:
     def test_missing(self, tmp_path, suffix):
@@ -88,11 +80,6 @@ class TestUnreadablePaths:
             datasets.read_array(tmp_path / f"a{suffix}", key="x")
 
 
-def test_other_suffix(tmp_path):
-    with pytest.raises(ValueError, match=r"expected one of \.npy, \.npz"):
-        datasets.read_array(tmp_path / "a.pt", key="x")
-
-
 def test_bare_pickle(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"\x80\x04\x95abc.")
     with pytest.raises(ValueError, match=r"not a whole \.npy array"):
@@ -114,13 +101,6 @@ def test_key_is_missing(tmp_path):
     save_npz(tmp_path / "a.npz", x=np.arange(3), labels=np.arange(3))
     with pytest.raises(ValueError, match="no array 'features' in it; it holds x, lab"):
         datasets.read_array(tmp_path / "a.npz", key="features")
-
-
-def test_not_an_archive(tmp_path):
-    np.save(tmp_path / "a.npy", np.arange(3))
-    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match=r"not a whole \.npz archive"):
-        datasets.read_array(tmp_path / "a.npz", key="x")
 
 
 def test_archive_cut_short(tmp_path):
@@ -149,13 +129,6 @@ def test_encrypted_member(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="it is encrypted"):
         datasets.read_array(path, key="x")
-
-
-def test_member_that_is_not_an_array(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("x.npy", b"not an array")
-    with pytest.raises(ValueError, match=r"array 'x': not a whole \.npy array"):
-        datasets.read_array(tmp_path / "a.npz", key="x")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -204,7 +177,3 @@ class TestWholeNumbers:
     def test_refuses_unsigned_overflow(self):
         with pytest.raises(ValueError, match=r"below 2\*\*63"):
             whole_numbers(np.array([2**63], np.uint64), name="ids")
-
-    def test_refuses_text(self):
-        with pytest.raises(ValueError, match="got dtype <U1, expected integers"):
-            whole_numbers(np.array(["1"]), name="ids")

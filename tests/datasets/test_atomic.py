@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -79,16 +78,6 @@ def test_write_that_fails_half_way(tmp_path, rng, name):
     assert_untouched(path)
 
 
-def test_disk_full_only_at_the_flush(old_file, monkeypatch):
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ValueError, match="No space left on device"):
-        datasets.write_text(old_file, "new")
-    assert_untouched(old_file)
-
-
 def test_kill_leaves_the_old_file_whole(old_file):
     program = (
         "import sys\n"
@@ -130,17 +119,6 @@ def test_destination_is_a_folder(tmp_path):
         datasets.write_text(tmp_path, "new")
 
 
-def test_folder_is_missing(tmp_path):
-    with pytest.raises(ValueError, match=r"there is no folder .*create it first"):
-        datasets.write_text(tmp_path / "nowhere" / "a.txt", "new")
-
-
-def test_folder_is_a_file(old_file):
-    with pytest.raises(ValueError, match="there is no folder"):
-        datasets.write_text(old_file / "a.txt", "new")
-    assert_untouched(old_file)
-
-
 def test_device_is_never_replaced():
     with pytest.raises(ValueError, match="it is a device or pipe"):
         datasets.write_text("/dev/null", "new")
@@ -179,11 +157,6 @@ def test_symbolic_link_stays_a_link(old_file, tmp_path):
     assert old_file.read_text() == "new"
 
 
-def test_text_is_utf8_and_keeps_its_newlines(tmp_path):
-    datasets.write_text(tmp_path / "a.txt", "é\r\n\n")
-    assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xa9\r\n\n"
-
-
 def test_json_takes_numpy_values(tmp_path):
     path = tmp_path / "a.json"
     value = {"tpr": np.float32(0.5), "counts": np.arange(3), "name": "é", "none": None}
@@ -200,12 +173,6 @@ def test_json_takes_numpy_values(tmp_path):
 def test_json_refuses_values_it_cannot_hold(old_file, value):
     with pytest.raises(ValueError, match="JSON"):
         datasets.write_json(old_file, {"tpr": value})
-    assert_untouched(old_file)
-
-
-def test_json_refuses_other_objects(old_file):
-    with pytest.raises(TypeError, match="got a set"):
-        datasets.write_json(old_file, {"ids": {1, 2}})
     assert_untouched(old_file)
 
 
@@ -233,21 +200,6 @@ def test_arrays_come_back_equal(tmp_path, array, monkeypatch):
             assert got.dtype == np.asarray(array).dtype
 
 
-def test_bfloat16_is_stored_as_numpy_stores_it(tmp_path):
-    array = np.array([1.5, -2], ml_dtypes.bfloat16)
-    datasets.write_array(tmp_path / "a.npy", array)
-    np.save(tmp_path / "b.npy", array)
-    ours, theirs = np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy")
-    assert ours.dtype == theirs.dtype == np.dtype("V2")
-    assert ours.tobytes() == theirs.tobytes()
-
-
-def test_same_arrays_give_the_same_bytes(tmp_path):
-    for name in ("a.npz", "b.npz"):
-        datasets.write_arrays(tmp_path / name, {"x": np.arange(5)})
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-
-
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_object_array_is_refused(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
@@ -259,10 +211,3 @@ def test_object_array_is_refused(tmp_path, suffix):
         else:
             datasets.write_arrays(path, {"x": array})
     assert_untouched(path)
-
-
-def test_suffix_must_fit(tmp_path):
-    with pytest.raises(ValueError, match=r"expected one of \.npy"):
-        datasets.write_array(tmp_path / "a.npz", [1])
-    with pytest.raises(ValueError, match=r"expected one of \.npz"):
-        datasets.write_arrays(tmp_path / "a", {"x": [1]})

@@ -36,13 +36,6 @@ def test_raw_file(tmp_path, features):
     )
 
 
-def test_raw_file_may_start_like_a_pickle(tmp_path):
-    content = b"\x80\x04\x95\x3f" + bytes(12)
-    (tmp_path / "a.bin").write_bytes(content)
-    got = datasets.read_features(tmp_path / "a.bin", dim=2)
-    assert got.tobytes() == content
-
-
 def test_header_of_640_rows_starts_like_a_pickle(tmp_path):
     path = tmp_path / "a.bin"
     datasets.write_features(path, np.ones((640, 2), np.float32))
@@ -91,12 +84,6 @@ def test_header_disagrees_with_the_size(tmp_path, features, change, dim):
         datasets.read_features(path, dim=dim)
 
 
-def test_header_with_negative_rows(tmp_path):
-    (tmp_path / "a.bin").write_bytes(struct.pack("<4i", -1, 6, 24, 5))
-    with pytest.raises(ValueError, match="header's -1 rows"):
-        datasets.read_features(tmp_path / "a.bin")
-
-
 def test_header_disagrees_with_dim(tmp_path, features):
     path = tmp_path / "a.bin"
     datasets.write_features(path, features)
@@ -107,12 +94,6 @@ def test_header_disagrees_with_dim(tmp_path, features):
 def test_no_header_and_no_dim(tmp_path, features):
     (tmp_path / "a.bin").write_bytes(features.tobytes())
     with pytest.raises(ValueError, match=r"no header .* in its 168 bytes; give dim"):
-        datasets.read_features(tmp_path / "a.bin")
-
-
-def test_shorter_than_a_header(tmp_path):
-    (tmp_path / "a.bin").write_bytes(b"abc")
-    with pytest.raises(ValueError, match=r"no header .* in its 3 bytes"):
         datasets.read_features(tmp_path / "a.bin")
 
 
@@ -149,11 +130,3 @@ def test_megaface_file_of_one_image(tmp_path, dim, stored):
     (tmp_path / "a.bin").write_bytes(with_header(values, 6, 1, 4, 5))
     with pytest.raises(ValueError, match="a MegaFace file of one image"):
         datasets.read_features(tmp_path / "a.bin", dim=dim)
-
-
-def test_empty_and_missing(tmp_path):
-    (tmp_path / "a.bin").touch()
-    with pytest.raises(ValueError, match="the file is empty"):
-        datasets.read_features(tmp_path / "a.bin", dim=6)
-    with pytest.raises(ValueError, match="No such file"):
-        datasets.read_features(tmp_path / "b.bin", dim=6)

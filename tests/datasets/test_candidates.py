@@ -55,14 +55,6 @@ def test_a_repeat_counts_once(tmp_path):
     np.testing.assert_array_equal(np.isneginf(similarity), np.less(expected, 0))
 
 
-def test_rounding_beyond_one_is_clipped(tmp_path):
-    path = save(
-        tmp_path, np.array([[0, 1], [1, 0]]), np.array([[-1e-6, 2.000001], [0, 1]])
-    )
-    _, similarity = datasets.read_candidates(path, num_rows=2)
-    np.testing.assert_array_equal(similarity, [[1, -1], [1, 0]])
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -131,21 +123,3 @@ def test_no_candidate_at_all(tmp_path):
     np.save(tmp_path / "a.npy", np.full((3, 2), -1))
     with pytest.raises(ValueError, match="every slot is -1"):
         datasets.read_candidates(tmp_path / "a.npy", num_rows=3)
-
-
-def test_ragged_object_array(tmp_path):
-    ragged = np.empty(2, object)
-    ragged[:] = [[np.array([0, 1]), np.array([0.0, 0.5])], [np.array([1])]]
-    np.savez(tmp_path / "a.npz", data=ragged)
-    with pytest.raises(ValueError, match="an object array is a pickle"):
-        datasets.read_candidates(tmp_path / "a.npz", num_rows=2)
-
-
-def test_other_files(tmp_path):
-    with pytest.raises(ValueError, match="No such file"):
-        datasets.read_candidates(tmp_path / "a.npz", num_rows=2)
-    with pytest.raises(ValueError, match=r"expected one of \.npy, \.npz"):
-        datasets.read_candidates(tmp_path / "a.bin", num_rows=2)
-    np.savez(tmp_path / "b.npz", ids=IDS)
-    with pytest.raises(ValueError, match="no array 'data' in it; it holds ids"):
-        datasets.read_candidates(tmp_path / "b.npz", num_rows=4)

@@ -5,75 +5,16 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from gfa_jax.neighbors import exact_neighbors, place_self
+from gfa_jax.neighbors import place_self
 
 INF = np.inf
 # Row 0 has itself first, row 1 in the middle, row 2 not at all, row 3 an empty slot
-# before itself, row 4 nobody.
+# before itself, row 4 none.
 INDICES = np.array([[0, 3, 1], [2, 1, 0], [4, 0, 1], [-1, 3, 2], [-1, -1, -1]])
 SIMILARITY = np.array(
     [[1, 0.5, 0.25], [0.75, 1, 0.5], [0.5, 0.25, 0], [-INF, 1, 0.5], [-INF] * 3],
     np.float32,
 )
-
-
-def place(**options):
-    return place_self(INDICES, SIMILARITY, **options)
-
-
-def test_row_itself_first():
-    got = place(k=3, include_self=True)
-    assert got.indices.dtype == np.int32
-    np.testing.assert_array_equal(
-        got.indices, [[0, 3, 1], [1, 2, 0], [2, 4, 0], [3, 2, -1], [4, -1, -1]]
-    )
-    np.testing.assert_array_equal(
-        got.similarity,
-        [
-            [1, 0.5, 0.25],
-            [1, 0.75, 0.5],
-            [1, 0.5, 0.25],
-            [1, 0.5, -INF],
-            [1, -INF, -INF],
-        ],
-    )
-
-
-def test_row_itself_nowhere():
-    got = place(k=2, include_self=False)
-    np.testing.assert_array_equal(
-        got.indices, [[3, 1], [2, 0], [4, 0], [2, -1], [-1, -1]]
-    )
-    np.testing.assert_array_equal(
-        got.similarity,
-        [[0.5, 0.25], [0.75, 0.5], [0.5, 0.25], [0.5, -INF], [-INF, -INF]],
-    )
-
-
-def test_fewer_columns_than_given_keep_the_best():
-    np.testing.assert_array_equal(
-        place(k=1, include_self=True).indices, [[0], [1], [2], [3], [4]]
-    )
-    np.testing.assert_array_equal(
-        place(k=1, include_self=False).indices, [[3], [2], [4], [2], [-1]]
-    )
-
-
-def test_more_columns_than_given_stay_empty():
-    got = place(k=5, include_self=False)
-    np.testing.assert_array_equal(got.indices[2], [4, 0, 1, -1, -1])
-    np.testing.assert_array_equal(got.similarity[2], [0.5, 0.25, 0, -INF, -INF])
-
-
-def test_similarity_of_a_row_with_itself_is_as_given():
-    got = place(k=2, include_self=True, self_similarity=np.arange(5) / 8)
-    np.testing.assert_array_equal(got.similarity[:, 0], np.arange(5) / 8)
-
-
-def test_no_candidates_at_all():
-    nobody = np.zeros((3, 0))
-    got = place_self(nobody.astype(int), nobody, k=2, include_self=True)
-    np.testing.assert_array_equal(got.indices, [[0, -1], [1, -1], [2, -1]])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -83,15 +24,6 @@ def test_the_dtype_stays_and_the_input_is_not_written_to(dtype):
     assert got.similarity.dtype == dtype
     np.testing.assert_array_equal(indices, INDICES)
     np.testing.assert_array_equal(similarity, SIMILARITY)
-
-
-def test_the_lists_of_exact_search_come_back(rng):
-    features = rng.standard_normal((20, 4))
-    neighbors = exact_neighbors(features, k=6)
-    itself = neighbors.similarity[:, 0]
-    again = place_self(*neighbors, k=6, include_self=True, self_similarity=itself)
-    np.testing.assert_array_equal(again.indices, neighbors.indices)
-    np.testing.assert_array_equal(again.similarity, neighbors.similarity)
 
 
 @hypothesis.given(

@@ -119,16 +119,6 @@ def test_k_counts_the_row_itself(features):
     chex.assert_trees_all_equal(jax.tree.map(lambda x: x[:, 1:], counted), others)
 
 
-@pytest.mark.parametrize("include_self", [True, False])
-def test_equal_rows_go_by_their_number(include_self):
-    features = np.full((70, 3), 0.5, np.float32)
-    got = search(features, k=4 + include_self, include_self=include_self)
-    np.testing.assert_array_equal(got.similarity, 0.75)
-    first = [50, 0, 1, 2, 3] if include_self else [0, 1, 2, 3]
-    np.testing.assert_array_equal(got.indices[50], first)
-    assert_equal(got, oracle.exact_neighbors(features, len(first), include_self))
-
-
 def test_a_short_row_still_stands_first_in_its_own_list(features):
     # Longer rows have larger inner products with it than it has with itself.
     features[7] = [0.25, 0.25, 0.25]
@@ -136,29 +126,6 @@ def test_a_short_row_still_stands_first_in_its_own_list(features):
     assert got.indices[7, 0] == 7
     assert got.similarity[7, 0] < got.similarity[7, 1]
     assert_equal(got, oracle.exact_neighbors(features, 5))
-
-
-@pytest.mark.parametrize("include_self", [True, False])
-@pytest.mark.parametrize("rows", [[], [17]])
-def test_at_most_one_valid_row_has_nobody_but_itself(features, rows, include_self):
-    valid = np.isin(np.arange(70), rows)
-    k = 4 + include_self
-    got = search(features, k=k, include_self=include_self, valid=valid)
-    expected = np.full((70, k), -1)
-    if include_self:
-        expected[rows, 0] = rows
-    np.testing.assert_array_equal(got.indices, expected)
-    np.testing.assert_array_equal(np.isneginf(got.similarity), expected < 0)
-
-
-def test_one_invalid_row_is_nobodys_neighbor(features):
-    valid = np.arange(70) != 17
-    # Whatever stands in a row that does not count, it must not spread.
-    features[17] = np.nan
-    got = search(features, k=69, valid=valid)
-    assert not np.any(got.indices == 17)
-    assert np.all(got.indices[17] == -1)
-    assert_equal(got, oracle_among(features, 69, include_self=True, valid=valid))
 
 
 def test_nothing_is_nan_where_rows_are_zero(features):
@@ -217,11 +184,6 @@ def test_progress_goes_round_the_blocks_and_changes_no_bit(rng):
     )
     assert calls == [(3, "neighbors")]
     assert seen == [0, 1, 2]
-
-
-def test_same_bits_again(rng):
-    features = clustered_features(rng, num_rows=70, dim=3)
-    chex.assert_trees_all_equal(search(features, k=5), search(features, k=5))
 
 
 def test_memory_holds_no_affinity_of_all_pairs():

@@ -77,32 +77,6 @@ def test_a_row_that_the_index_missed_still_stands_first(rng):
     assert got.similarity[7, 0] < got.similarity[7, 2]
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_other_dtypes_are_searched_in_float32(rng, dtype):
-    features = unit_rows(rng, num_rows=60, dim=6).astype(dtype)
-    before = features.copy()
-    got = faiss_neighbors(features, k=5)
-    want = faiss_neighbors(features.astype(np.float32), k=5)
-    np.testing.assert_array_equal(got.indices, want.indices)
-    np.testing.assert_array_equal(got.similarity, want.similarity)
-    np.testing.assert_array_equal(features, before)
-
-
-def test_progress_goes_round_the_blocks_and_changes_no_bit(rng):
-    features = unit_rows(rng, num_rows=5000, dim=4)
-    calls = []
-
-    def progress(iterable, *, total, desc):
-        calls.append((list(iterable), total, desc))
-        return iterable
-
-    got = faiss_neighbors(features, k=4, progress=progress)
-    assert calls == [([0, 4096], 2, "neighbors")]
-    again = faiss_neighbors(features, k=4)
-    np.testing.assert_array_equal(got.indices, again.indices)
-    np.testing.assert_array_equal(got.similarity, again.similarity)
-
-
 @pytest.mark.parametrize(
     ("name", "include_self"), [("lfw.npz", True), ("cfp_dev.npz", False)]
 )

@@ -1,7 +1,7 @@
 """Market-1501: identity and camera are in the name of an image.
 
 0002_c1s1_000451_03.jpg     person 2, camera 1
-0000_c1s1_000151_01.jpg     person 0: a distractor, nobody's match
+0000_c1s1_000151_01.jpg     person 0: a distractor, never a match
 -1_c1s1_000401_03.jpg       person −1: a bad detection, left out of every ranking
 """
 

@@ -125,8 +125,8 @@ def test_every_stage_and_peer_runs(tmp_path, rng, monkeypatch):
         for _, side in measured.sides(name, 1600):
             theirs = side.make(problem)()
             assert side.share(problem) == 1
-            if stage.agree is not None:
-                stage.agree(ours, theirs)
+            if stage.check is not None:
+                stage.check(ours, theirs)
 
 
 def test_a_peer_that_does_not_end_in_time_is_left_out(monkeypatch):

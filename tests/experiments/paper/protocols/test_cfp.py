@@ -84,19 +84,8 @@ def test_malformed_image_is_named(folder, bad):
         read_cfp(folder)
 
 
-def test_missing_file(folder):
-    (folder / "Split" / "FP" / "10" / "same.txt").unlink()
-    with pytest.raises(ValueError, match=r"10/same\.txt: No such file"):
-        read_cfp(folder)
-
-
 def test_a_pickle_of_the_images(tmp_path):
     path = tmp_path / "cfp_fp.bin"
     path.write_bytes(b"\x80\x02]q\x00.")
     with pytest.raises(ValueError, match=r"not a folder; .* is a pickle"):
         read_cfp(path)
-
-
-def test_unknown_kind(folder):
-    with pytest.raises(ValueError, match="kind is 'PP'; expected one of FP, FF"):
-        read_cfp(folder, kind="PP")  # pyright: ignore[reportArgumentType]

@@ -57,11 +57,6 @@ def test_the_format(files, line_end):
     assert check_pairs(protocol.pairs, 5) == (5, 3, 2, 1)
 
 
-def test_empty_boxes(files):
-    protocol = files(rows=[row(*pair, box=",,,") for pair in TEMPLATES])
-    assert len(protocol.rows) == 5
-
-
 def test_counts(files, monkeypatch):
     names = [count.name for count in mismatches(files().counts)]
     assert names == ["templates in the file", "pairs in the file"]
@@ -163,30 +158,7 @@ def test_malformed_template_is_named(files, bad, match):
     assert "\n" not in str(got.value)
 
 
-def test_wrong_header(files):
-    with pytest.raises(ValueError, match=r"line 1: no column TEMPLATE_ID .*'11,5,img"):
-        files(header=row(11, 5))
-    with pytest.raises(ValueError, match="no column FILENAME"):
-        files(header=HEADER.replace("FILENAME", "PATH"))
-    with pytest.raises(ValueError, match=r"probe_reference\.csv: it holds only a he"):
-        files(rows=[])
-
-
 def test_template_numbers_beyond_the_table(files, monkeypatch):
     monkeypatch.setattr(template_ids, "_LARGEST_ID", 29)
     with pytest.raises(ValueError, match="template 30: expected numbers up to 29"):
         files()
-
-
-def test_progress(tmp_path, files):
-    files()
-    calls = []
-
-    def progress(iterable, *, total, desc):
-        calls.append((total, desc))
-        return iterable
-
-    read_ijbc_covariate(
-        tmp_path / "probe_reference.csv", tmp_path / "matches.csv", progress=progress
-    )
-    assert calls == [(None, "reading matches.csv")]

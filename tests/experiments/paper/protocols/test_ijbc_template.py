@@ -50,9 +50,6 @@ class TestInsightface:
         np.testing.assert_array_equal(protocol.pairs.same, [1, 0, 0, 1])
         assert check_pairs(protocol.pairs, 3) == (4, 2, 2, 0)
 
-    def test_scores_are_optional(self, files):
-        assert files().scores is None
-
     def test_it_fits_the_pooling(self, files, rng):
         protocol = files(scores=SCORES)
         features = rng.standard_normal((5, 4)).astype(np.float32)
@@ -190,11 +187,3 @@ class TestNist:
     def test_a_pair_of_a_template_without_a_face(self, files):
         with pytest.raises(ValueError, match=r"matches\.csv, line 2: got '10,9'"):
             files(matches=["10,8", "10,9"])
-
-    def test_other_files(self, files):
-        with pytest.raises(ValueError, match="no column SIGHTING_ID"):
-            files(header=HEADER.replace("SIGHTING_ID", "MEDIA"))
-        with pytest.raises(
-            ValueError, match=r"G2\.csv, line 2: got 3 fields, expected 8"
-        ):
-            files(g2=["4,2,img/2.png"])

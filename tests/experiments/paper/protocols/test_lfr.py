@@ -32,10 +32,3 @@ def test_a_name_twice(tmp_path):
     with pytest.raises(ValueError, match=r"line 3: got 'a', .* it is in line 1 too"):
         read(tmp_path, b"a x\nb\na y\n", "video")
     read(tmp_path, b"a x\nb\na y\n", "image")
-
-
-def test_refused(tmp_path):
-    with pytest.raises(ValueError, match="track is 'audio'; expected one of image, vi"):
-        read(tmp_path, b"a", "audio")
-    with pytest.raises(ValueError, match="the file is empty"):
-        read(tmp_path, b"", "image")

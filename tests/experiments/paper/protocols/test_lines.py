@@ -1,7 +1,7 @@
 import pytest
 
 from experiments.paper.protocols import lines
-from experiments.paper.protocols.lines import malformed, text_lines, to_integer
+from experiments.paper.protocols.lines import text_lines, to_integer
 
 
 def read(tmp_path, content):
@@ -37,11 +37,6 @@ def test_refused(tmp_path, content, match):
     assert "\n" not in str(got.value)
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(ValueError, match="No such file"):
-        list(text_lines(tmp_path / "none.txt"))
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -59,8 +54,3 @@ def test_missing_file(tmp_path):
 )
 def test_integers(field, value):
     assert to_integer(field) == value
-
-
-def test_a_long_line_is_cut_in_the_error():
-    error = malformed("a.txt", 3, "x" * 500, "less")
-    assert str(error) == f"a.txt, line 3: got '{'x' * 60}…', expected less"

@@ -6,7 +6,6 @@ from experiments.paper.protocols import (
     match_folders,
     match_names,
     mismatches,
-    read_names,
 )
 from experiments.paper.protocols.counts import count_pairs
 
@@ -52,22 +51,12 @@ def test_refused(names, row_names, match):
     assert "\n" not in str(got.value)
 
 
-def test_rows_that_nobody_asks_for_may_repeat():
-    np.testing.assert_array_equal(match_names(["a"], ["b", "b", "a"]), [2])
-
-
 def test_frames_lie_in_the_folders_of_their_videos():
     frames = ["A/1/0.10.jpg", "A/0/0.2.jpg", r"B\1\x.jpg", "A/1/0.11.jpg"]
     segments = match_folders(frames, np.array(["A/0", "A/1", "B/1"]))
     np.testing.assert_array_equal(segments, [1, 0, 2, 1])
     with pytest.raises(ValueError, match=r"1 of 3 are not .* 'B\\\\1'|'B/1'"):
         match_folders(frames, ["A/0", "A/1"])
-
-
-def test_names_of_rows(tmp_path):
-    path = tmp_path / "names.txt"
-    path.write_bytes(b"a b.jpg\r\nc.jpg")
-    np.testing.assert_array_equal(read_names(path), ["a b.jpg", "c.jpg"])
 
 
 def test_counts():

@@ -51,15 +51,6 @@ def test_the_format(tmp_path, corrected, header, line_end, last, separator):
     check(read(tmp_path, content, line_end, last))
 
 
-def test_counts(tmp_path):
-    plain = {count.name: count for count in read(tmp_path, lines()).counts}
-    assert plain["genuine pairs"][1:] == (2, 2500)
-    assert plain["pairs"][1:] == (4, 5000)
-    assert plain["folds"][1:] == (2, 10)
-    corrected = read(tmp_path, lines(corrected=True)).counts
-    assert {count.name: count for count in corrected}["genuine pairs"][1:] == (2, None)
-
-
 @pytest.mark.parametrize(
     "bad",
     [
@@ -96,11 +87,6 @@ def test_a_pair_number_twice(tmp_path):
         ValueError, match="line 5: pair 1 of fold 2 stands in line 3 too"
     ):
         read(tmp_path, [*lines(), "2, 1, Ann/0, Bo/0, 0"])
-
-
-def test_only_a_header(tmp_path):
-    with pytest.raises(ValueError, match="only a header"):
-        read(tmp_path, [HEADER])
 
 
 def test_the_official_file(real_data):
