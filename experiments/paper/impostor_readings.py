@@ -9,9 +9,9 @@ reading takes those with one distractor.
 """
 
 import numpy as np
-from gfa_jax.metrics.resampling import Sample, resample
 
 from gfa_jax import metrics
+from gfa_jax.metrics.bootstrap import Sample, resample
 from gfa_jax.metrics.operating_point import allowed_false_accepts
 from gfa_jax.metrics.roc import count_accepts
 

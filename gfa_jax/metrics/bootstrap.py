@@ -71,7 +71,7 @@ class TprInterval(NamedTuple):
     upper: float
 
 
-class _Sample(NamedTuple):
+class Sample(NamedTuple):
     """Scored pairs with the identities of their sides, by descending score."""
 
     impostor_scores: np.ndarray  # [I] floating
@@ -119,7 +119,7 @@ def resample_tpr(
     impostor_scores, impostor_sides = by_descending_score(scores[~same], sides[~same])
     genuine_scores, genuine_sides = by_descending_score(scores[same], sides[same])
     first, second = impostor_sides.T.copy()
-    sample = _Sample(
+    sample = Sample(
         impostor_scores,
         np.stack([first, second]),
         genuine_scores,
@@ -128,7 +128,7 @@ def resample_tpr(
         impostor_scores.size,
         lambda draws: int(draws[first] @ draws[second]),
     )
-    return _resample(sample, fpr_targets, num_resamples, seed)
+    return resample(sample, fpr_targets, num_resamples, seed)
 
 
 def resample_all_pairs_tpr(
@@ -162,7 +162,7 @@ def resample_all_pairs_tpr(
         rows = draws * sizes
         return int(rows.sum() ** 2 - rows @ rows) // 2
 
-    sample = _Sample(
+    sample = Sample(
         tail.scores,
         result.identities[tail.rows.T],
         genuine.scores,
@@ -171,7 +171,7 @@ def resample_all_pairs_tpr(
         result.roc.num_impostor,
         impostor_weight,
     )
-    return _resample(sample, fpr_targets, num_resamples, seed)
+    return resample(sample, fpr_targets, num_resamples, seed)
 
 
 def tpr_intervals(
@@ -253,8 +253,8 @@ def _number_sides(identities: np.ndarray, same: np.ndarray) -> tuple[np.ndarray,
     return sides, values.size
 
 
-def _resample(
-    sample: _Sample,
+def resample(
+    sample: Sample,
     fpr_targets: Iterable[float],
     num_resamples: int,
     seed: int,
@@ -275,7 +275,7 @@ def _resample(
     return ResampledTprs(targets, tprs, weights)
 
 
-def _is_known(sample: _Sample, target: float) -> bool:
+def _is_known(sample: Sample, target: float) -> bool:
     """Tells whether the threshold of a target lies among the impostor pairs at hand."""
     present = sample.impostor_scores.size
     if present == sample.num_impostor:
@@ -284,7 +284,7 @@ def _is_known(sample: _Sample, target: float) -> bool:
 
 
 def _resampled_tpr(
-    sample: _Sample, targets: Sequence[float], random: np.random.Generator
+    sample: Sample, targets: Sequence[float], random: np.random.Generator
 ) -> tuple[np.ndarray, int]:
     """Draws the identities once: the TPR at the targets, the genuine weight."""
     genuine_weight = impostor_weight = 0
@@ -304,7 +304,7 @@ def _resampled_tpr(
 
 
 def _first_score_beyond(
-    sample: _Sample, draws: np.ndarray, allowed: Sequence[int]
+    sample: Sample, draws: np.ndarray, allowed: Sequence[int]
 ) -> np.ndarray:
     """Finds the score of the impostor that makes the false accepts exceed a weight.
 
