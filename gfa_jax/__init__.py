@@ -1,5 +1,6 @@
 """Graph-based feature aggregation: better pair scores and clusters from embeddings."""
 
+from gfa_jax import _early as _early
 from gfa_jax import fixed_point, neighbors, pooling, selection, sharding, streaming
 from gfa_jax.aggregation import PAPER, SAFE, aggregate
 from gfa_jax.clustering import Clusters, PseudoLabels, cluster, pseudo_labels

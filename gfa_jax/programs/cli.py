@@ -36,9 +36,14 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
         return
     logging.set_verbosity(logging.WARNING)
     sys.unraisablehook = _interrupt_again
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         flags.parse(program, [name, *given])
         program.main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (flags.Error, ValueError, ImportError, OSError) as error:
         _stop(name, error)
     except KeyboardInterrupt:
@@ -93,12 +98,12 @@ def numbers(flag: str, kind: type, *, words: Collection[str] = ()) -> list[Any]:
 def announce(work: str, seconds: float, reason: str) -> None:
     """Says what long work begins, about how long it takes, and why it is this one."""
     about = f"{work}, about {max(1, round(seconds)):,} s"
-    print(f"{about}: {reason}", file=sys.stderr, flush=True)
+    _tell(f"{about}: {reason}")
 
 
 def warn(message: str) -> None:
     """Says on stderr what a person should know before trusting a figure."""
-    print(f"warning: {message}", file=sys.stderr)
+    _tell(f"warning: {message}")
 
 
 class Stages:
@@ -115,7 +120,7 @@ class Stages:
         elapsed = time.perf_counter() - start
         self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
         if elapsed > 1.0:
-            print(f"{name}: {elapsed:.1f} s", file=sys.stderr)
+            _tell(f"{name}: {elapsed:.1f} s")
 
 
 def keep_compiled_programs() -> None:
@@ -127,10 +132,19 @@ def keep_compiled_programs() -> None:
     import jax
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        try:
+            base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        except RuntimeError:  # nobody's home
+            return
         folder = pathlib.Path(base) / "gfa_jax" / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _tell(line: str) -> None:
+    """Prints on stderr, where somebody reads it."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -78,7 +78,8 @@ def main() -> None:
     images = _open_images()
     run = pipeline.Run(MemoryBackend(), stages)
     with run.refine(FLAGS.output_dir, _OUTPUTS) as refined:
-        _cluster(run, refined, images)
+        said = _cluster(run, refined, images)
+    print(said)
     print(f"the labels are in {refined.folder}")
 
 
@@ -86,8 +87,8 @@ def _cluster(
     run: pipeline.Run,
     refined: pipeline.Refined,
     images: contact_sheet.Images | None,
-) -> None:
-    """Groups the refined rows, and writes and says what was found."""
+) -> str:
+    """Groups the refined rows and writes what was found; says it in some lines."""
     stages, pool, hidden = run.stages, refined.pool, refined.hidden
     features, threshold = refined.features, _PLAIN_THRESHOLD
     if refined.settings.weights is not None:
@@ -132,24 +133,27 @@ def _cluster(
         "contact_sheet": sheet,
     }
     datasets.write_json(hidden / "report.json", report)
-    print(pipeline.say(refined))
-    print(
+    lines = [
+        pipeline.say(refined),
         f"{len(pool.features):,} rows in {clusters.num_clusters:,} clusters, "
-        f"{report['singletons']:,} of one row, the largest of {report['largest']:,}"
-    )
+        f"{report['singletons']:,} of one row, the largest of {report['largest']:,}",
+    ]
     if scores is not None:
         for name, measured in (
             ("pairwise", scores.pairwise),
             ("BCubed", scores.bcubed),
         ):
-            print(
+            lines.append(
                 f"{name:9}precision {measured.precision:.4f}  recall "
                 f"{measured.recall:.4f}  F {measured.f_score:.4f}"
             )
-        print(f"{scores.num_identities:,} identities; NMI {scores.nmi_arithmetic:.4f}")
+        lines.append(
+            f"{scores.num_identities:,} identities; NMI {scores.nmi_arithmetic:.4f}"
+        )
     if sheet is not None and sheet["unreadable"]:
         names = ", ".join(sheet["unreadable"][:5])
         cli.warn(f"{len(sheet['unreadable'])} images could not be read: {names}")
+    return "\n".join(lines)
 
 
 def _open_images() -> contact_sheet.Images | None:

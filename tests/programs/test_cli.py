@@ -1,10 +1,16 @@
 """What every program does alike."""
 
+import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
+
+from gfa_jax import datasets
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -57,3 +63,41 @@ def test_bad_input_is_one_line_and_code_2(error):
     result = run(in_callback="pass", afterwards=f"raise {error}('got this\\nand that')")
     assert result.returncode == 2
     assert result.stderr == "-c: got this and that\n"
+
+
+def test_an_interrupt_while_jax_is_imported_ends_it_without_a_traceback(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gfa_jax", "refine", f"--output_dir={tmp_path}/out"],
+        cwd=_REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    maps = pathlib.Path(f"/proc/{process.pid}/maps")
+    # NumPy is loaded, and JAX, which needs it, not yet.
+    while "_multiarray_umath" not in maps.read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "")
+    assert not (tmp_path / "out").exists()
+
+
+def test_closed_streams_and_no_home_change_no_result(tmp_path):
+    features = datasets.synthetic_features(num_rows=300, dim=32, seed=1).features
+    np.save(tmp_path / "x.npy", features)
+    program = [sys.executable, "-m", "gfa_jax", "refine", "--noplots"]
+    program.append(f"--features={tmp_path}/x.npy")
+    homeless = {n: v for n, v in os.environ.items() if n != "HOME"}
+    results = []
+    for name, closing in (("open", ""), ("closed", ">&- 2>&-")):
+        output = f"--output_dir={tmp_path}/{name}"
+        subprocess.run(
+            ["bash", "-c", f'"$@" {closing}', "bash", *program, output],
+            cwd=_REPOSITORY,
+            env=homeless,
+            check=True,
+            timeout=120,
+        )
+        results.append((tmp_path / name / "refined.npy").read_bytes())
+    assert results[0] == results[1]
