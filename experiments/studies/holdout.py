@@ -21,7 +21,6 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.studies import choice
 from gfa_jax import datasets, metrics
-from gfa_jax.aggregation import PRESETS
 from gfa_jax.neighbors import check_k
 from gfa_jax.programs import cli, evaluation, flags, halves, inputs, outputs
 from gfa_jax.types import check_params
@@ -30,7 +29,12 @@ FLAGS = flags.FLAGS
 flags.adopt(inputs)
 
 flags.DEFINE_string("output_dir", "outputs/holdout", "Folder of the results.")
-flags.DEFINE_enum("preset", "safe", sorted(PRESETS), "As in refine.")
+flags.DEFINE_enum(
+    "preset",
+    "mask",
+    ["mask", "paper"],
+    "mask: affinities above t, of the first step; paper: as printed.",
+)
 flags.DEFINE_list(
     "k", ["5", "10", "15", "20"], "Neighbours to try, the row itself counted."
 )
@@ -106,7 +110,7 @@ def _refine(pool: inputs.Pool, grid: Sequence[Setting]) -> Iterator[np.ndarray]:
             nearest,
             gfa.Params(setting.gamma, setting.threshold),
             num_steps=setting.num_steps,
-            **PRESETS[FLAGS.preset],
+            **(gfa.PAPER if FLAGS.preset == "paper" else {}),
         )
         yield np.asarray(jax.block_until_ready(result.features))
 

@@ -61,16 +61,12 @@ def all_pairs_roc(
 
     FA(t) = #{i < j : y_i ≠ y_j, f_i · f_j >= t},  TA(t) = #{i < j : y_i = y_j, …}
 
-    Every point of the curve is exact. Above `tail_floor` no point is missing. Below
-    it (from an FPR of about `tail_size` / impostor pairs on) there is one at each bin
-    edge, which leaves these errors: a conservative operating point accepts at least
-    what the right threshold plus one bin, 2 / `num_bins`, accepts, so that its TPR is
-    too low by at most the share of the genuine pairs in one bin; the area under the
-    curve is off by at most
+    Every point of the curve is exact, and above `tail_floor` none is missing. Below it
+    (from an FPR of about `tail_size` / impostor pairs on), and everywhere with more
+    genuine pairs than `genuine_size`, there is one at each bin edge. Then a
+    conservative TPR is too low by at most the share of the genuine pairs in one bin,
+    2 / `num_bins`, and the area under the curve is off by at most
     Σ_b impostor_b genuine_b / (2 · impostor pairs · genuine pairs).
-    With more genuine pairs than `genuine_size` the whole curve is read at the bin
-    edges, with the same bounds. Where all impostor pairs fit in the tail the curve is
-    `roc_curve` of the list of the same scores.
 
     Args:
         features: [N, D] floating unit rows (a row of zeros scores 0 with every row);

@@ -57,14 +57,7 @@ class ResampledTprs(NamedTuple):
 
 
 class TprInterval(NamedTuple):
-    """A confidence interval of one cell of a verification table, or of its gain.
-
-    Attributes:
-        fpr_target: the false positive rate asked for.
-        lower: lower bound of the TPR, in [0, 1], or of TPR after − TPR before; nan
-            where it cannot be told.
-        upper: upper bound of the same.
-    """
+    """Bounds of a TPR, or of TPR after − TPR before; nan where they cannot be told."""
 
     fpr_target: float
     lower: float

@@ -23,12 +23,7 @@ import numpy.typing as npt
 
 
 class PrecisionRecall(NamedTuple):
-    """How much of what was joined belongs together, and the reverse.
-
-    Attributes:
-        precision: in [0, 1].
-        recall: in [0, 1].
-    """
+    """How much of what was joined belongs together, and the reverse, in [0, 1]."""
 
     precision: float
     recall: float
@@ -41,29 +36,17 @@ class PrecisionRecall(NamedTuple):
 
 
 class ClusterScores(NamedTuple):
-    """What `cluster_scores` returns.
+    """What `cluster_scores` returns."""
 
-    Attributes:
-        pairwise: over the pairs of rows.
-        bcubed: mean over the rows.
-        nmi_arithmetic: normalised mutual information in [0, 1].
-        nmi_geometric: the same by the geometric mean, never smaller.
-        num_rows: N, the rows that were scored.
-        num_identities: identities among them.
-        num_clusters: clusters among them, singletons counted.
-        num_singletons: clusters of one row.
-        num_unlabeled: rows that had no cluster.
-    """
-
-    pairwise: PrecisionRecall
-    bcubed: PrecisionRecall
-    nmi_arithmetic: float
-    nmi_geometric: float
-    num_rows: int
+    pairwise: PrecisionRecall  # over the pairs of rows
+    bcubed: PrecisionRecall  # mean over the rows
+    nmi_arithmetic: float  # normalised mutual information in [0, 1]
+    nmi_geometric: float  # the same by the geometric mean, never smaller
+    num_rows: int  # N
     num_identities: int
-    num_clusters: int
-    num_singletons: int
-    num_unlabeled: int
+    num_clusters: int  # singletons counted
+    num_singletons: int  # clusters of one row
+    num_unlabeled: int  # rows that had no cluster
 
 
 class _Contingency(NamedTuple):

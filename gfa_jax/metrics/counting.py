@@ -36,16 +36,7 @@ def choose_counter(num_scores: int) -> Counter:
 
 
 def count_and_find(bins: np.ndarray, counts: np.ndarray, floor: int) -> np.ndarray:
-    """Adds bin numbers to their counts and finds those that reach a floor.
-
-    Args:
-        bins: [M] uint16 bin numbers.
-        counts: [num_bins] int64, changed in place.
-        floor: the lowest bin to find.
-
-    Returns:
-        The places of these bins, ascending.
-    """
+    """Adds bins [M] to their counts, in place; finds the places of those >= floor."""
     counts += count_bins(bins, num_bins=counts.size)
     return np.flatnonzero(bins >= floor)
 
@@ -88,15 +79,9 @@ class DeviceCounter:
     def count_and_find(
         self, bins: jax.Array, scores: jax.Array, floor: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Adds bin numbers to their counts and fetches what reaches a floor.
+        """Adds bins [M], M < 2³¹, to their counts; fetches what reaches a floor.
 
-        Args:
-            bins: [M] uint16 bin numbers, M < 2³¹.
-            scores: [M] floating scores.
-            floor: the lowest bin to fetch.
-
-        Returns:
-            The places of these bins, ascending, and their scores.
+        Returns the places of these bins, ascending, and their scores.
         """
         if self._pending + bins.size > _MOST_COUNTED:
             self._drain()

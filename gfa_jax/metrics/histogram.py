@@ -100,15 +100,7 @@ def bin_edges(num_bins: int) -> np.ndarray:
 
 
 def bin_numbers(scores: Any, *, num_bins: int) -> Any:
-    """Numbers the bin of every score, by the equation of the module.
-
-    Args:
-        scores: [...] float32 or float64, NumPy or JAX; -inf goes to bin 0.
-        num_bins: a power of two in [2, 65536].
-
-    Returns:
-        [...] uint16 of the same array library.
-    """
+    """Numbers the bin of every score [...], NumPy or JAX, as uint16; -inf is in 0."""
     xp = scores.__array_namespace__()
     half = num_bins // 2
     return xp.clip(xp.floor(scores * half) + half, 0, num_bins - 1).astype(xp.uint16)

@@ -121,21 +121,14 @@ def drop_collinear(roc: Roc) -> Roc:
 
     A point goes where the steps before and after it are equal in both counts; the
     point at inf is no part of the test. Collinear points of unequal steps stay.
-
-    Args:
-        roc: the curve.
-
-    Returns:
-        The same curve with fewer points.
     """
     corner = np.ones(roc.thresholds.size, bool)
     corner[2:-1] = (np.diff(roc.false_accepts[1:], 2) != 0) | (
         np.diff(roc.true_accepts[1:], 2) != 0
     )
-    return roc._replace(
-        thresholds=roc.thresholds[corner],
-        false_accepts=roc.false_accepts[corner],
-        true_accepts=roc.true_accepts[corner],
+    thresholds, false_accepts, true_accepts = (column[corner] for column in roc[:3])
+    return Roc(
+        thresholds, false_accepts, true_accepts, roc.num_impostor, roc.num_genuine
     )
 
 
@@ -146,13 +139,9 @@ def _last_allowed(roc: Roc, target: float) -> int:
 
 def _at(roc: Roc, target: float, index: int) -> OperatingPoint:
     false_accepts = int(roc.false_accepts[index])
-    return OperatingPoint(
-        fpr_target=target,
-        tpr=int(roc.true_accepts[index]) / roc.num_genuine,
-        fpr=false_accepts / roc.num_impostor,
-        false_accepts=false_accepts,
-        threshold=float(roc.thresholds[index]),
-    )
+    tpr = int(roc.true_accepts[index]) / roc.num_genuine
+    fpr = false_accepts / roc.num_impostor
+    return OperatingPoint(target, tpr, fpr, false_accepts, float(roc.thresholds[index]))
 
 
 def _conservative(roc: Roc, target: float) -> OperatingPoint:

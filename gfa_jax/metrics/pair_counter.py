@@ -26,10 +26,8 @@ class PairCounter:
     """Adds up tiles whose rows are in ascending order of identity.
 
     The genuine pairs then lie in the few tiles along the diagonal; all other tiles
-    hold impostor pairs alone and need no labels.
-
-    Attributes:
-        impostor_tail: the running list of the largest impostor scores.
+    hold impostor pairs alone and need no labels. `impostor_tail` is the running list of
+    the largest impostor scores.
     """
 
     def __init__(
@@ -42,16 +40,7 @@ class PairCounter:
         tail_size: int,
         keep_genuine: bool,
     ):
-        """Starts from nothing.
-
-        Args:
-            order: [N] int32: the row at each place of the tiles.
-            identities: [N] integer identity at each place, ascending.
-            dtype: floating dtype of the scores.
-            num_bins: bins of the histograms.
-            tail_size: the most impostor pairs to keep.
-            keep_genuine: whether to keep the genuine pairs, besides counting them.
-        """
+        """Starts from nothing: row [N] and identity [N] of each place of the tiles."""
         self.impostor_tail = RunningTop(tail_size, dtype)
         self._order = order
         self._identities = identities
@@ -110,11 +99,7 @@ class PairCounter:
     ) -> None:
         """Counts the impostor pairs of a tile.
 
-        Args:
-            tile: the tile.
-            scores: the scores of the whole tile.
-            bins: the bin numbers of the impostor pairs.
-            places: where in the tile these are; None where they are all of it.
+        `bins` are theirs, at `places` of the tile; None where they are all of it.
         """
         floor, floor_bin = self._floor()
         candidates = self._count(bins, self._impostor_counts, floor_bin)

@@ -51,12 +51,7 @@ class Rankings(NamedTuple):
 
 
 class RetrievalInterval(NamedTuple):
-    """Bounds of the mean average precision and of the CMC.
-
-    Attributes:
-        mean_average_precision: lower and upper bound.
-        cmc: [R, 2] lower and upper bound at each rank.
-    """
+    """Bounds of the mean average precision, and [R, 2] of the CMC at each rank."""
 
     mean_average_precision: tuple[float, float]
     cmc: np.ndarray

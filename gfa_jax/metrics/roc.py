@@ -83,7 +83,7 @@ def count_accepts(
 
     Args:
         impostor: [I] finite floating scores, in any order.
-        genuine: [G] finite floating scores, in any order.
+        genuine: [G] likewise.
 
     Returns:
         thresholds [P] float64, false accepts [P] int64, true accepts [P] int64.
@@ -140,11 +140,7 @@ def eer(roc: Roc) -> EqualError:
 def check_pairs(
     scores: npt.ArrayLike, same: npt.ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Checks a list of scored pairs and returns it as float [M] and bool [M].
-
-    Raises:
-        ValueError: as `roc_curve`.
-    """
+    """Checks a list of scored pairs, as `roc_curve`; returns float [M] and bool [M]."""
     scores, same = np.asarray(scores), np.asarray(same)
     if scores.ndim != 1 or scores.shape != same.shape:
         raise ValueError(

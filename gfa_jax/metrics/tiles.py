@@ -24,21 +24,13 @@ _AHEAD = 2
 
 
 class Tile(NamedTuple):
-    """The scores of one block of rows with another, which is not an earlier one.
+    """The scores of one block of rows with another, which is not an earlier one."""
 
-    Attributes:
-        first: place of the first row of the row block.
-        second: place of the first row of the column block, >= first.
-        width: rows of the column block.
-        scores: [height * width] floating, row-major.
-        bins: [height * width] uint16 bin numbers of the scores.
-    """
-
-    first: int
-    second: int
-    width: int
-    scores: jax.Array
-    bins: jax.Array
+    first: int  # place of the first row of the row block
+    second: int  # place of the first row of the column block, >= first
+    width: int  # rows of the column block
+    scores: jax.Array  # [height * width] floating, row-major
+    bins: jax.Array  # [height * width] uint16 bin numbers of the scores
 
     @property
     def height(self) -> int:
@@ -62,17 +54,8 @@ def score_tiles(
     """Yields the tiles on and above the diagonal, a group of row blocks at a time.
 
     A tile is handed on only when the next ones have been asked of the device, which
-    then multiplies while the caller counts.
-
-    Args:
-        features: [N, D] floating, on the host.
-        order: [N] integer: the row of the features at each place.
-        block_size: rows of a block; the last block may have fewer.
-        num_bins: bins of the histogram.
-        progress: as of `all_pairs_roc`.
-
-    Yields:
-        Tile after Tile.
+    then multiplies while the caller counts. `order` [N] is the row of the features at
+    each place; the last block may have fewer rows.
     """
     starts = range(0, len(features), block_size)
     corners = [

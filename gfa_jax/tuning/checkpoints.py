@@ -18,21 +18,13 @@ from gfa_jax.tuning.objective import TuneState
 
 @dataclasses.dataclass
 class TuningCheckpoint:
-    """Where a run stands, before its next step.
-
-    Attributes:
-        state: θ and the optimizer's state.
-        impostor: [M, 2] impostor pairs that are learnt from now.
-        path: the parameters before each step so far and now, as rows of numbers.
-        losses: of the steps so far.
-        validations: (steps made, score) of each validation so far.
-        start_scores: of the starts.
-    """
+    """Where a run stands, before its next step."""
 
     state: TuneState
-    impostor: np.ndarray
-    path: list[list[float]]
+    impostor: np.ndarray  # [M, 2] impostor pairs that are learnt from now
+    path: list[list[float]]  # parameters before each step so far and now, as rows
     losses: list[float] = dataclasses.field(default_factory=list)
+    # (steps made, score) of each validation so far.
     validations: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     start_scores: list[float] = dataclasses.field(default_factory=list)
 
@@ -42,13 +34,9 @@ class TuningCheckpoint:
         return len(self.losses)
 
     def best(self, min_gain: float = 0.0) -> tuple[int, float]:
-        """Finds the best validation: its step and its score.
+        """Finds the step and the score of the best validation, the earliest of equals.
 
-        Args:
-            min_gain: what a later one must add to be better.
-
-        Returns:
-            The step and the score; of equal ones the earliest.
+        A later one must add more than `min_gain` to be better.
         """
         best = self.validations[0]
         for entry in self.validations:
@@ -68,18 +56,10 @@ def save(path: str | os.PathLike[str], key: str, checkpoint: TuningCheckpoint) -
 def restore(
     path: str | os.PathLike[str], key: str, like: TuneState
 ) -> TuningCheckpoint | None:
-    """Reads where the run with the hash `key` stands.
+    """Reads where the run with the hash `key` stands; None where nothing was saved.
 
-    Args:
-        path: the file.
-        key: of `resumable.content_hash`.
-        like: a state of the same structure.
-
-    Returns:
-        The checkpoint, or None where nothing was saved yet.
-
-    Raises:
-        ValueError: the file cannot be read, or is of other inputs or options.
+    The state is of the structure of `like`. A file of other inputs or options is a
+    ValueError.
     """
     leaves, structure = jax.tree.flatten(like)
     names = [f"state_{n}" for n in range(len(leaves))]

@@ -66,47 +66,33 @@ class Validation(NamedTuple):
 
 
 class History(NamedTuple):
-    """How the learning went.
+    """How the learning went, in S steps, with V validations, from B starts.
 
-    Attributes:
-        loss: [S] loss of the batch of each step.
-        params: [S, P] the parameters at which it was taken, annealed, in their order;
-            P is 4, 5 with the pooling power, and one that is [T] takes T columns.
-        validated: [V] steps made before each validation, from 0.
-        score: [V] score of each validation.
-        start_score: [B] the same of every start.
+    The parameters are those at which each loss was taken, annealed, in their order; P
+    is 4, 5 with the pooling power, and one that is [T] takes T columns.
     """
 
-    loss: np.ndarray
-    params: np.ndarray
-    validated: np.ndarray
-    score: np.ndarray
-    start_score: np.ndarray
+    loss: np.ndarray  # [S] of the batch of each step
+    params: np.ndarray  # [S, P]
+    validated: np.ndarray  # [V] steps made before each validation, from 0
+    score: np.ndarray  # [V] of each validation
+    start_score: np.ndarray  # [B] the same of every start
 
 
 class TuneResult(NamedTuple):
     """What `tune` returns.
 
-    Attributes:
-        params: the parameters kept, PooledParams where the start was, floats or
-            float64 [T]: those of the best validation, the earliest of equal ones;
-            without validation the last good ones.
-        step: steps made before they were reached; 0 is the start itself.
-        soft_score: score with the soft mask at `params`, of the validation (of the
-            training pairs where there is none).
-        hard_score: the same with the hard mask.
-        history: every step.
-        stopped: why it ended, one line.
-        num_repeated: training pairs left out since they repeat another one.
+    `params` are the best validation's, the earliest of equal ones, floats or float64
+    [T]; without validation the last good ones.
     """
 
-    params: AnyParams
-    step: int
-    soft_score: float
-    hard_score: float
+    params: AnyParams  # PooledParams where the start was
+    step: int  # steps made before they were reached; 0 is the start itself
+    soft_score: float  # with the soft mask, of the validation, else of the training
+    hard_score: float  # the same with the hard mask
     history: History
-    stopped: str
-    num_repeated: int
+    stopped: str  # why it ended, one line
+    num_repeated: int  # training pairs left out since they repeat another one
 
     @property
     def gap(self) -> float:
@@ -344,22 +330,16 @@ def _result(
         known[mask] if mask in known else score(params, mask).score
         for mask in ("soft", "hard")
     )
+    validated = np.array(run.validations, float).reshape(-1, 2)
     history = History(
         np.array(run.losses),
         np.array(run.path[: run.step]).reshape(-1, len(run.path[0])),
-        np.array([step for step, _ in run.validations], int),
-        np.array([value for _, value in run.validations], float),
+        validated[:, 0].astype(int),
+        validated[:, 1],
         np.array(run.start_scores),
     )
-    return TuneResult(
-        params,
-        kept,
-        soft,
-        hard,
-        history,
-        stopped,
-        training.num_repeated,
-    )
+    repeated = training.num_repeated
+    return TuneResult(params, kept, soft, hard, history, stopped, repeated)
 
 
 _refine = jax.jit(refine, static_argnames=("mask", "objective"))

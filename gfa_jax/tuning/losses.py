@@ -38,33 +38,14 @@ _NUM_RANKS = 64
 def logistic(
     genuine: jax.Array, impostor: jax.Array, *, scale: jax.Array, center: jax.Array
 ) -> jax.Array:
-    """Evaluates the logistic loss; both kinds weigh the same.
-
-    Args:
-        genuine: [G] floating cosines.
-        impostor: [M] floating cosines.
-        scale: [] a > 0.
-        center: [] cosine b.
-
-    Returns:
-        [] loss.
-    """
+    """Evaluates the [] loss on cosines [G] and [M]; both kinds weigh the same."""
     rejects = jax.nn.softplus(-scale * (genuine - center))
     accepts = jax.nn.softplus(scale * (impostor - center))
     return (jnp.mean(rejects) + jnp.mean(accepts)) / 2
 
 
 def contrastive(genuine: jax.Array, impostor: jax.Array, *, margin: float) -> jax.Array:
-    """Evaluates the contrastive loss (Hadsell, Chopra and LeCun 2006, Eq. 4).
-
-    Args:
-        genuine: [G] floating cosines of unit rows.
-        impostor: [M] floating cosines of unit rows.
-        margin: m > 0, the distance from which on an impostor pair costs nothing.
-
-    Returns:
-        [] loss.
-    """
+    """Evaluates the [] loss on cosines of unit rows, genuine [G] and impostor [M]."""
     apart = numerics.safe_sqrt(2 * (1 - impostor))
     overlap = jnp.maximum(margin - apart, 0)
     return jnp.mean(1 - genuine) + jnp.mean(jnp.square(overlap)) / 2
@@ -73,20 +54,15 @@ def contrastive(genuine: jax.Array, impostor: jax.Array, *, margin: float) -> ja
 def partial_auc(
     genuine: jax.Array, impostor: jax.Array, *, band: tuple[float, float]
 ) -> jax.Array:
-    """Evaluates 1 − the smoothed mean TPR over a band of FPRs.
-
-    From 0 on it is the partial AUC; over a band that begins later the mean is taken by
-    the logarithm of the FPR, as ROC curves are drawn, so that no end of it outweighs
-    the other.
+    """Evaluates the [] loss, 1 − the smoothed mean TPR over a band of FPRs.
 
     Args:
         genuine: [G] floating cosines.
         impostor: [M] floating cosines.
         band: shares 0 <= low < high <= 1 of the impostor pairs between which a rank
-            counts.
-
-    Returns:
-        [] loss in (0, 1).
+            counts. From 0 on it is the partial AUC; from later on the mean is by the
+            logarithm of the FPR, as ROC curves are drawn, so that no end outweighs the
+            other.
     """
     # At least one rank, however few the pairs.
     low = min(round(band[0] * len(impostor)), len(impostor) - 1)

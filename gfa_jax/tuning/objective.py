@@ -40,52 +40,29 @@ _SCALE, _CENTER = 20.0, 0.4
 
 
 class Variables(NamedTuple):
-    """θ: what the optimizer moves, each any real number.
+    """θ: what the optimizer moves, each any real number."""
 
-    Attributes:
-        gamma: [] or [T] logit of gamma.
-        threshold: [] or [T] t itself.
-        temperature: [] softplus⁻¹ of the temperature before annealing.
-        exponent: [] softplus⁻¹ of the exponent.
-        scale: [] softplus⁻¹ of the scale a of the logistic loss.
-        center: [] cosine b at which a pair is as likely genuine as not.
-        power: [] softplus⁻¹ of the pooling power; None where nothing is pooled.
-    """
-
-    gamma: jax.Array
-    threshold: jax.Array
-    temperature: jax.Array
-    exponent: jax.Array
-    scale: jax.Array
-    center: jax.Array
-    power: jax.Array | None = None
+    gamma: jax.Array  # [] or [T] logit of gamma
+    threshold: jax.Array  # [] or [T] t itself
+    temperature: jax.Array  # [] softplus⁻¹ of the temperature before annealing
+    exponent: jax.Array  # [] softplus⁻¹ of the exponent
+    scale: jax.Array  # [] softplus⁻¹ of the scale a of the logistic loss
+    center: jax.Array  # [] cosine b at which a pair is as likely genuine as not
+    power: jax.Array | None = None  # [] softplus⁻¹ of the power, where rows are pooled
 
 
 class Batch(NamedTuple):
-    """What a loss is taken of.
+    """What a loss is taken of."""
 
-    Attributes:
-        features: [N, D] floating unit rows, or the frames that they are pooled from.
-        indices: [N, K] int32 candidates.
-        genuine: [G, 2] integer rows of genuine pairs.
-        impostor: [M, 2] integer rows of impostor pairs.
-        reverse: see `aggregate`.
-    """
-
-    features: jax.Array | Frames
-    indices: jax.Array
-    genuine: jax.Array | np.ndarray
-    impostor: jax.Array | np.ndarray
-    reverse: ReverseNeighbors | None = None
+    features: jax.Array | Frames  # [N, D] unit rows, or what they are pooled from
+    indices: jax.Array  # [N, K] int32 candidates
+    genuine: jax.Array | np.ndarray  # [G, 2] integer rows of genuine pairs
+    impostor: jax.Array | np.ndarray  # [M, 2] integer rows of impostor pairs
+    reverse: ReverseNeighbors | None = None  # see `aggregate`
 
 
 class TuneState(NamedTuple):
-    """What one step hands to the next.
-
-    Attributes:
-        variables: θ.
-        optimizer: state of the optax optimizer.
-    """
+    """θ, and the state of the optax optimizer: what one step hands to the next."""
 
     variables: Variables
     optimizer: Any
@@ -125,15 +102,7 @@ def init(params: AnyParams, *, optimizer: Any, dtype: Any = jnp.float32) -> Tune
 
 
 def constrain(variables: Variables, *, temperature_ratio: Scalar = 1.0) -> AnyParams:
-    """Maps θ to parameters: gamma in (0, 1); temperature, exponent and power > 0.
-
-    Args:
-        variables: θ.
-        temperature_ratio: [] factor in (0, 1] of the temperature.
-
-    Returns:
-        Params, or PooledParams where θ holds a power.
-    """
+    """Maps θ to parameters; the ratio in (0, 1] multiplies the temperature."""
     params = Params(
         jax.nn.sigmoid(variables.gamma),
         variables.threshold,
@@ -225,19 +194,7 @@ def refine(
     objective: Objective,
     reverse: ReverseNeighbors | None = None,
 ) -> jax.Array:
-    """Evaluates F(θ), the refined features [N, D].
-
-    Args:
-        features: [N, D] floating unit rows, or the frames that they are pooled from.
-        indices: [N, K] int32 candidates.
-        params: of the aggregation.
-        mask: "soft" or "hard".
-        objective: T, weighting and graph.
-        reverse: see `aggregate`.
-
-    Returns:
-        [N, D] floating rows.
-    """
+    """Evaluates F(θ), the refined features [N, D], of rows or frames."""
     if isinstance(features, Frames):
         assert isinstance(params, PooledParams)  # the caller checks
         features = pool_frames(features, num_rows=len(indices), power=params.power)

@@ -55,14 +55,7 @@ class Objective(NamedTuple):
         return self.graph == "fixed" and self.differentiation == "reverse"
 
     def learnt(self, *, pools: bool = False) -> tuple[str, ...]:
-        """Names the variables that the loss depends on and that are not frozen.
-
-        Args:
-            pools: whether the rows are pooled from frames.
-
-        Returns:
-            Some of `VARIABLES`.
-        """
+        """Names the variables that the loss depends on and that are not frozen."""
         unread = set(self.frozen)
         if self.weighting != "affinity":
             unread.add("exponent")
@@ -74,15 +67,7 @@ class Objective(NamedTuple):
 
 
 def check_objective(objective: Objective, *, pools: bool = False) -> None:
-    """Refuses choices that no loss has.
-
-    Args:
-        objective: see its class; weighting and graph are checked by `aggregate`.
-        pools: whether the rows are pooled from frames.
-
-    Raises:
-        ValueError: what was got, what was expected.
-    """
+    """Refuses choices that no loss has; `aggregate` checks weighting and graph."""
     if objective.num_steps < 1:
         raise ValueError(f"num_steps is {objective.num_steps}; expected 1 or more")
     for name, known in (

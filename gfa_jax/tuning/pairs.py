@@ -7,36 +7,21 @@ import numpy.typing as npt
 
 
 class Pairs(NamedTuple):
-    """Distinct pairs of rows.
+    """Distinct pairs of rows, and how many were left out as they repeat another."""
 
-    Attributes:
-        genuine: [G, 2] integer rows.
-        impostor: [M, 2] integer rows.
-        num_repeated: how many were left out since they repeat another one.
-    """
-
-    genuine: np.ndarray
-    impostor: np.ndarray
+    genuine: np.ndarray  # [G, 2]
+    impostor: np.ndarray  # [M, 2]
     num_repeated: int
 
 
 def read_pairs(
     pairs: npt.ArrayLike, same: npt.ArrayLike, num_rows: int, name: str
 ) -> Pairs:
-    """Checks pairs, drops the repeated ones, and tells the kinds apart.
-
-    Args:
-        pairs: [M, 2] integer rows.
-        same: [M] bool, True for a genuine pair.
-        num_rows: N.
-        name: what the pairs are for, in the messages.
-
-    Returns:
-        Pairs, both kinds.
+    """Checks pairs [M, 2], drops the repeated ones, and tells the kinds apart.
 
     Raises:
         ValueError: another shape or dtype, rows outside [0, N), a row with itself, a
-            pair of both kinds, one kind only.
+            pair of both kinds, one kind only; `name` says what the pairs are for.
     """
     rows, same = check_rows(pairs, num_rows, name), np.asarray(same)
     if same.shape != (len(rows),) or same.dtype != np.bool_:
