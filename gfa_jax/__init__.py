@@ -2,9 +2,8 @@
 
 from gfa_jax import _early as _early
 from gfa_jax import fixed_point, neighbors, pooling, selection, sharding, streaming
-from gfa_jax.aggregation import PAPER, SAFE, aggregate
+from gfa_jax.aggregation import aggregate
 from gfa_jax.clustering import Clusters, PseudoLabels, cluster, pseudo_labels
-from gfa_jax.neighbor_products import reverse_neighbors
 from gfa_jax.neighbors import (
     approximate_neighbors,
     exact_neighbors,
@@ -12,16 +11,16 @@ from gfa_jax.neighbors import (
 )
 from gfa_jax.pooling import pool
 from gfa_jax.selection import choose_settings
-from gfa_jax.types import Aggregation, Neighbors, Params
+from gfa_jax.types import PAPER, Aggregation, Neighbors, Options, Params
 
 __version__ = "0.1.0"
 
 __all__ = [
     "PAPER",
-    "SAFE",
     "Aggregation",
     "Clusters",
     "Neighbors",
+    "Options",
     "Params",
     "PseudoLabels",
     "aggregate",
@@ -35,7 +34,6 @@ __all__ = [
     "pool",
     "pooling",
     "pseudo_labels",
-    "reverse_neighbors",
     "selection",
     "sharding",
     "streaming",

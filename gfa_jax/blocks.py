@@ -6,7 +6,7 @@ third of the time of one whole gather.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,24 @@ from jax import lax
 _BLOCK_BYTES_CPU = 2**20
 _BLOCK_BYTES_ELSEWHERE = 2**26
 _FEWEST_ROWS = 8
+
+
+class Pool(NamedTuple):
+    """Rows that can be neighbours: all of them, or a run of consecutive ones.
+
+    Attributes:
+        features: [M, D] floating rows.
+        first: [] integer number of the first of them among all N.
+    """
+
+    features: jax.Array
+    first: jax.Array | int = 0
+
+    def places(self, candidates: jax.Array) -> jax.Array:
+        """Finds candidates: [..., K] rows of the pool, -1 for one that is not here."""
+        places = candidates - self.first
+        is_here = (places >= 0) & (places < len(self.features))
+        return jnp.where(is_here, places, -1)
 
 
 def gather_rows(features: jax.Array, candidates: jax.Array) -> jax.Array:
@@ -77,6 +95,33 @@ def map_rows(
         return jnp.concatenate([whole, blocks[-1, repeated:]])
 
     return jax.tree.map(join, lax.map(block, starts))
+
+
+def map_neighborhoods(
+    row_function: Callable[..., Any],
+    features: jax.Array,
+    indices: jax.Array,
+    *operands: Any,
+    block_size: int | None = None,
+) -> Any:
+    """Calls `map_rows` in blocks for the neighbourhoods of which, [block, K, D], fit.
+
+    Args:
+        row_function: takes the row number, its feature, its candidates and operands.
+        features: [N, D] floating rows.
+        indices: [N, K] integer candidates.
+        *operands: pytrees of [N, ...] arrays.
+        block_size: see `map_rows`.
+
+    Returns:
+        As `map_rows`.
+    """
+    return map_rows(
+        row_function,
+        (features, indices, *operands),
+        row_bytes=indices.shape[1] * features.shape[1] * features.dtype.itemsize,
+        block_size=block_size,
+    )
 
 
 def _choose_block_size(num_rows: int, row_bytes: int) -> int:

@@ -13,18 +13,17 @@ al., Cross-Batch Memory, CVPR 2020. Needs flax: `pip install 'gfa_jax[train]'`; 
 imported with this module alone.
 """
 
-from typing import Literal, get_args
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from gfa_jax import numerics
-from gfa_jax.affinity import WEIGHTINGS, Weighting
 from gfa_jax.aggregation import aggregate
 from gfa_jax.neighbors.exact import exact_neighbors
 from gfa_jax.tuning import objective
-from gfa_jax.types import Array, Params, check_params
+from gfa_jax.types import DEFAULT, Array, Options, Params, check_params
 
 try:
     from flax import nnx
@@ -33,8 +32,6 @@ except ImportError as error:
         "gfa_jax.layers needs flax: pip install 'gfa_jax[train]'"
     ) from error
 
-LayerGraph = Literal["fixed", "rescore"]
-_GRAPHS: tuple[LayerGraph, ...] = get_args(LayerGraph)
 _START = Params(0.5, 0.55)
 
 
@@ -62,10 +59,7 @@ class GraphAggregation(nnx.Module):
         num_steps: int = 2,
         queue_size: int = 0,
         dim: int | None = None,
-        weighting: Weighting = "affinity",
-        graph: LayerGraph = "fixed",
-        include_self: bool = True,
-        renormalize: bool = True,
+        options: Options = DEFAULT,
         param_dtype: jnp.dtype | type = jnp.float32,
     ):
         """Starts at the parameters given.
@@ -80,15 +74,11 @@ class GraphAggregation(nnx.Module):
             queue_size: M, embeddings of earlier batches that are in the pool too; 0
                 for the batch alone.
             dim: D, needed with a queue only.
-            weighting: see `gfa_jax.aggregate`.
-            graph: "fixed" or "rescore", see `gfa_jax.aggregate`; the neighbours are
-                those of the first step in both.
-            include_self: see `gfa_jax.aggregate`.
-            renormalize: see `gfa_jax.aggregate`.
+            options: see `gfa_jax.Options`; whether the layer trains decides the mask.
             param_dtype: floating dtype of the parameters and of the queue.
 
         Raises:
-            ValueError: a number out of its range, an unknown option.
+            ValueError: a number out of its range.
         """
         for name, value, least in (
             ("k", k, 1),
@@ -98,14 +88,6 @@ class GraphAggregation(nnx.Module):
         ):
             if value < least:
                 raise ValueError(f"{name} is {value}; expected at least {least}")
-        for name, value, known in (
-            ("weighting", weighting, WEIGHTINGS),
-            ("graph", graph, _GRAPHS),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f"{name} is {value!r}; expected one of {', '.join(known)}"
-                )
         if queue_size and dim is None:
             raise ValueError(
                 f"queue_size is {queue_size} without dim; give the length of an "
@@ -123,10 +105,7 @@ class GraphAggregation(nnx.Module):
         self.filled = Queue(jnp.zeros((), jnp.int32)) if has_queue else None
         self.k = k
         self.num_steps = num_steps
-        self.weighting: Weighting = weighting
-        self.graph: LayerGraph = graph
-        self.include_self = include_self
-        self.renormalize = renormalize
+        self.options = options
 
     def __call__(self, embeddings: Array, *, train: bool) -> jax.Array:
         """Refines the embeddings of a batch.
@@ -156,18 +135,14 @@ class GraphAggregation(nnx.Module):
             valid = jnp.concatenate([jnp.ones(len(batch), bool), is_filled])
             self._remember(batch)
         neighbors = exact_neighbors(
-            pool, k=self.k, include_self=self.include_self, valid=valid
+            pool, k=self.k, include_self=self.options.include_self, valid=valid
         )
         refined = aggregate(
             pool,
             neighbors,
             self.params(batch.dtype),
             num_steps=self.num_steps,
-            mask="soft" if train else "hard",
-            weighting=self.weighting,
-            graph=self.graph,
-            include_self=self.include_self,
-            renormalize=self.renormalize,
+            options=dataclasses.replace(self.options, mask="soft" if train else "hard"),
         ).features
         return refined[: len(batch)]
 

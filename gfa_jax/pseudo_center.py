@@ -11,6 +11,7 @@ devices.
 
 import functools
 import operator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,41 +23,50 @@ from gfa_jax.blocks import gather_rows
 _MOST_TERMS = 64
 
 
-def pseudo_center(
-    neighborhood: jax.Array, weight: jax.Array, *, otherwise: jax.Array
-) -> jax.Array:
-    """Averages the neighbours of one row: C*_i = Σ_j w_ij F_j / Σ_j w_ij.
+class NeighborSums(NamedTuple):
+    """The neighbours of a row, or a part of them, added up.
+
+    Attributes:
+        weighted_sum: [..., D] floating Σ_j w_ij F_j.
+        total: [..., 1] floating Σ_j w_ij.
+        degree: [...] floating number of those that survived the mask; None where it
+            is known beforehand.
+    """
+
+    weighted_sum: jax.Array
+    total: jax.Array
+    degree: jax.Array | None = None
+
+
+def pseudo_center(sums: NeighborSums, *, otherwise: jax.Array) -> jax.Array:
+    """Averages the neighbours: C*_i = Σ_j w_ij F_j / Σ_j w_ij (paper, section 3.2).
 
     Args:
-        neighborhood: [..., K, D] floating rows F_j.
-        weight: [..., K] floating weights w_ij >= 0.
+        sums: over the whole neighbourhood.
         otherwise: [..., D] floating, the center of a row without any weight.
 
     Returns:
-        [..., D] pseudo-center (paper, section 3.2).
+        [..., D] pseudo-center.
     """
-    return mean_of_sums(*weighted_sums(neighborhood, weight), otherwise=otherwise)
+    return numerics.safe_divide(sums.weighted_sum, sums.total, otherwise=otherwise)
 
 
-def weighted_sums(
-    neighborhood: jax.Array, weight: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Adds up the neighbours, or a part of them: Σ_j w_ij F_j and Σ_j w_ij.
+def sum_gathered(neighborhood: jax.Array, weight: jax.Array) -> jax.Array:
+    """Evaluates Σ_j w_ij F_j of rows that were gathered, for their cosines.
 
     Args:
         neighborhood: [..., K, D] floating rows F_j.
         weight: [..., K] floating weights w_ij >= 0.
 
     Returns:
-        [..., D] weighted sum of the rows; [..., 1] sum of the weights.
+        [..., D] weighted sum of the rows.
     """
-    total = jnp.sum(weight, axis=-1, keepdims=True)
-    return numerics.dot("...k,...kd->...d", weight, neighborhood), total
+    return numerics.dot("...k,...kd->...d", weight, neighborhood)
 
 
 @jax.custom_jvp
-def neighbor_sum(pool: jax.Array, weight: jax.Array, places: jax.Array) -> jax.Array:
-    """Evaluates the first of `weighted_sums`, Σ_j w_ij F_j, where the F_j lie.
+def sum_in_place(pool: jax.Array, weight: jax.Array, places: jax.Array) -> jax.Array:
+    """Evaluates Σ_j w_ij F_j where the F_j lie, of weights that are known.
 
     XLA makes of a sum of K gathered rows one loop over the result, which writes no
     [block, K, D]: the sums of 10,000 rows take 1.6 ms so and 5.2 ms through gathered
@@ -72,36 +82,21 @@ def neighbor_sum(pool: jax.Array, weight: jax.Array, places: jax.Array) -> jax.A
         [D] weighted sum.
     """
     if len(places) > _MOST_TERMS:
-        return _gathered_sum(pool, weight, places)
+        return sum_gathered(gather_rows(pool, places), weight)
     terms = (weight[k] * gather_rows(pool, places[k]) for k in range(len(places)))
     return functools.reduce(operator.add, terms)
 
 
-def _gathered_sum(pool, weight, places):
-    return weighted_sums(gather_rows(pool, places), weight)[0]
-
-
-@neighbor_sum.defjvp
+@sum_in_place.defjvp
 def _differentiate_sum(primals, tangents):
     pool, weight, places = primals
     return jax.jvp(
-        lambda pool, weight: _gathered_sum(pool, weight, places),
+        lambda pool, weight: sum_gathered(gather_rows(pool, places), weight),
         (pool, weight),
         tangents[:2],
     )
 
 
-def mean_of_sums(
-    weighted_sum: jax.Array, total: jax.Array, *, otherwise: jax.Array
-) -> jax.Array:
-    """Divides the sums of a whole neighbourhood: C*_i of Eq. 6.
-
-    Args:
-        weighted_sum: [..., D] floating Σ_j w_ij F_j.
-        total: [..., 1] floating Σ_j w_ij.
-        otherwise: [..., D] floating, the center of a row without any weight.
-
-    Returns:
-        [..., D] pseudo-center.
-    """
-    return numerics.safe_divide(weighted_sum, total, otherwise=otherwise)
+def total_weight(weight: jax.Array) -> jax.Array:
+    """Evaluates Σ_j w_ij, [..., K] -> [..., 1]."""
+    return jnp.sum(weight, axis=-1, keepdims=True)

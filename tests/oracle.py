@@ -9,10 +9,14 @@ It shares no code with the library and keeps every array whole, [N, N] and
 [N, K, D] among them, so it is for tests of a few thousand rows.
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import expit
+
+# As keywords of `aggregate` here: the paper as printed, and the library's own form.
+PAPER: dict[str, Any] = {"weighting": "uniform", "graph": "rescore"}
+SAFE: dict[str, Any] = {"weighting": "affinity"}
 
 
 class Neighbors(NamedTuple):
@@ -86,7 +90,7 @@ def aggregate(
     weights: np.ndarray | None = None,
     mask: Literal["hard", "soft"] = "hard",
     weighting: Literal["uniform", "affinity"] = "uniform",
-    graph: Literal["fixed", "remask", "rescore"] = "fixed",
+    graph: Literal["fixed", "rescore"] = "fixed",
     include_self: bool = True,
     renormalize: bool = True,
 ) -> Aggregation:
@@ -99,7 +103,7 @@ def aggregate(
     for name, value, allowed in (
         ("mask", mask, ("hard", "soft")),
         ("weighting", weighting, ("uniform", "affinity")),
-        ("graph", graph, ("fixed", "remask", "rescore")),
+        ("graph", graph, ("fixed", "rescore")),
     ):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}: expected one of {allowed}")
@@ -122,16 +126,10 @@ def aggregate(
 
     F = np.array(features, np.float64)
     E = edges(F)
-    # The weight of a candidate before any mask.
-    A = np.einsum("nd,nkd->nk", F, F[indices])
-    first = 1.0 if weighting == "uniform" else np.maximum(A, 0.0) ** exponent
     residual = np.zeros(num_steps)
     for step in range(num_steps):
         if graph == "rescore":
             E = edges(F)
-        elif graph == "remask" and weights is None:
-            m = edges(F).mask
-            E = Edges(m, m * first)
         C = pseudo_center(F, indices, E.weight)
         F_next = F + gamma * (C - F)
         if renormalize:

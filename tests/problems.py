@@ -1,9 +1,12 @@
 """Random problems that the tests of the core share."""
 
+import dataclasses
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
-from gfa_jax import Neighbors
+from gfa_jax import Neighbors, Options
 from tests.conftest import X64
 
 # Agreement with the float64 oracle. In float64 only the order of the sums differs;
@@ -26,3 +29,11 @@ def clustered_features(
 def as_neighbors(indices: np.ndarray) -> Neighbors:
     """Wraps candidate indices alone; `aggregate` reads nothing else."""
     return Neighbors(jnp.asarray(indices, jnp.int32), jnp.zeros(indices.shape))
+
+
+def gathered(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Gathers those of `Options` into one, which the oracle takes one by one."""
+    names = {field.name for field in dataclasses.fields(Options)} & arguments.keys()
+    options = Options(**{name: arguments[name] for name in names})
+    rest = {k: v for k, v in arguments.items() if k not in names}
+    return {"options": options, **rest}

@@ -10,14 +10,13 @@ from scipy.special import expit
 
 import gfa_jax as gfa
 from gfa_jax.affinity import (
-    MASKS,
-    WEIGHTINGS,
     affinity,
     affinity_power,
+    edge_weights,
     hard_mask,
-    score_edges,
     soft_mask,
 )
+from gfa_jax.types import MASKS, WEIGHTINGS, Options
 from tests.problems import TOLERANCE, clustered_features
 
 
@@ -34,20 +33,24 @@ def test_affinity_is_the_inner_product(rng):
     )
 
 
+def at(threshold, temperature=0.05):
+    return gfa.Params(0.5, threshold, temperature)
+
+
 # --- masks ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32])
 def test_hard_mask_is_strict_and_keeps_the_dtype(dtype):
     similarity = jnp.array([0.25, 0.5, 0.75, -1.0], dtype)
-    got = hard_mask(similarity, 0.5)
+    got = hard_mask(similarity, at(0.5))
     assert got.dtype == dtype
     np.testing.assert_array_equal(got, [0, 0, 1, 0])
 
 
 def test_hard_mask_has_no_gradient():
     def count(similarity, threshold):
-        return jnp.sum(hard_mask(similarity, threshold))
+        return jnp.sum(hard_mask(similarity, at(threshold)))
 
     slopes = jax.grad(count, argnums=(0, 1))(jnp.array([0.2, 0.5, 0.9]), 0.5)
     np.testing.assert_array_equal(slopes[0], 0)
@@ -57,21 +60,21 @@ def test_hard_mask_has_no_gradient():
 def test_soft_mask_is_the_logistic_function(rng):
     similarity = rng.uniform(-1, 1, 20)
     np.testing.assert_allclose(
-        soft_mask(jnp.asarray(similarity), 0.3, 0.1),
+        soft_mask(jnp.asarray(similarity), at(0.3, 0.1)),
         expit((similarity - 0.3) / 0.1),
         rtol=0,
         atol=TOLERANCE,
     )
-    assert soft_mask(jnp.float32(0.25), 0.25, 0.1) == 0.5
+    assert soft_mask(jnp.float32(0.25), at(0.25, 0.1)) == 0.5
 
 
 def test_soft_mask_tends_to_the_hard_one(rng):
     similarity = jnp.asarray(rng.uniform(-1, 1, 200))
     # Nearer than 0.01 to the threshold, the smallest of these widths still shows.
     away = np.abs(similarity - 0.3) > 0.01
-    hard = hard_mask(similarity, 0.3)
+    hard = hard_mask(similarity, at(0.3))
     errors = [
-        np.max(np.abs(soft_mask(similarity, 0.3, temperature) - hard)[away])
+        np.max(np.abs(soft_mask(similarity, at(0.3, temperature)) - hard)[away])
         for temperature in (0.1, 0.01, 0.0005)
     ]
     assert errors[0] > errors[1] > errors[2]
@@ -80,7 +83,9 @@ def test_soft_mask_tends_to_the_hard_one(rng):
 
 def test_gradient_of_the_soft_mask():
     A, t, tau = 0.6, 0.5, 0.2
-    slopes = jax.grad(soft_mask, argnums=(0, 1, 2))(A, t, tau)
+    slopes = jax.grad(lambda A, t, tau: soft_mask(A, at(t, tau)), argnums=(0, 1, 2))(
+        A, t, tau
+    )
     s = expit((A - t) / tau)
     steepness = s * (1 - s) / tau
     want = [steepness, -steepness, -steepness * (A - t) / tau]
@@ -90,7 +95,7 @@ def test_gradient_of_the_soft_mask():
 def test_soft_mask_far_from_the_threshold_is_finite():
     similarity = jnp.array([-1.0, 1.0])
     value, slope = jax.value_and_grad(
-        lambda tau: jnp.sum(soft_mask(similarity, 0.0, tau))
+        lambda tau: jnp.sum(soft_mask(similarity, at(0.0, tau)))
     )(1e-6)
     assert value == 1
     assert slope == 0
@@ -126,7 +131,7 @@ def test_gradient_of_affinity_power(exponent):
     mask=st.sampled_from(MASKS),
     weighting=st.sampled_from(WEIGHTINGS),
 )
-def test_score_edges_by_its_equations(
+def test_edge_weights_by_their_equations(
     seed, threshold, temperature, exponent, mask, weighting
 ):
     rng = np.random.default_rng(seed)
@@ -134,12 +139,11 @@ def test_score_edges_by_its_equations(
     similarity = rng.integers(-8, 9, size=(5, 4)) / 8
     threshold = round(8 * threshold) / 8
     counted = rng.random((5, 4)) < 0.7
-    edges = score_edges(
+    edges = edge_weights(
         jnp.asarray(similarity),
-        jnp.asarray(counted),
         gfa.Params(0.5, threshold, temperature, exponent),
-        mask=mask,
-        weighting=weighting,
+        counted=jnp.asarray(counted),
+        options=Options(mask=mask, weighting=weighting),
     )
     if mask == "hard":
         survives = (similarity > threshold).astype(float)
@@ -150,7 +154,6 @@ def test_score_edges_by_its_equations(
     if weighting == "affinity":
         weight = survives * np.where(similarity > 0, np.abs(similarity) ** exponent, 0)
     # Float32 carries exponents of up to 100 into a relative error of 1e-5.
-    assert edges.mask is not None
     np.testing.assert_allclose(edges.mask, survives, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(edges.weight, weight, rtol=0, atol=TOLERANCE)
 
@@ -160,7 +163,9 @@ def test_what_is_not_counted_has_no_gradient(mask):
     counted = jnp.array([True, False, True])
 
     def total(similarity):
-        edges = score_edges(similarity, counted, gfa.Params(0.5, 0.1), mask=mask)
+        edges = edge_weights(
+            similarity, at(0.1), counted=counted, options=Options(mask=mask)
+        )
         return jnp.sum(edges.weight)
 
     slope = np.asarray(jax.grad(total)(jnp.array([0.5, 0.5, 0.0])))

@@ -19,7 +19,13 @@ def test_donated_features_hold_the_result(rng, graph):
     neighbors = gfa.exact_neighbors(features, k=5)
 
     def refine(features):
-        return gfa.aggregate(features, neighbors, PARAMS, num_steps=3, graph=graph)
+        return gfa.aggregate(
+            features,
+            neighbors,
+            PARAMS,
+            num_steps=3,
+            options=gfa.Options(graph=graph),
+        )
 
     donated = jnp.array(features)
     want = jax.jit(refine)(donated)

@@ -39,7 +39,9 @@ def normalized(rows):
 def refined(rows, **options):
     itself = options.get("include_self", True)
     neighbors = gfa.exact_neighbors(rows, k=5, include_self=itself)
-    return gfa.aggregate(rows, neighbors, START, num_steps=3, **options).features
+    return gfa.aggregate(
+        rows, neighbors, START, num_steps=3, options=gfa.Options(**options)
+    ).features
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ def refined(rows, **options):
 def test_it_is_aggregate_on_the_batch(batch, options, train):
     mask = "soft" if train else "hard"
     want = refined(normalized(batch), mask=mask, **options)
-    got = layer(**options)(batch, train=train)
+    got = layer(options=gfa.Options(**options))(batch, train=train)
     np.testing.assert_allclose(got, want, atol=TOLERANCE)
 
 
@@ -178,8 +180,6 @@ def test_half_precision_and_other_parameter_dtypes_are_computed_in_float32(batch
         ({"num_steps": 0}, "num_steps is 0"),
         ({"queue_size": -1}, "queue_size is -1"),
         ({"queue_size": 8}, "queue_size is 8 without dim"),
-        ({"weighting": "cubed"}, "weighting is 'cubed'"),
-        ({"graph": "remask"}, "graph is 'remask'; expected one of fixed, rescore"),
         ({"params": gfa.Params(1.0, 0.5)}, "got gamma 1.0"),
         ({"params": gfa.Params(0.5, 1.5)}, "threshold is 1.5"),
     ],

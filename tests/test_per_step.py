@@ -1,5 +1,7 @@
 """Parameters of each update: beside updates made one by one, and where they are not."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import gfa_jax as gfa
 from gfa_jax.types import at_step, check_params
 from tests.conftest import X64
 
+RESCORED = gfa.Options(graph="rescore")
 GAMMAS = jnp.array([0.9, 0.2, 0.5], float)
 THRESHOLDS = jnp.array([0.1, 0.4, -0.2], float)
 
@@ -22,17 +25,15 @@ def problem():
     return features, gfa.exact_neighbors(features, k=6)
 
 
-def one_by_one(features, neighbors, params, *, graph, **options):
+def one_by_one(features, neighbors, params, *, options):
     """Three calls of one update, each with its own numbers."""
-    assert graph == "rescore"
     for t in range(3):
         features = gfa.aggregate(
             features,
             neighbors,
             at_step(params, t),
             num_steps=1,
-            graph=graph,
-            **options,
+            options=options,
         ).features
     return np.asarray(features)
 
@@ -42,20 +43,14 @@ def test_each_update_takes_its_own(problem, mask):
     params = gfa.Params(
         GAMMAS, THRESHOLDS, jnp.array([0.1, 0.2, 0.3]), jnp.array([1.0, 2.0, 3.0])
     )
-    options = {"graph": "rescore", "mask": mask}
-    got = gfa.aggregate(problem[0], problem[1], params, num_steps=3, **options)
-    want = one_by_one(problem[0], problem[1], params, **options)
+    options = gfa.Options(graph="rescore", mask=mask)
+    got = gfa.aggregate(problem[0], problem[1], params, num_steps=3, options=options)
+    want = one_by_one(problem[0], problem[1], params, options=options)
     np.testing.assert_allclose(got.features, want, atol=1e-12 if X64 else 1e-6)
-    # The same a step at a time, where progress is shown.
-    shown = gfa.aggregate(
-        problem[0],
-        problem[1],
-        params,
-        num_steps=3,
-        progress=lambda steps, *, total, desc: steps,
-        **options,
-    )
-    np.testing.assert_allclose(shown.features, want, atol=1e-12 if X64 else 1e-6)
+    # The same in one scan.
+    refine = functools.partial(gfa.aggregate, num_steps=3, options=options)
+    scanned = jax.jit(refine)(*problem, params)
+    np.testing.assert_allclose(scanned.features, want, atol=1e-12 if X64 else 1e-6)
 
 
 def test_a_fixed_graph_is_that_of_the_first_step(problem):
@@ -78,14 +73,14 @@ def test_a_fixed_graph_is_that_of_the_first_step(problem):
 
 def test_equal_numbers_are_one_number(problem):
     one = gfa.aggregate(
-        problem[0], problem[1], gfa.Params(0.5, 0.2), num_steps=3, graph="rescore"
+        problem[0], problem[1], gfa.Params(0.5, 0.2), num_steps=3, options=RESCORED
     )
     many = gfa.aggregate(
         problem[0],
         problem[1],
         gfa.Params(jnp.full(3, 0.5), jnp.full(3, 0.2)),
         num_steps=3,
-        graph="rescore",
+        options=RESCORED,
     )
     np.testing.assert_allclose(one.features, many.features, atol=1e-14 if X64 else 1e-6)
 
@@ -99,7 +94,11 @@ def test_gradients_equal_finite_differences(problem):
     def value(gammas, thresholds):
         params = gfa.Params(gammas, thresholds, 0.2)
         refined = gfa.aggregate(
-            features, neighbors, params, num_steps=3, graph="rescore", mask="soft"
+            features,
+            neighbors,
+            params,
+            num_steps=3,
+            options=gfa.Options(graph="rescore", mask="soft"),
         ).features
         return jnp.sum(goal * refined)
 

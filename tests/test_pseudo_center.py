@@ -7,8 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfa_jax.pseudo_center import neighbor_sum, pseudo_center, weighted_sums
+from gfa_jax import pseudo_center as sums
 from tests.problems import TOLERANCE, clustered_features
+
+
+def pseudo_center(neighborhood, weight, *, otherwise):
+    """The whole of Eq. 6 on rows that were gathered."""
+    given = sums.NeighborSums(
+        sums.sum_gathered(neighborhood, weight), sums.total_weight(weight)
+    )
+    return sums.pseudo_center(given, otherwise=otherwise)
 
 
 def test_it_is_the_weighted_mean(rng):
@@ -83,17 +91,17 @@ def test_gradient_with_and_without_weight(rng):
 
 
 @pytest.mark.parametrize("k", [1, 6, 70])
-def test_neighbor_sum_equals_the_weighted_sum_of_gathered_rows(rng, k):
+def test_sums_in_place_equal_those_of_gathered_rows(rng, k):
     pool = clustered_features(rng, num_rows=30, dim=5)
     places = rng.integers(-1, 30, size=(12, k))
     weight = np.where(places < 0, 0, rng.random((12, k))).astype(pool.dtype)
 
     def in_place(pool, weight):
-        of_row = functools.partial(neighbor_sum, pool)
+        of_row = functools.partial(sums.sum_in_place, pool)
         return jax.vmap(of_row)(weight, jnp.asarray(places))
 
     def gathered(pool, weight):
-        return weighted_sums(pool[jnp.asarray(places)], weight)[0]
+        return sums.sum_gathered(pool[jnp.asarray(places)], weight)
 
     got, want = (jax.jit(f)(pool, weight) for f in (in_place, gathered))
     np.testing.assert_allclose(got, want, rtol=0, atol=10 * TOLERANCE)

@@ -15,7 +15,7 @@ from gfa_jax import metrics
 from tests.conftest import X64
 
 FPRS = (1e-6, 1e-5, 1e-4, 1e-3)
-RESCORE = {"graph": "rescore"}
+RESCORE = gfa.Options(graph="rescore")
 
 
 @functools.cache
@@ -53,12 +53,12 @@ def test_raw_features(real_data, name, max_images, expected):
         ("cfp_dev.npz", 16, 0.55, 0.5, 4, gfa.PAPER, [0.565, 0.615, 0.672, 0.800]),
         ("cfp_dev.npz", 16, 0.45, 0.5, 4, gfa.PAPER, [0.589, 0.695, 0.757, 0.788]),
         ("cfp_dev.npz", 16, 0.35, 0.5, 4, RESCORE, [0.613, 0.692, 0.766, 0.826]),
-        ("cfp_dev.npz", 16, 0.35, 0.5, 4, gfa.SAFE, [0.481, 0.622, 0.733, 0.814]),
+        ("cfp_dev.npz", 16, 0.35, 0.5, 4, gfa.Options(), [0.481, 0.622, 0.733, 0.814]),
         ("cfp_dev.npz", 11, 0.35, 1.0, 3, RESCORE, [0.673, 0.719, 0.770, 0.822]),
         ("lfw.npz", 16, 0.55, 0.5, 4, gfa.PAPER, [0.375, 0.977, 0.989, 0.995]),
         ("lfw.npz", 16, 0.65, 0.5, 4, RESCORE, [0.871, 0.976, 0.986, 0.993]),
         ("lfw.npz", 16, 0.45, 1.0, 3, gfa.PAPER, [0.044, 0.592, 0.966, 0.994]),
-        ("lfw.npz", 16, 0.55, 0.5, 4, gfa.SAFE, [0.877, 0.978, 0.987, 0.994]),
+        ("lfw.npz", 16, 0.55, 0.5, 4, gfa.Options(), [0.877, 0.978, 0.987, 0.994]),
     ],
 )
 def test_refined_features(
@@ -73,7 +73,7 @@ def test_refined_features(
         neighbors,
         gfa.Params(gamma, threshold),
         num_steps=num_steps,
-        **options,
+        options=options,
     )
     got = tprs(np.asarray(result.features), labels, max_images=50)
     np.testing.assert_allclose(got, expected, rtol=0, atol=0.01)

@@ -1,5 +1,7 @@
 """The containers are pytrees, and `check_params` knows their ranges."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,3 +70,40 @@ def test_traced_params_pass_and_the_others_are_still_checked():
         assert np.all(wrapped(argument) == (1 if transform is jax.grad else 7))
         with pytest.raises(ValueError, match="threshold is 2"):
             transform(lambda g: traced_gamma(g, 2.0))(argument)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": "firm"}, "mask is 'firm'; expected one of hard, soft"),
+        ({"weighting": "none"}, "weighting is 'none'; expected one of"),
+        ({"graph": "new"}, "graph is 'new'; expected one of fixed, rescore"),
+        ({"block_size": 0}, "block_size is 0"),
+    ],
+)
+def test_options_are_refused_where_they_are_made(change, message):
+    with pytest.raises(ValueError, match=message):
+        gfa.Options(**change)
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(gfa.PAPER, **change)
+
+
+def test_the_verbs_of_neighbors():
+    indices = np.array([[0, 1, 2], [1, 0, -1], [2, 1, 0]], np.int32)
+    similarity = np.array([[1, 0.9, 0.8], [1, 0.9, -np.inf], [1, 0.7, 0.8]], np.float32)
+    neighbors = gfa.Neighbors(indices, similarity)
+    np.testing.assert_array_equal(neighbors.first(2).indices, indices[:, :2])
+    np.testing.assert_array_equal(neighbors.first(2).similarity, similarity[:, :2])
+    is_other = [[0, 1, 1], [0, 1, 0], [0, 1, 1]]
+    np.testing.assert_array_equal(neighbors.is_other(), is_other)
+    part = gfa.Neighbors(indices[1:], similarity[1:])
+    np.testing.assert_array_equal(part.is_other(first_row=1), is_other[1:])
+    is_dropped = np.array([False, False, True])
+    cut = neighbors.drop(is_dropped)
+    np.testing.assert_array_equal(cut.indices, [[0, 1, -1], [1, 0, -1], [2, -1, -1]])
+    lost = np.isinf(cut.similarity)
+    np.testing.assert_array_equal(lost, np.asarray(cut.indices) < 0)
+    assert cut.indices.dtype == jnp.int32
+    np.testing.assert_array_equal(
+        part.drop(is_dropped, first_row=1).indices, cut.indices[1:]
+    )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 import gfa_jax as gfa
 from experiments.benchmarks import stages
-from gfa_jax.aggregation import Graph
+from gfa_jax.types import Graph
 
 _STEPS = 20
 _GRAPHS: tuple[Graph, ...] = ("fixed", "rescore")

@@ -4,6 +4,7 @@ A stage and its peers are named, and made from a `Problem` that lies in a folder
 that a process of its own can run any of them (see `memory`).
 """
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
@@ -18,9 +19,10 @@ from experiments.benchmarks import ann, peers
 from experiments.studies import clusterers
 from experiments.studies.clusterers import kmeans
 from gfa_jax import metrics
-from gfa_jax.aggregation import Graph
+from gfa_jax.transposed_sums import reverse_neighbors
 from gfa_jax.tuning import objective
 from gfa_jax.tuning.options import Objective
+from gfa_jax.types import Graph
 
 GAMMA, THRESHOLD, TEMPERATURE = 0.5, 0.55, 0.05
 _PARAMS = gfa.Params(GAMMA, THRESHOLD, TEMPERATURE)
@@ -166,7 +168,7 @@ def _index(name: str, problem: Problem) -> Call:
 
 
 def _aggregate(
-    problem: Problem, *, num_steps: int = 1, mask: str = "hard", **options: Any
+    problem: Problem, *, num_steps: int = 1, options: gfa.Options = gfa.PAPER
 ) -> Call:
     return functools.partial(
         gfa.aggregate,
@@ -174,8 +176,7 @@ def _aggregate(
         problem.neighbors,
         _PARAMS,
         num_steps=num_steps,
-        mask=mask,
-        **(options or gfa.PAPER),
+        options=options,
     )
 
 
@@ -206,7 +207,11 @@ def soft_loss(
 ) -> jax.Array:
     """Sums up rows after soft updates, to have something to differentiate."""
     result = gfa.aggregate(
-        features, neighbors, params, num_steps=num_steps, mask="soft", graph=graph
+        features,
+        neighbors,
+        params,
+        num_steps=num_steps,
+        options=gfa.Options(mask="soft", graph=graph),
     )
     return jnp.sum(jnp.square(result.features - 1))
 
@@ -235,7 +240,7 @@ def _tuning_step(num_updates: int, problem: Problem) -> Call:
             jnp.asarray(problem.features),
             indices,
             *rows,
-            reverse=gfa.reverse_neighbors(indices),
+            reverse=reverse_neighbors(indices),
         ),
         optimizer=optimizer,
         objective=Objective(num_steps=num_updates),
@@ -333,7 +338,9 @@ STAGES = {
     ),
     "soft_update": Stage(
         "update, soft mask",
-        functools.partial(_aggregate, mask="soft"),
+        functools.partial(
+            _aggregate, options=dataclasses.replace(gfa.PAPER, mask="soft")
+        ),
         _updates(TEMPERATURE),
         functools.partial(_moved, 1),
         _same_rows,
@@ -352,7 +359,9 @@ STAGES = {
                 Side(
                     "the updates alone",
                     functools.partial(
-                        _aggregate, num_steps=num_updates, mask="soft", **gfa.SAFE
+                        _aggregate,
+                        num_steps=num_updates,
+                        options=gfa.Options(mask="soft"),
                     ),
                 ),
             ),

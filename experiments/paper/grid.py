@@ -10,6 +10,7 @@ Importing this module defines the flags of the grid. The preset is `paper` here,
 elsewhere: the tables of the paper are about the method as printed.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -21,9 +22,8 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.paper import paper, protocols
 from gfa_jax import metrics
-from gfa_jax.aggregation import PRESETS
 from gfa_jax.programs import cli, evaluation, flags, inputs
-from gfa_jax.types import check_params
+from gfa_jax.types import PRESETS, check_params
 
 FLAGS = flags.FLAGS
 
@@ -178,7 +178,9 @@ def open_points(preset: str) -> dict[str, Any]:
         "gamma": FLAGS.gamma,
         "num_steps": FLAGS.num_steps,
         "rule": FLAGS.rule,
-    } | dict(PRESETS[preset])
+        "weighting": PRESETS[preset].weighting,
+        "graph": PRESETS[preset].graph,
+    }
     if points["weighting"] == "affinity":
         points["exponent"] = gfa.Params(FLAGS.gamma, 0.0).exponent
     return points
@@ -234,15 +236,16 @@ def refine(
     features: np.ndarray | jax.Array, neighbors: gfa.Neighbors, setting: Setting
 ) -> gfa.Aggregation:
     """Refines the pool by one setting, on the first K of the candidates."""
-    nearest = gfa.Neighbors(*(column[:, : setting.k] for column in neighbors))
     return gfa.aggregate(
         features,
-        nearest,
+        neighbors.first(setting.k),
         _params(setting),
         num_steps=FLAGS.num_steps,
-        include_self=FLAGS.include_self,
-        renormalize=FLAGS.renormalize,
-        **PRESETS[setting.preset],
+        options=dataclasses.replace(
+            PRESETS[setting.preset],
+            include_self=FLAGS.include_self,
+            renormalize=FLAGS.renormalize,
+        ),
     )
 
 

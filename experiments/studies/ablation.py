@@ -23,7 +23,7 @@ from experiments.studies import forms
 from gfa_jax import datasets, metrics
 from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
 from gfa_jax.selection import WIDTH
-from gfa_jax.types import check_params
+from gfa_jax.types import Graph, Weighting, check_params
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,8 +61,8 @@ class Setting(NamedTuple):
     threshold: float
     gamma: float
     num_steps: int
-    weighting: str
-    graph: str
+    weighting: Weighting
+    graph: Graph
     include_self: bool = True
     renormalize: bool = True
     drops: bool = False
@@ -98,7 +98,12 @@ def main() -> None:
         if pool.labels is None or pool.pairs is not None:
             raise ValueError("expected --labels and no --pairs: all pairs are scored")
         reference = Setting(
-            FLAGS.k, FLAGS.threshold, FLAGS.gamma, FLAGS.num_steps, **gfa.PAPER
+            FLAGS.k,
+            FLAGS.threshold,
+            FLAGS.gamma,
+            FLAGS.num_steps,
+            gfa.PAPER.weighting,
+            gfa.PAPER.graph,
         )
         sections = _sections(reference)
         settings = list(dict.fromkeys(itertools.chain(*sections.values())))
@@ -209,13 +214,15 @@ def _refine(
     """Refines the pool by one setting, on the first K of the candidates."""
     result = gfa.aggregate(
         features,
-        gfa.Neighbors(*(column[:, : setting.k] for column in neighbors)),
+        neighbors.first(setting.k),
         gfa.Params(setting.gamma, setting.threshold),
         num_steps=setting.num_steps,
-        weighting=setting.weighting,  # pyright: ignore[reportArgumentType]
-        graph=setting.graph,  # pyright: ignore[reportArgumentType]
-        include_self=setting.include_self,
-        renormalize=setting.renormalize,
+        options=gfa.Options(
+            weighting=setting.weighting,
+            graph=setting.graph,
+            include_self=setting.include_self,
+            renormalize=setting.renormalize,
+        ),
     )
     return np.asarray(result.features)
 

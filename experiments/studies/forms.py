@@ -3,7 +3,6 @@
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax.selection import isolate
 
 
 def refine_by_default(features: np.ndarray, neighbors: gfa.Neighbors) -> np.ndarray:
@@ -38,4 +37,4 @@ def drop_rows(features: np.ndarray, neighbors: gfa.Neighbors) -> gfa.Neighbors:
     Returns:
         [N, C] candidates.
     """
-    return isolate(neighbors, gfa.choose_settings(features, neighbors).dropped)
+    return neighbors.drop(gfa.choose_settings(features, neighbors).dropped)

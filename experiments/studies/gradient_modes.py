@@ -23,11 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, row_update
+from gfa_jax import affinity, datasets
 from gfa_jax.fixed_point import iteration
 from gfa_jax.programs import cli, evaluation, flags, outputs
 
 FLAGS = flags.FLAGS
+_SOFT = gfa.Options(mask="soft")
 _SEED = 0  # of the features and the loss
 flags.DEFINE_integer("rows", 2000, "Rows N of the generated features.", 16)
 flags.DEFINE_integer("columns", 128, "Columns D.", 2)
@@ -97,13 +98,13 @@ def modes(steps: Sequence[int]) -> list[Mode]:
     """
 
     def at_rest(params, features, neighbors, target) -> jax.Array:
-        rest = iteration.solve(features, neighbors, params, mask="soft")
+        rest = iteration.solve(features, neighbors, params, options=_SOFT)
         return jnp.vdot(rest.features, target)
 
     def after(num_steps: int) -> Callable[..., jax.Array]:
         def loss(params, features, neighbors, target) -> jax.Array:
             indices = neighbors.indices
-            edges = row_update.score(features, indices, params, mask="soft")
+            edges = affinity.score(features, indices, params, options=_SOFT)
 
             def step(rows, _):
                 return iteration.update_from_start(

@@ -104,13 +104,12 @@ def _refine(pool: inputs.Pool, grid: Sequence[Setting]) -> Iterator[np.ndarray]:
     """Refines a pool by each setting; the widest search serves the narrower ones."""
     neighbors = gfa.exact_neighbors(pool.features, k=max(s.k for s in grid))
     for setting in grid:
-        nearest = gfa.Neighbors(*(column[:, : setting.k] for column in neighbors))
         result = gfa.aggregate(
             pool.features,
-            nearest,
+            neighbors.first(setting.k),
             gfa.Params(setting.gamma, setting.threshold),
             num_steps=setting.num_steps,
-            **(gfa.PAPER if FLAGS.preset == "paper" else {}),
+            options=gfa.PAPER if FLAGS.preset == "paper" else gfa.Options(),
         )
         yield np.asarray(jax.block_until_ready(result.features))
 

@@ -22,7 +22,7 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import metrics
-from gfa_jax.aggregation import PRESETS
+from gfa_jax.types import PRESETS
 
 
 class Method(NamedTuple):
@@ -204,5 +204,5 @@ def _refine(
         neighbors,
         gfa.Params(method.gamma, threshold),
         num_steps=method.num_steps,
-        **PRESETS[method.preset],
+        options=PRESETS[method.preset],
     ).features

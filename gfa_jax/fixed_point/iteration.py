@@ -30,15 +30,20 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from gfa_jax import numerics
-from gfa_jax.affinity import Edges, Mask, Weighting
-from gfa_jax.aggregation import Choices, check_arguments
-from gfa_jax.row_update import score, update
-from gfa_jax.types import Array, Neighbors, Params
+from gfa_jax.affinity import Edges, score
+from gfa_jax.aggregation import update
+from gfa_jax.blocks import Pool
+from gfa_jax.types import (
+    DEFAULT,
+    Array,
+    Neighbors,
+    Options,
+    Params,
+    check_arguments,
+)
 
 Form = Literal["restart", "plain"]
 FORMS: tuple[Form, ...] = get_args(Form)
-FixedGraph = Literal["fixed", "rescore"]
-GRAPHS: tuple[FixedGraph, ...] = get_args(FixedGraph)
 
 # Rounding moves an entry by a few units in the last place a step.
 _UNITS_OF_ROUNDING = 32
@@ -66,14 +71,9 @@ def solve(
     params: Params,
     *,
     form: Form = "restart",
-    mask: Mask = "hard",
-    weighting: Weighting = "affinity",
-    graph: FixedGraph = "fixed",
-    include_self: bool = True,
-    renormalize: bool = True,
+    options: Options = DEFAULT,
     tolerance: float | None = None,
     max_steps: int = 1000,
-    block_size: int | None = None,
 ) -> FixedPoint:
     """Solves F = U(F): updates until nothing moves, differentiable in the limit.
 
@@ -88,24 +88,19 @@ def solve(
         params: see `gfa_jax.aggregate`; gamma below 1 with "restart".
         form: "restart", or "plain" for where Eq. 2 itself comes to rest, which has no
             derivative: asking for one raises. See the module.
-        mask: see `gfa_jax.aggregate`.
-        weighting: see `gfa_jax.aggregate`.
-        graph: "fixed" scores the edges at F^0, "rescore" at F*. A rescored hard mask
-            may switch for ever.
-        include_self: see `gfa_jax.aggregate`. A plain update with gamma 1 and without
-            it may swap neighbours for ever.
-        renormalize: see `gfa_jax.aggregate`. Without it "restart" always converges;
-            with it, it does where neighbours agree.
+        options: see `gfa_jax.Options`. graph="fixed" scores the edges at F^0,
+            "rescore" at F*, where a hard mask may switch for ever; so may a plain
+            update with gamma 1 and without include_self. Without renormalize
+            "restart" always converges; with it, it does where neighbours agree.
         tolerance: most that an entry may move in the last step, absolute and
             relative; 32 units of rounding by default.
         max_steps: most updates, and most steps of the linear solve of a gradient.
-        block_size: see `gfa_jax.aggregate`.
 
     Returns:
         FixedPoint.
 
     Raises:
-        ValueError: an option or a shape that `aggregate` refuses; gamma 1 with
+        ValueError: what `aggregate` refuses; gamma 1 with
             "restart"; a derivative of "plain"; where nothing is traced, no convergence.
             Traced, `converged` tells.
         RuntimeError: the linear system of a derivative was not solved.
@@ -116,9 +111,8 @@ def solve(
     [N, D] more for a derivative, however many updates.
     """
     features = numerics.to_compute_dtype(features)
-    _check(form, graph, tolerance, max_steps)
-    choices = Choices(mask, weighting, graph, include_self, renormalize, block_size)
-    check_arguments(features, neighbors, params, num_steps=max_steps, choices=choices)
+    _check(form, tolerance, max_steps)
+    check_arguments(features, neighbors, params, num_steps=max_steps)
     for name, value in params._asdict().items():
         if jnp.ndim(value):
             raise ValueError(
@@ -138,11 +132,9 @@ def solve(
         jnp.asarray(neighbors.indices, jnp.int32),
         Params(*(jnp.asarray(p, features.dtype) for p in params)),
         form=form,
-        graph=graph,
+        options=options,
         tolerance=tolerance,
         max_steps=max_steps,
-        renormalize=renormalize,
-        **choices.scoring,
     )
     if not isinstance(found.converged, Tracer) and not found.converged:
         raise ValueError(
@@ -160,8 +152,7 @@ def update_from_start(
     params: Params,
     *,
     edges: Edges | None,
-    renormalize: bool = True,
-    **scoring: Any,
+    options: Options = DEFAULT,
 ) -> jax.Array:
     """Makes one update of the form "restart", U of the module.
 
@@ -172,39 +163,23 @@ def update_from_start(
         start: [N, D] floating F^0.
         indices: [N, K] int32 candidates.
         params: see `gfa_jax.aggregate`.
-        edges: [N, K] mask and weights to use; None scores them at `features`.
-        renormalize: see `gfa_jax.aggregate`.
-        **scoring: the other options of `row_update.score`.
+        edges: to use; None scores them at `features`.
+        options: see `gfa_jax.Options`.
 
     Returns:
-        [N, D] the rows after the update. Cost as for `row_update.update`.
+        [N, D] the rows after the update. Cost as for `aggregation.update`.
     """
     if edges is None:
-        edges = score(features, indices, params, **scoring)
-    return update(
-        start,
-        indices,
-        params,
-        pool=features,
-        edges=edges,
-        renormalize=renormalize,
-        **scoring,
-    )[0]
+        edges = score(features, indices, params, options=options)
+    state, _ = update(
+        start, indices, params, edges, pool=Pool(features), options=options
+    )
+    return state.features
 
 
 @functools.partial(
     jax.jit,
-    static_argnames=(
-        "form",
-        "graph",
-        "tolerance",
-        "max_steps",
-        "renormalize",
-        "mask",
-        "weighting",
-        "include_self",
-        "block_size",
-    ),
+    static_argnames=("form", "options", "tolerance", "max_steps"),
 )
 def _solve(
     features: jax.Array,
@@ -212,23 +187,24 @@ def _solve(
     params: Params,
     *,
     form: Form,
-    graph: FixedGraph,
+    options: Options,
     tolerance: float,
     max_steps: int,
-    renormalize: bool,
-    **scoring: Any,
 ) -> FixedPoint:
     optimistix, neumann = _solvers()
     if form == "plain":
         features, params = _without_derivative((features, params))
-    edges = score(features, indices, params, **scoring) if graph == "fixed" else None
+    edges = None
+    if options.graph == "fixed":
+        edges = score(features, indices, params, options=options)
 
     def step(rows: jax.Array, given: Any) -> jax.Array:
         start, params, edges = given
-        options = {"edges": edges, "renormalize": renormalize, **scoring}
         if form == "plain":
-            return update(rows, indices, params, **options)[0]
-        return update_from_start(rows, start, indices, params, **options)
+            return update(rows, indices, params, edges, options=options)[0].features
+        return update_from_start(
+            rows, start, indices, params, edges=edges, options=options
+        )
 
     given = features, params, edges
     solution = optimistix.fixed_point(
@@ -278,10 +254,9 @@ def _solvers() -> tuple[Any, Any]:
     return optimistix, neumann
 
 
-def _check(form: Form, graph: str, tolerance: float | None, max_steps: int) -> None:
-    for name, value, known in (("form", form, FORMS), ("graph", graph, GRAPHS)):
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+def _check(form: Form, tolerance: float | None, max_steps: int) -> None:
+    if form not in FORMS:
+        raise ValueError(f"form is {form!r}; expected one of {', '.join(FORMS)}")
     if tolerance is not None and not tolerance > 0:
         raise ValueError(f"tolerance is {tolerance}; expected a number above 0")
     if max_steps < 1:

@@ -15,10 +15,9 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import selection
-from gfa_jax.affinity import MASKS, WEIGHTINGS
 from gfa_jax.programs import flags
 from gfa_jax.selection.expansion import EXPANSION_K, expansion_weights
-from gfa_jax.types import check_params
+from gfa_jax.types import GRAPHS, MASKS, WEIGHTINGS, check_params
 
 FLAGS = flags.FLAGS
 
@@ -60,13 +59,13 @@ flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
 flags.DEFINE_enum(
     "graph",
     None,
-    ["fixed", "rescore"],
+    GRAPHS,
     "With --threshold, whether edges stay or are computed anew; as the preset says.",
 )
 
 _FORMS: dict[str, dict[str, Any]] = {
-    "default": {"weighting": "affinity", "graph": "fixed"},
-    "paper": dict(gfa.PAPER),
+    name: {"weighting": options.weighting, "graph": options.graph}
+    for name, options in {"default": gfa.Options(), "paper": gfa.PAPER}.items()
 }
 # What is used with a threshold, where nothing else is given.
 _USUAL = {"k": 15, "gamma": 0.5, "num_steps": 4}
@@ -84,7 +83,7 @@ class Settings(NamedTuple):
         num_steps: T.
         neighbors: [n, K] candidates of the rows of this process.
         weights: [n, K] float32 what each edge is worth; None where the options say.
-        options: keyword options of `gfa_jax.aggregate`.
+        options: of `gfa_jax.Options`.
         dropped: [n] bool, rows that have no edge and keep their place.
         found: what the pool chose; None where a threshold was given.
     """

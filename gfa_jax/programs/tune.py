@@ -27,7 +27,6 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
-from gfa_jax.affinity import MASKS
 from gfa_jax.programs import (
     cli,
     evaluation,
@@ -40,6 +39,7 @@ from gfa_jax.programs import (
 from gfa_jax.tuning import Objective, PooledParams, TuneResult, scaled_adam, tune
 from gfa_jax.tuning.frames import AnyParams
 from gfa_jax.tuning.losses import LOSSES
+from gfa_jax.types import MASKS
 
 FLAGS = flags.FLAGS
 flags.adopt(inputs)
@@ -130,7 +130,7 @@ def main() -> None:
             num_steps=FLAGS.num_steps,
             loss=FLAGS.loss,
             frozen=tuple(FLAGS.frozen),
-            mask=FLAGS.mask,
+            options=gfa.Options(mask=FLAGS.mask),
         )
         starts = _starts(split.learning)
         result = learn(split.learning, starts, objective)
@@ -155,9 +155,9 @@ def main() -> None:
         "k": split.k,
         "isolate_outliers": split.drops_outliers,
         "num_steps": objective.num_steps,
-        "mask": objective.mask,
-        "weighting": objective.weighting,
-        "graph": objective.graph,
+        "mask": objective.options.mask,
+        "weighting": objective.options.weighting,
+        "graph": objective.options.graph,
     }
     report = {
         "options": flags.values(),

@@ -15,7 +15,7 @@ import numpy as np
 import gfa_jax as gfa
 from gfa_jax import metrics
 from gfa_jax.programs import cli, evaluation, halves, inputs, pooled
-from gfa_jax.selection import WIDTH, isolate
+from gfa_jax.selection import WIDTH
 from gfa_jax.tuning import Frames, Objective, Validation
 from gfa_jax.tuning.frames import AnyParams, PooledParams, pool_frames, update_params
 
@@ -151,9 +151,7 @@ def refine_reported(
         _search(features, split.k, drops_outliers=split.drops_outliers),
         update_params(params),
         num_steps=objective.num_steps,
-        mask=objective.mask,
-        weighting=objective.weighting,
-        graph=objective.graph,
+        options=objective.options,
     )
     return np.asarray(result.features)
 
@@ -273,6 +271,5 @@ def _search(features: np.ndarray, k: int, *, drops_outliers: bool) -> gfa.Neighb
     width = max(k, min(WIDTH, len(features) - 1)) if drops_outliers else k
     neighbors = gfa.exact_neighbors(features, k=width, progress=cli.progress)
     if drops_outliers:
-        dropped = gfa.choose_settings(features, neighbors).dropped
-        neighbors = isolate(neighbors, dropped)
-    return gfa.Neighbors(*(column[:, :k] for column in neighbors))
+        neighbors = neighbors.drop(gfa.choose_settings(features, neighbors).dropped)
+    return neighbors.first(k)

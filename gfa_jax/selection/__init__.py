@@ -1,6 +1,5 @@
 """Settings chosen without labels: what an edge is worth, K, T and the rows to drop."""
 
-from gfa_jax.selection.outliers import isolate
 from gfa_jax.selection.settings import WIDTH, Evidence, Settings, choose_settings
 
 __all__ = [
@@ -8,5 +7,4 @@ __all__ = [
     "Evidence",
     "Settings",
     "choose_settings",
-    "isolate",
 ]

@@ -6,26 +6,26 @@ them, and hand back what `gfa_jax.aggregate` gives on one device.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from gfa_jax import numerics
-from gfa_jax.affinity import Edges
-from gfa_jax.aggregation import (
-    Choices,
-    Options,
-    State,
-    check_arguments,
-    first_edges,
-    run_steps,
-)
+from gfa_jax.affinity import given_edges
+from gfa_jax.aggregation import run_steps
 from gfa_jax.sharding import layout
 from gfa_jax.sharding.exchange import Exchange, resolve_exchange
 from gfa_jax.sharding.shard_update import Setting, advance_shard, score_shard
-from gfa_jax.types import Aggregation, Array, Neighbors, Params
+from gfa_jax.types import (
+    DEFAULT,
+    Aggregation,
+    Array,
+    Neighbors,
+    Options,
+    Params,
+    check_arguments,
+)
 
 
 def aggregate(
@@ -37,11 +37,11 @@ def aggregate(
     axis_name: str,
     num_steps: int,
     weights: Array | None = None,
+    options: Options = DEFAULT,
     num_rows: int | None = None,
     exchange: Exchange | None = None,
     memory_limit: int | None = None,
     progress: Callable | None = None,
-    **options: Unpack[Options],
 ) -> Aggregation:
     """Pulls every feature towards its neighbours, the rows spread over a mesh.
 
@@ -58,6 +58,7 @@ def aggregate(
         axis_name: the axis of the mesh, of P devices, that the rows are spread over.
         num_steps: T >= 0, the number of updates.
         weights: see `gfa_jax.aggregate`; as many rows as `features`.
+        options: see `gfa_jax.Options`.
         num_rows: N, where `features` hold the padding of `shard_rows`.
         exchange: "gather" to have the whole pool on every device during an update,
             "ring" to have one arriving block after the other; by default as
@@ -65,8 +66,6 @@ def aggregate(
         memory_limit: bytes that an update may take on a device, for that choice;
             8 GiB by default.
         progress: see `gfa_jax.aggregate`.
-        **options: mask, weighting, graph, include_self, renormalize and block_size;
-            see `gfa_jax.aggregate`.
 
     Returns:
         Aggregation with as many rows as `features`. They stay spread over the axis
@@ -94,7 +93,7 @@ def aggregate(
         weights=weights,
         exchange=exchange,
         memory_limit=memory_limit,
-        choices=Choices(**options),
+        options=options,
         progress=progress,
     )
 
@@ -106,12 +105,12 @@ def aggregate_pmap(
     *,
     num_steps: int,
     weights: Array | None = None,
+    options: Options = DEFAULT,
     devices: Sequence[layout.Device] | int | None = None,
     axis_name: str = "rows",
     exchange: Exchange | None = None,
     memory_limit: int | None = None,
     progress: Callable | None = None,
-    **options: Unpack[Options],
 ) -> Aggregation:
     """Pulls every feature towards its neighbours, on the devices of one host.
 
@@ -124,12 +123,12 @@ def aggregate_pmap(
         params: see `gfa_jax.aggregate`.
         num_steps: T >= 0, the number of updates.
         weights: see `gfa_jax.aggregate`.
+        options: see `gfa_jax.Options`.
         devices: the devices, or how many; all of this host by default.
         axis_name: name of the mapped axis.
         exchange: see `aggregate`.
         memory_limit: see `aggregate`.
         progress: see `gfa_jax.aggregate`.
-        **options: see `aggregate`.
 
     Returns:
         Aggregation: features [N, D], residual [T], degree [N].
@@ -150,7 +149,7 @@ def aggregate_pmap(
         weights=weights,
         exchange=exchange,
         memory_limit=memory_limit,
-        choices=Choices(**options),
+        options=options,
         progress=progress,
     )
 
@@ -174,7 +173,7 @@ def _aggregate(
     weights: Array | None,
     exchange: Exchange | None,
     memory_limit: int | None,
-    choices: Choices,
+    options: Options,
     progress: Callable | None,
 ) -> Aggregation:
     """Runs the stages of `gfa_jax.aggregate`, each mapped over the shards."""
@@ -183,13 +182,10 @@ def _aggregate(
         neighbors,
         params,
         num_steps=num_steps,
-        choices=choices,
         weights=weights,
     )
     rows = numerics.to_compute_dtype(layout.place(features, shards, 0))
     indices = layout.place(neighbors.indices, shards, -1).astype(jnp.int32)
-    if weights is not None:
-        weights = layout.place(weights, shards, 0).astype(rows.dtype)
     params = Params(*(jnp.asarray(x, rows.dtype) for x in params))
     setting = Setting(
         axis_name=shards.axis_name,
@@ -202,21 +198,16 @@ def _aggregate(
             dtype=rows.dtype,
             memory_limit=memory_limit,
         ),
-        choices=choices,
+        options=options,
     )
-    _, advance = stages(map_over, shards.mesh, setting)
-
-    def score(params: Params, **scoring: Any) -> Edges:
-        scored = setting._replace(choices=choices._replace(**scoring))
-        return stages(map_over, shards.mesh, scored)[0](rows, indices, params)
-
-    edges = first_edges(score, params, choices, weights)
-    start = State(rows, jnp.zeros_like(rows[:, 0]))
+    score, advance = stages(map_over, shards.mesh, setting)
+    if weights is not None:
+        weights = layout.place(weights, shards, 0).astype(rows.dtype)
+        edges = given_edges(weights, indices)
+    else:
+        edges = score(rows, indices, params) if options.graph == "fixed" else None
     state, residual = run_steps(
-        lambda state, steps: advance(state, steps, indices, params, edges),
-        start,
-        num_steps,
-        progress=progress,
+        advance, rows, (indices, params, edges), num_steps, progress=progress
     )
     refined, degree = jax.tree.map(
         lambda x: layout.without_padding(x, shards, len(features)), state

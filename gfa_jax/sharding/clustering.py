@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from gfa_jax import numerics, row_update
+from gfa_jax import numerics
 from gfa_jax.affinity import affinity
-from gfa_jax.aggregation import Choices
-from gfa_jax.blocks import gather_rows, map_rows
+from gfa_jax.blocks import gather_rows, map_neighborhoods
 from gfa_jax.clustering.clusters import (
     Clusters,
     agreement,
@@ -30,7 +29,7 @@ from gfa_jax.clustering.components import connected, split_large
 from gfa_jax.sharding import layout, processes
 from gfa_jax.sharding.exchange import Exchange, resolve_exchange
 from gfa_jax.sharding.shard_update import Setting, sum_over_pools
-from gfa_jax.types import Array, Neighbors
+from gfa_jax.types import DEFAULT, Array, Neighbors
 
 
 def cluster(
@@ -155,7 +154,7 @@ def score_candidates(
             dtype=rows.dtype,
             memory_limit=memory_limit,
         ),
-        Choices(),
+        DEFAULT,
     )
     return _similarity(shards.mesh, setting)(rows, candidates)
 
@@ -177,12 +176,11 @@ def _similarity(mesh: Mesh, setting: Setting) -> Callable:
 
     def similarity_in(pool, features, indices):
         def score_row(_, feature, candidates):
-            places = row_update.places_in(candidates, pool)
+            places = pool.places(candidates)
             cosines = affinity(feature, gather_rows(pool.features, places))
             return jnp.where(places >= 0, cosines, 0)
 
-        row_bytes = indices.shape[1] * features.shape[1] * features.dtype.itemsize
-        return map_rows(score_row, (features, indices), row_bytes=row_bytes)
+        return map_neighborhoods(score_row, features, indices)
 
     def similarity(features: jax.Array, indices: jax.Array) -> jax.Array:
         return sum_over_pools(similarity_in, features, features, indices, setting)

@@ -2,23 +2,22 @@
 
 What an update needs from the other shards comes in one of two forms (`exchange`):
 all of their rows gathered, or one arriving block after another, whose sums add up.
-The equations stand in `row_update`, the scan in `aggregation`.
+The equations and the scan stand in `aggregation`.
 """
 
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfa_jax import row_update
+from gfa_jax import affinity, aggregation
 from gfa_jax.affinity import Edges
-from gfa_jax.aggregation import Choices, State, scan_steps
-from gfa_jax.row_update import Attraction, Pool
+from gfa_jax.aggregation import State
+from gfa_jax.blocks import Pool
 from gfa_jax.sharding.exchange import Exchange
 from gfa_jax.sharding.ring import ring_sum
-from gfa_jax.types import Params
+from gfa_jax.types import Options, Params
 
 
 class Setting(NamedTuple):
@@ -28,13 +27,13 @@ class Setting(NamedTuple):
         axis_name: the mapped axis.
         num_rows: N; rows after them are padding.
         exchange: how the shards meet.
-        choices: the options of `gfa_jax.aggregate`.
+        options: see `gfa_jax.Options`.
     """
 
     axis_name: str
     num_rows: int
     exchange: Exchange
-    choices: Choices
+    options: Options
 
 
 def score_shard(
@@ -49,18 +48,18 @@ def score_shard(
         setting: the static choices.
 
     Returns:
-        Edges: mask [n, K] and weight [n, K].
+        Edges: weight [n, K] and degree [n].
     """
 
     def score_in(pool, operands, indices):
         features, params = operands
-        return row_update.score(
+        return affinity.score(
             features,
             indices,
             params,
             pool=pool,
             first_row=_first_row(features, setting),
-            **setting.choices.scoring,
+            options=setting.options,
         )
 
     return sum_over_pools(score_in, features, (features, params), indices, setting)
@@ -82,8 +81,7 @@ def advance_shard(
         steps: [t] step numbers.
         indices: [n, K] int32 candidates, numbers among all rows.
         params: see `gfa_jax.aggregate`.
-        edges: [n, K] mask and weights to use as they are, or None to score them in
-            every step.
+        edges: weight [n, K] and degree [n], or None to score them in every step.
         setting: the static choices.
 
     Returns:
@@ -93,52 +91,46 @@ def advance_shard(
     def mean(moved):
         return lax.psum(jnp.sum(moved), setting.axis_name) / setting.num_rows
 
-    return scan_steps(
-        state,
-        steps,
-        update=functools.partial(
-            _update_shard,
-            indices=indices,
-            params=params,
-            edges=edges,
-            setting=setting,
-        ),
-        mean=mean,
-    )
+    def update(features, _):
+        return _update_shard(features, indices, params, edges, setting)
+
+    return aggregation.scan_steps(state, steps, update=update, mean=mean)
 
 
-def _update_shard(features, *, indices, params, edges, setting):
-    """Makes one update of this shard's rows: what `update` gives."""
-
-    def attract_to(pool, operands, indices):
-        features, params, edges = operands
-        return row_update.attract(
+def _update_shard(features, indices, params, edges, setting):
+    """Makes one update of this shard's rows: what `aggregation.update` gives."""
+    options = setting.options
+    if setting.exchange == "gather":
+        return aggregation.update(
             features,
             indices,
             params,
+            edges,
+            pool=Pool(lax.all_gather(features, setting.axis_name, tiled=True)),
+            first_row=_first_row(features, setting),
+            options=options,
+        )
+
+    def sum_in(pool, operands, indices):
+        features, params, edges = operands
+        return aggregation.sum_neighbors(
+            features,
+            indices,
+            params,
+            edges,
             pool=pool,
             first_row=_first_row(features, setting),
-            edges=edges,
-            **setting.choices.scoring,
+            options=options,
         )
 
-    if setting.exchange == "gather":
-        return row_update.update(
-            features,
-            indices,
-            params,
-            pool=lax.all_gather(features, setting.axis_name, tiled=True),
-            first_row=_first_row(features, setting),
-            edges=edges,
-            renormalize=setting.choices.renormalize,
-            **setting.choices.scoring,
-        )
-    attraction: Attraction = sum_over_pools(
-        attract_to, features, (features, params, edges), indices, setting
+    sums: Any = sum_over_pools(
+        sum_in, features, (features, params, edges), indices, setting
     )
-    return row_update.move(
-        features, attraction, params, renormalize=setting.choices.renormalize
+    updated, moved = aggregation.step(
+        features, sums, params, renormalize=options.renormalize
     )
+    degree = sums.degree if edges is None else edges.degree
+    return State(updated, degree), moved
 
 
 def sum_over_pools(function, features, operands, indices, setting):
@@ -157,7 +149,7 @@ def sum_over_pools(function, features, operands, indices, setting):
     """
     if setting.exchange == "gather":
         gathered = lax.all_gather(features, setting.axis_name, tiled=True)
-        return function(Pool(gathered, 0), operands, indices)
+        return function(Pool(gathered), operands, indices)
 
     def contribution(block, operands, indices, shard):
         return function(Pool(block, shard * len(block)), operands, indices)

@@ -2,10 +2,11 @@
 
     F_i ← F_i + γ (C*_i − F_i)
 
-reads the row and its K candidates only. So a chunk of n rows is updated by `row_update`
-against a small pool, itself and the rows that it lists, gathered from the stored
-features; the new rows go to a file, which the next step reads. Stored in bfloat16, rows
-take half the space and half the reading, while all sums still run in float32.
+reads the row and its K candidates only. So a chunk of n rows is updated by
+`aggregation.update` against a small pool, itself and the rows that it lists, gathered
+from the stored features; the new rows go to a file, which the next step reads. Stored
+in bfloat16, rows take half the space and half the reading, while all sums still run in
+float32.
 """
 
 import functools
@@ -19,15 +20,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfa_jax import numerics, row_update
-from gfa_jax.affinity import Edges, Mask, Weighting
-from gfa_jax.aggregation import Choices, Graph, check_arguments, first_edges
+from gfa_jax import affinity, aggregation, numerics
+from gfa_jax.affinity import Edges, given_edges
+from gfa_jax.aggregation import State
+from gfa_jax.blocks import Pool
 from gfa_jax.datasets.atomic import atomic_path, stream_array
 from gfa_jax.datasets.features import read_features
 from gfa_jax.neighbors import memory, tiles
 from gfa_jax.neighbors.exact import round_up
-from gfa_jax.row_update import Pool
-from gfa_jax.types import Aggregation, Neighbors, Params
+from gfa_jax.types import (
+    DEFAULT,
+    Aggregation,
+    Neighbors,
+    Options,
+    Params,
+    check_arguments,
+)
 
 Storage = Literal["float32", "bfloat16"]
 _STORAGES: tuple[Storage, ...] = get_args(Storage)
@@ -44,11 +52,7 @@ def aggregate(
     num_steps: int,
     path: str | os.PathLike[str],
     weights: np.ndarray | None = None,
-    mask: Mask = "hard",
-    weighting: Weighting = "affinity",
-    graph: Graph = "fixed",
-    include_self: bool = True,
-    renormalize: bool = True,
+    options: Options = DEFAULT,
     storage: Storage | None = None,
     chunk_size: int = _CHUNK_ROWS,
     progress: Callable | None = None,
@@ -66,11 +70,7 @@ def aggregate(
         path: `.npy` for the refined features; appears when the last step is done. The
             features of the steps before are kept in the same folder until then.
         weights: [N, K], see `gfa_jax.aggregate`; a memory map is read by rows.
-        mask: see `gfa_jax.aggregate`.
-        weighting: see `gfa_jax.aggregate`.
-        graph: "fixed", "remask" or "rescore", see `gfa_jax.aggregate`.
-        include_self: see `gfa_jax.aggregate`.
-        renormalize: see `gfa_jax.aggregate`.
+        options: see `gfa_jax.Options`.
         storage: dtype of the rows on disk after each step, "float32" or "bfloat16";
             that of the computation by default. bfloat16 rounds a value to 2⁻⁹ of
             itself, which moves a cosine by at most 2⁻⁸ = 0.004 a step.
@@ -87,20 +87,18 @@ def aggregate(
             without rows, or a file that cannot be written.
 
     Cost: O(T N K D) time, each row read up to K + 1 times a step. Memory: one
-    [chunk (K + 1), D] pool and, with T > 1, two [N, K] arrays for graph="fixed" (one
-    stays for "remask"); pages of a memory map count as resident while the system has
-    room for them. Disk: N D values a file, up to three files.
+    [chunk (K + 1), D] pool and, with T > 1 and graph="fixed", an [N, K] array; pages of
+    a memory map count as resident while the system has room for them. Disk: N D values
+    a file, up to three files.
     """
     path = pathlib.Path(path)
     indices = np.asarray(neighbors.indices)
-    choices = Choices(mask, weighting, graph, include_self, renormalize)
     outline: Any = jax.ShapeDtypeStruct(tuple(features.shape), features.dtype)
     check_arguments(
         outline,
         neighbors,
         params,
         num_steps=num_steps,
-        choices=choices,
         weights=weights,
     )
     compute = numerics.to_compute_dtype(features[:1]).dtype
@@ -110,13 +108,11 @@ def aggregate(
     degree = np.zeros(len(indices), compute)
     residual = np.zeros(num_steps, compute)
     edges = None
-    if weights is not None or num_steps > 1:
-
-        def score(params: Params, **scoring: Any) -> Edges:
-            return _score(features, indices, params, scoring, chunk_size)
-
-        edges = first_edges(score, params, choices, weights)
-    advance = functools.partial(_update, params=params, edges=edges, choices=choices)
+    if weights is not None:
+        edges = given_edges(weights, indices)
+    elif num_steps > 1 and options.graph == "fixed":
+        edges = _score(features, indices, params, options, chunk_size)
+    advance = functools.partial(_update, params=params, edges=edges, options=options)
     if not num_steps:
         advance = _keep
     with tempfile.TemporaryDirectory(prefix=".gfa_jax-", dir=path.parent) as folder:
@@ -130,7 +126,9 @@ def aggregate(
                 for chunk, found in _map_chunks(
                     advance, features, indices, chunk_size, starts
                 ):
-                    rows, change, kept = (x[: chunk.count] for x in found)
+                    rows, kept, change = (
+                        x[: chunk.count] for x in jax.tree.leaves(found)
+                    )
                     stream_array(file, rows.astype(stored))
                     moved += float(np.sum(change, dtype=np.float64))
                     degree[chunk.rows] = kept
@@ -184,16 +182,17 @@ def _score(
     features: Any,
     indices: np.ndarray,
     params: Params,
-    scoring: dict[str, Any],
+    options: Options,
     chunk_size: int,
 ) -> Edges:
-    """Scores all candidates before the first step: mask and weight, [N, K]."""
+    """Scores all candidates before the first step."""
     dtype = numerics.to_compute_dtype(features[:1]).dtype
-    arrays: Any = (np.empty(indices.shape, dtype) for _ in Edges._fields)
-    edges = Edges(*arrays)
+    weight: Any = np.empty(indices.shape, dtype)
+    degree: Any = np.empty(len(indices), dtype)
+    edges = Edges(weight, degree)
 
     def score(chunk: _Chunk) -> Edges:
-        return _score_pool(chunk.pool, chunk.indices, params, **scoring)
+        return _score_pool(chunk.pool, chunk.indices, params, options=options)
 
     starts = range(0, len(indices), chunk_size)
     for chunk, found in _map_chunks(score, features, indices, chunk_size, starts):
@@ -224,44 +223,36 @@ def _map_chunks(
                 start += size
 
 
-def _update(chunk: _Chunk, params: Params, edges: Edges | None, choices: Choices):
-    """Makes one update of a chunk; gives what `row_update.update` gives."""
+def _update(chunk: _Chunk, params: Params, edges: Edges | None, options: Options):
+    """Makes one update of a chunk; gives what `aggregation.update` gives."""
     if edges is not None:
-        padding = ((0, len(chunk.indices) - chunk.count), (0, 0))
-        dtype = chunk.pool.dtype
+        missing, dtype = len(chunk.indices) - chunk.count, chunk.pool.dtype
         edges = jax.tree.map(
-            lambda edge: np.pad(edge[chunk.rows].astype(dtype), padding), edges
+            lambda x: np.pad(
+                x[chunk.rows].astype(dtype), [(0, missing)] + [(0, 0)] * (x.ndim - 1)
+            ),
+            edges,
         )
-    return _update_pool(
-        chunk.pool,
-        chunk.indices,
-        params,
-        edges=edges,
-        renormalize=choices.renormalize,
-        **choices.scoring,
-    )
+    return _update_pool(chunk.pool, chunk.indices, params, edges, options=options)
 
 
 def _keep(chunk: _Chunk):
     """Makes no update: the rows, not moved, of no degree."""
     nothing = jnp.zeros(len(chunk.indices), chunk.pool.dtype)
-    return chunk.pool[: len(chunk.indices)], nothing, nothing
+    return State(chunk.pool[: len(chunk.indices)], nothing), nothing
 
 
-_STATIC = ("mask", "weighting", "include_self", "block_size")
-
-
-@functools.partial(jax.jit, static_argnames=(*_STATIC, "renormalize"))
-def _update_pool(pool, indices, params, **options):
-    return row_update.update(
-        pool[: len(indices)], indices, params, pool=pool, **options
+@functools.partial(jax.jit, static_argnames="options")
+def _update_pool(pool, indices, params, edges, *, options):
+    return aggregation.update(
+        pool[: len(indices)], indices, params, edges, pool=Pool(pool), options=options
     )
 
 
-@functools.partial(jax.jit, static_argnames=_STATIC)
-def _score_pool(pool, indices, params, **options):
-    return row_update.score(
-        pool[: len(indices)], indices, params, pool=Pool(pool, 0), **options
+@functools.partial(jax.jit, static_argnames="options")
+def _score_pool(pool, indices, params, *, options):
+    return affinity.score(
+        pool[: len(indices)], indices, params, pool=Pool(pool), options=options
     )
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax.datasets import resumable
-from gfa_jax.neighbor_products import reverse_neighbors
+from gfa_jax.transposed_sums import reverse_neighbors
 from gfa_jax.tuning import checkpoints
 from gfa_jax.tuning.arguments import (
     check_edges,
@@ -207,12 +207,12 @@ def tune(
     if optimizer is None:
         optimizer = scaled_adam(max_iterations=max(max_iterations, 1))
     indices = jnp.asarray(neighbors.indices, jnp.int32)
-    ratio = final_temperature_ratio if objective.mask == "hard" else 1.0
+    ratio = final_temperature_ratio if objective.options.mask == "hard" else 1.0
 
     def begin(params: AnyParams) -> TuneState:
         return init(params, optimizer=optimizer, dtype=dtype)
 
-    def score(params: AnyParams, mask: Any = objective.mask) -> Validation:
+    def score(params: AnyParams, mask: Any = objective.options.mask) -> Validation:
         refined = _refine(features, indices, params, mask=mask, objective=objective)
         return validate(np.asarray(refined))
 
@@ -324,7 +324,7 @@ def _result(
     kept, known = run.step, {}
     if run.validations:
         kept, best = run.best(min_gain)
-        known = {objective.mask: best}
+        known = {objective.options.mask: best}
     params = _from_row(run.path[kept], like)
     soft, hard = (
         known[mask] if mask in known else score(params, mask).score

@@ -11,6 +11,7 @@ the checkpointed scan; forward mode carries one tangent a learnt number, at a me
 that does not depend on T.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,9 +22,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from gfa_jax import numerics
-from gfa_jax.affinity import Mask
 from gfa_jax.aggregation import aggregate
-from gfa_jax.neighbor_products import ReverseNeighbors
+from gfa_jax.transposed_sums import ReverseNeighbors
 from gfa_jax.tuning import losses
 from gfa_jax.tuning.frames import (
     AnyParams,
@@ -33,7 +33,7 @@ from gfa_jax.tuning.frames import (
     update_params,
 )
 from gfa_jax.tuning.options import Objective
-from gfa_jax.types import Neighbors, Params, Scalar
+from gfa_jax.types import Mask, Neighbors, Params, Scalar
 
 # Where the logistic loss starts: cosines .05 from the center are a factor e in odds.
 _SCALE, _CENTER = 20.0, 0.4
@@ -203,9 +203,7 @@ def refine(
         Neighbors(indices, jnp.zeros(indices.shape, features.dtype)),
         update_params(params),
         num_steps=objective.num_steps,
-        mask=mask,
-        weighting=objective.weighting,
-        graph=objective.graph,
+        options=dataclasses.replace(objective.options, mask=mask),
         reverse=reverse,
     ).features
 

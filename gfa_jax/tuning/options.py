@@ -2,9 +2,8 @@
 
 from typing import Literal, NamedTuple, get_args
 
-from gfa_jax.affinity import Mask, Weighting
-from gfa_jax.aggregation import Graph
 from gfa_jax.tuning.losses import LOSSES, Loss
+from gfa_jax.types import DEFAULT, Options
 
 Differentiation = Literal["reverse", "forward"]
 DIFFERENTIATIONS: tuple[Differentiation, ...] = get_args(Differentiation)
@@ -32,10 +31,9 @@ class Objective(NamedTuple):
         frozen: those of `VARIABLES` that stay as they start.
         differentiation: "reverse" keeps one [N, D] array an update; "forward" needs
             memory that does not depend on T, and time for each number that is learnt.
-        mask: with which the result is to be used, and so what chooses: "soft" as
-            learnt, or the "hard" bracket, to which `tune` can anneal.
-        weighting: see `aggregate`.
-        graph: see `aggregate`.
+        options: of `aggregate`. The mask is the one with which the result is to be
+            used, and so what chooses: "soft" as learnt, or the "hard" bracket, to which
+            `tune` can anneal.
     """
 
     num_steps: int = 4
@@ -45,19 +43,17 @@ class Objective(NamedTuple):
     margin: float = 1.0
     frozen: tuple[str, ...] = ()
     differentiation: Differentiation = "reverse"
-    mask: Mask = "hard"
-    weighting: Weighting = "affinity"
-    graph: Graph = "fixed"
+    options: Options = DEFAULT
 
     @property
     def reads_reverse(self) -> bool:
         """Whether a gradient is faster with `reverse_neighbors`; see `aggregate`."""
-        return self.graph == "fixed" and self.differentiation == "reverse"
+        return self.options.graph == "fixed" and self.differentiation == "reverse"
 
     def learnt(self, *, pools: bool = False) -> tuple[str, ...]:
         """Names the variables that the loss depends on and that are not frozen."""
         unread = set(self.frozen)
-        if self.weighting != "affinity":
+        if self.options.weighting != "affinity":
             unread.add("exponent")
         if self.loss != "logistic":
             unread |= {"scale", "center"}
@@ -67,13 +63,12 @@ class Objective(NamedTuple):
 
 
 def check_objective(objective: Objective, *, pools: bool = False) -> None:
-    """Refuses choices that no loss has; `aggregate` checks weighting and graph."""
+    """Refuses choices that no loss has; `Options` checks its own."""
     if objective.num_steps < 1:
         raise ValueError(f"num_steps is {objective.num_steps}; expected 1 or more")
     for name, known in (
         ("loss", LOSSES),
         ("differentiation", DIFFERENTIATIONS),
-        ("mask", get_args(Mask)),
     ):
         value = getattr(objective, name)
         if value not in known:

@@ -10,6 +10,7 @@ import os
 import pathlib
 import sys
 import tempfile
+from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Much is compiled and little computed.
@@ -23,12 +24,12 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import sharding
-from gfa_jax.fixed_point import iteration
+from gfa_jax.transposed_sums import reverse_neighbors
+from gfa_jax.types import DEFAULT, GRAPHS, MASKS, WEIGHTINGS, Graph
 
 NUM_STEPS = 3
 PARAMS = gfa.Params(0.6, 0.4, 0.1, 2.5)
 DTYPES = ("float64", "float32")
-SOFT_REMASK = {"mask": "soft", "graph": "remask"}
 
 
 def problem(dtype: str) -> tuple[np.ndarray, gfa.Neighbors]:
@@ -55,20 +56,26 @@ def outputs(dtype: str) -> dict[str, np.ndarray]:
     features, neighbors = problem(dtype)
     given = features, neighbors, PARAMS
     found = {}
-    for mask, weighting, graph in itertools.product(
-        ("hard", "soft"), ("uniform", "affinity"), ("fixed", "remask", "rescore")
-    ):
+    for mask, weighting, graph in itertools.product(MASKS, WEIGHTINGS, GRAPHS):
         found[f"memory/{mask}/{weighting}/{graph}"] = gfa.aggregate(
-            *given, num_steps=NUM_STEPS, mask=mask, weighting=weighting, graph=graph
+            *given,
+            num_steps=NUM_STEPS,
+            options=gfa.Options(mask=mask, weighting=weighting, graph=graph),
         )
     for name, options in {
         "without_self": {"include_self": False, "graph": "rescore"},
         "not_renormalized": {"renormalize": False, "mask": "soft"},
         "blocks": {"block_size": 5, "graph": "rescore"},
     }.items():
-        found[f"memory/{name}"] = gfa.aggregate(*given, num_steps=NUM_STEPS, **options)
+        found[f"memory/{name}"] = gfa.aggregate(
+            *given, num_steps=NUM_STEPS, options=gfa.Options(**options)
+        )
     found["memory/per_step"] = gfa.aggregate(
-        features, neighbors, per_step(), num_steps=NUM_STEPS, graph="rescore"
+        features,
+        neighbors,
+        per_step(),
+        num_steps=NUM_STEPS,
+        options=gfa.Options(graph="rescore"),
     )
     found |= _streamed(given) | _on_devices(given) | _fixed_points(given)
     found |= _gradients(given)
@@ -82,14 +89,10 @@ def outputs(dtype: str) -> dict[str, np.ndarray]:
 def _streamed(given) -> dict:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, options in {
-            "default": {},
-            "paper": gfa.PAPER,
-            "soft_remask": SOFT_REMASK,
-        }.items():
+        for name, options in {"default": DEFAULT, "paper": gfa.PAPER}.items():
             path = pathlib.Path(folder, f"{name}.npy")
             result = gfa.streaming.aggregate(
-                *given, num_steps=NUM_STEPS, path=path, chunk_size=10, **options
+                *given, num_steps=NUM_STEPS, path=path, chunk_size=10, options=options
             )
             found[f"streamed/{name}"] = jax.tree.map(np.array, result)
     return found
@@ -99,10 +102,10 @@ def _on_devices(given) -> dict:
     found = {}
     mesh = sharding.row_mesh(8)
     for (name, options), exchange in itertools.product(
-        {"default": {}, "paper": gfa.PAPER, "soft_remask": SOFT_REMASK}.items(),
+        {"default": DEFAULT, "paper": gfa.PAPER}.items(),
         ("gather", "ring"),
     ):
-        options = {"num_steps": NUM_STEPS, "exchange": exchange, **options}
+        options = {"num_steps": NUM_STEPS, "exchange": exchange, "options": options}
         found[f"sharded/{exchange}/{name}"] = sharding.aggregate(
             *given, mesh=mesh, axis_name="rows", **options
         )
@@ -113,9 +116,12 @@ def _on_devices(given) -> dict:
 def _fixed_points(given) -> dict:
     return {
         f"fixed_point/restart/{graph}": gfa.fixed_point.solve(
-            *given, graph=graph, mask="soft", tolerance=1e-7, max_steps=400
+            *given,
+            options=gfa.Options(mask="soft", graph=graph),
+            tolerance=1e-7,
+            max_steps=400,
         )
-        for graph in iteration.GRAPHS
+        for graph in GRAPHS
     }
 
 
@@ -124,18 +130,25 @@ def _gradients(given) -> dict:
     target = np.cos(np.arange(features.size)).reshape(features.shape)
     mesh = sharding.row_mesh(8)
 
-    def gradient(aggregate, params=params, **options):
+    def gradient(aggregate, params=params, graph: Graph = "fixed", **arguments):
+        options = gfa.Options(mask="soft", graph=graph)
+
         def loss(params):
             result = aggregate(
-                jnp.asarray(features), neighbors, params, mask="soft", **options
+                jnp.asarray(features), neighbors, params, options=options, **arguments
             )
             return jnp.vdot(result.features, target.astype(features.dtype))
 
         return jax.grad(loss)(jax.tree.map(jnp.asarray, params))
 
-    steps = {"num_steps": NUM_STEPS}
-    ring = {"mesh": mesh, "axis_name": "rows", "exchange": "ring", **steps}
-    reverse = gfa.reverse_neighbors(neighbors.indices)
+    steps: dict[str, Any] = {"num_steps": NUM_STEPS}
+    ring: dict[str, Any] = {
+        "mesh": mesh,
+        "axis_name": "rows",
+        "exchange": "ring",
+        **steps,
+    }
+    reverse = reverse_neighbors(neighbors.indices)
     return {
         "gradient/fixed": gradient(gfa.aggregate, **steps),
         "gradient/reverse": gradient(gfa.aggregate, reverse=reverse, **steps),

@@ -69,7 +69,7 @@ def test_a_threshold_asks_nothing_of_the_pool(neighbors):
 
 def test_the_paper_has_its_form_and_the_cosine_of_one_half(neighbors, found):
     chosen = parse("--preset=paper").resolve(neighbors, lambda: found)
-    assert {n: chosen.options[n] for n in gfa.PAPER} == dict(gfa.PAPER)
+    assert gfa.Options(**chosen.options) == gfa.PAPER
     assert chosen.params.threshold == found.evidence.half_cosine
     assert chosen.weights is None
     nowhere = found._replace(evidence=found.evidence._replace(half_cosine=math.nan))

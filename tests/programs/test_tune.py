@@ -57,7 +57,13 @@ def tprs_of(sample, rows, params, fprs=(1e-3,)):
     features, labels = sample.features[rows], sample.labels[rows]
     neighbors = gfa.exact_neighbors(features, k=8)
     refined = np.asarray(
-        gfa.aggregate(features, neighbors, params, num_steps=3, mask="soft").features
+        gfa.aggregate(
+            features,
+            neighbors,
+            params,
+            num_steps=3,
+            options=gfa.Options(mask="soft"),
+        ).features
     )
     first, second = np.triu_indices(len(labels), 1)
     scores = np.einsum("md,md->m", refined[first], refined[second])

@@ -82,7 +82,7 @@ def test_the_power_is_learnt_and_reported_on_the_other_half(files, frames):
         gfa.exact_neighbors(pooled, k=6),
         gfa.Params(*(values[name] for name in gfa.Params._fields)),
         num_steps=2,
-        mask="soft",
+        options=gfa.Options(mask="soft"),
     )
     labels = names // _TEMPLATES
     first, second = np.triu_indices(len(names), 1)

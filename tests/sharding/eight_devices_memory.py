@@ -27,9 +27,8 @@ def compiled_bytes(differentiate: bool, exchange: Exchange) -> tuple[int, int]:
             gfa.Neighbors(indices, indices),
             gfa.Params(0.5, 0.4),
             num_steps=NUM_STEPS,
-            graph="rescore",
+            options=gfa.Options(graph="rescore", block_size=64),
             exchange=exchange,
-            block_size=64,
         ).features
 
     function = refined

@@ -70,7 +70,11 @@ def test_two_processes_give_what_one_device_gives(rng, tmp_path):
     for run in ("gather_fixed", "ring_rescore", "whole_fixed"):
         graph = "fixed" if run.endswith("fixed") else "rescore"
         want = gfa.aggregate(
-            features, neighbors, gfa.Params(0.6, 0.4), num_steps=2, graph=graph
+            features,
+            neighbors,
+            gfa.Params(0.6, 0.4),
+            num_steps=2,
+            options=gfa.Options(graph=graph),
         )
         num_rows = 61 if run.startswith("whole") else 64
         assert got[f"{run}_features"].shape == (num_rows, 8)

@@ -12,8 +12,8 @@ from jax.experimental import multihost_utils
 
 import gfa_jax as gfa
 from gfa_jax import metrics, sharding
-from gfa_jax.aggregation import Graph
 from gfa_jax.sharding.exchange import Exchange
+from gfa_jax.types import Graph
 
 NUM_ROWS, K = 61, 6
 PARAMS = gfa.Params(0.6, 0.4)
@@ -41,7 +41,7 @@ def main(process: str, port: str, features_path: str, output_path: str) -> None:
             PARAMS,
             num_steps=2,
             exchange=exchange,
-            graph=graph,
+            options=gfa.Options(graph=graph),
             **spread,
         )
         results |= {f"{exchange}_{graph}_{n}": v for n, v in refined._asdict().items()}

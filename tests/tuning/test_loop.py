@@ -15,6 +15,7 @@ from gfa_jax.tuning.losses import LOSSES
 from gfa_jax.tuning.objective import init
 from tests.conftest import X64
 
+SOFT = gfa.Options(mask="soft")
 FAST = optax.adam(0.1)  # one for all, since each is compiled anew
 START = gfa.Params(0.5, 0.4, 0.05, 3.0)
 
@@ -297,7 +298,7 @@ def test_what_is_frozen_stays(problem):
 
 
 def test_every_update_learns_its_own(problem):
-    objective = Objective(num_steps=3, graph="rescore")
+    objective = Objective(num_steps=3, options=gfa.Options(graph="rescore"))
     each = START._replace(gamma=np.full(3, 0.5), threshold=np.full(3, 0.4))
     result = problem.tune(
         init_params=each, objective=objective, optimizer=FAST, max_iterations=5
@@ -333,10 +334,10 @@ def test_scaled_adam_moves_t_a_tenth_as_far_and_slows_down():
 
 def test_for_the_soft_mask_it_is_scored_softly_and_not_annealed(problem):
     result = problem.tune(
-        objective=Objective(mask="soft"), validation=problem.validation, optimizer=FAST
+        objective=Objective(options=SOFT), validation=problem.validation, optimizer=FAST
     )
     assert result.soft_score == result.history.score.max()
     frozen = problem.tune(
-        objective=Objective(mask="soft", frozen=("temperature",)), max_iterations=3
+        objective=Objective(options=SOFT, frozen=("temperature",)), max_iterations=3
     )
     np.testing.assert_allclose(frozen.history.params[:, 2], START.temperature, 1e-5)

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+import gfa_jax as gfa
 from gfa_jax.tuning import Objective, losses
 from gfa_jax.tuning.losses import LOSSES
 from gfa_jax.tuning.objective import (
@@ -62,7 +63,10 @@ def test_forward_mode_equals_reverse_mode(problem, loss, graph, per_step):
             variables,
             batch_of(problem),
             objective=Objective(
-                loss=loss, graph=graph, differentiation=mode, num_steps=3
+                loss=loss,
+                options=gfa.Options(graph=graph),
+                differentiation=mode,
+                num_steps=3,
             ),
         )
         for mode in ("reverse", "forward")

@@ -84,8 +84,7 @@ def refine(
         gfa.Neighbors(*map(jnp.asarray, problems.nearest(problem, k))),
         gfa.Params(gamma=0.5, threshold=threshold),
         num_steps=num_steps,
-        weighting="affinity",
-        graph="rescore",
+        options=gfa.Options(graph="rescore"),
     )
     features = np.asarray(jax.block_until_ready(result.features))
     cosines = score_candidates(

@@ -108,21 +108,18 @@ def _aggregate(
     num_steps: int,
     exponent: float = 3.0,
     temperature: float = 0.05,
-    **options: Any,
+    options: gfa.Options | None = None,
+    **changes: Any,
 ) -> np.ndarray:
     """Calls `aggregate`; wider candidates are masked: no k and no T compiles anew."""
-    indices, progress = np.asarray(neighbors.indices), None
-    if indices.shape[1] > k:
-        indices = np.where(np.arange(indices.shape[1]) < k, indices, -1)
-        # One compiled step serves every T.
-        progress = _at_once
+    indices = np.asarray(neighbors.indices)
+    indices = np.where(np.arange(indices.shape[1]) < k, indices, -1)
     result = gfa.aggregate(
         features,
         neighbors._replace(indices=indices),
         gfa.Params(gamma, threshold, temperature, exponent),
         num_steps=num_steps,
-        progress=progress,
-        **options,
+        options=options or gfa.Options(**changes),
     )
     return np.asarray(jax.block_until_ready(result.features))
 
@@ -131,10 +128,6 @@ def _ours(features: np.ndarray, neighbors: gfa.Neighbors, **options: Any) -> np.
     """Refines with the soft mask, the rows dropped that the default drops."""
     neighbors = drop_rows(features, neighbors)
     return _aggregate(features, neighbors, mask="soft", **options)
-
-
-def _at_once(steps: range, **_: Any) -> range:
-    return steps
 
 
 def _most_moved(s: Setting) -> tuple:
@@ -200,7 +193,7 @@ METHODS: Mapping[str, Method] = {
         _PAPER, baselines.csr_aggregate, _most_moved, baselines.faiss_search
     ),
     "paper preset": Method(
-        _PAPER, functools.partial(_aggregate, **gfa.PAPER), _most_moved
+        _PAPER, functools.partial(_aggregate, options=gfa.PAPER), _most_moved
     ),
     "ours with T = 1": Method(
         {name: axis for name, axis in _OURS.items() if name != "num_steps"},

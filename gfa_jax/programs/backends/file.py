@@ -132,7 +132,7 @@ class FileBackend(Backend):
             path=folder / self.refined_name,
             storage=FLAGS.storage,
             progress=cli.progress,
-            **chosen.options,
+            options=gfa.Options(**chosen.options),
         )
         features: Any = result.features  # a memory map
         return Updated(features, *map(np.asarray, result[1:]))

@@ -48,7 +48,7 @@ class MemoryBackend(Backend):
             num_steps=chosen.num_steps,
             weights=chosen.weights,
             progress=cli.progress,
-            **chosen.options,
+            options=gfa.Options(**chosen.options),
         )
         return Updated(*map(np.asarray, result))
 

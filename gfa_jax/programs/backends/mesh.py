@@ -226,7 +226,7 @@ class MeshBackend(Backend):
             weights=None if weights is None else place(weights),
             exchange=(self.layout or {})["exchange"],
             progress=_progress,
-            **chosen.options,
+            options=gfa.Options(**chosen.options),
             **place.where,
         )
         return {

@@ -197,7 +197,7 @@ def test_peers_make_the_same_update(rng, name):
     neighbors = gfa.exact_neighbors(features, k=6)
     indices = np.asarray(neighbors.indices)
     expected = gfa.aggregate(
-        features, neighbors, gfa.Params(0.5, 0.55), num_steps=1, **gfa.PAPER
+        features, neighbors, gfa.Params(0.5, 0.55), num_steps=1, options=gfa.PAPER
     ).features
     if name == "numba":
         numbers = map(np.float32, (0.5, 0.55, 0.0))

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 
-from gfa_jax import PAPER, SAFE
 from tests import oracle
 
 PEOPLE, IMAGES = 12, 8
@@ -35,7 +34,7 @@ def choose_pairs(rng, *, folds: int, half: int) -> list[list[tuple[int, int]]]:
     return [pairs for fold in zip(*chosen, strict=True) for pairs in fold]
 
 
-def oracle_tprs(features, pairs, same, fprs, *, k, t, preset=PAPER, num_steps=4):
+def oracle_tprs(features, pairs, same, fprs, *, k, t, preset=oracle.PAPER, num_steps=4):
     """TPR at each FPR by NumPy alone; k=None for the raw features."""
     F = oracle.unit_rows(features.astype(np.float64))
     if k is not None:
@@ -89,7 +88,7 @@ def check_cells(folder, features, pairs, same, table, *, num_rows):
             table.fprs,
             k=k,
             t=t,
-            preset=PAPER if preset == "paper" else SAFE,
+            preset=oracle.PAPER if preset == "paper" else oracle.SAFE,
         )
         points = entry["tpr_at_fpr"]
         found = np.array([point["tpr"] for point in points])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.paper import impostor_readings, paper
-from gfa_jax import PAPER, datasets, metrics
+from gfa_jax import datasets, metrics
 from tests import oracle
 from tests.experiments.paper.table_problems import IMAGES, PEOPLE, make_faces, person
 from tests.programs.programs import run, succeed
@@ -105,7 +105,7 @@ def check_report(folder, pool, people, table, k, thresholds, fpr):
         refined = F
         if t is not None:
             refined = oracle.aggregate(
-                F, indices, 0.5, t, num_steps=4, **PAPER
+                F, indices, 0.5, t, num_steps=4, **oracle.PAPER
             ).features
         if t == settings[1]:
             submission = (folder / "submission.bin").read_bytes()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.paper import failures, paper
-from gfa_jax import PAPER, datasets
+from gfa_jax import datasets
 from gfa_jax.programs import evaluation, inputs
 from tests import oracle
 from tests.experiments.paper.table_problems import (
@@ -207,7 +207,7 @@ def test_lfw_from_its_protocol_and_from_arrays(lfw):
     assert (counts["pairs"], counts["folds"]) == (300, 5)
     for entry, refined in zip(reports[0]["rows"][:2], (None, 3), strict=True):
         _, scores = oracle_tprs(
-            features, indices, same, (0.1,), k=refined, t=0.45, preset=PAPER
+            features, indices, same, (0.1,), k=refined, t=0.45, preset=oracle.PAPER
         )
         # The fold's own accuracy may not exceed what its own best threshold gives.
         for fold, accuracy in enumerate(entry["fold_accuracies"]):

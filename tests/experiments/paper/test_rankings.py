@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from gfa_jax import PAPER, SAFE
 from tests import oracle
 from tests.experiments.paper.table_problems import IMAGES, make_faces, person
 from tests.metrics.test_retrieval import rank_literally
@@ -22,7 +21,7 @@ def check_rows(folder, features, rank):
         if setting := entry["setting"]:
             preset, k, t = (setting[key] for key in ("preset", "k", "threshold"))
             indices = oracle.exact_neighbors(F, k).indices
-            options = PAPER if preset == "paper" else SAFE
+            options = oracle.PAPER if preset == "paper" else oracle.SAFE
             F = oracle.aggregate(F, indices, 0.5, t, num_steps=4, **options).features
             name = f"{preset} {k} {t:.2f}"
         found = [each for each in rank(F) if each[2]]

@@ -66,10 +66,10 @@ def test_every_cell_is_there_and_is_what_the_library_gives(files, sample):
     kept = forms.drop_rows(sample.features, wide)
     refined = gfa.aggregate(
         sample.features,
-        gfa.Neighbors(*(column[:, :4] for column in kept)),
+        kept.first(4),
         gfa.Params(0.5, 0.4),
         num_steps=2,
-        **gfa.PAPER,
+        options=gfa.PAPER,
     ).features
     default = forms.refine_by_default(sample.features, wide)
     for features, found in (

@@ -8,7 +8,7 @@ from scipy.sparse import coo_array, csgraph
 from sklearn.metrics import normalized_mutual_info_score
 
 from experiments.studies.clusterers import Problem, kmeans
-from gfa_jax import PAPER, Neighbors, datasets
+from gfa_jax import Neighbors, datasets
 from tests import oracle
 from tests.programs.programs import run, succeed
 
@@ -77,7 +77,9 @@ def test_times_ratios_and_quality(tmp_path, sample):
 
     F = oracle.unit_rows(features.astype(np.float64))
     indices = oracle.exact_neighbors(F, 5).indices
-    refined = oracle.aggregate(F, indices, 0.5, 0.6, num_steps=4, **PAPER).features
+    refined = oracle.aggregate(
+        F, indices, 0.5, 0.6, num_steps=4, **oracle.PAPER
+    ).features
     for threshold in (0.7, 0.9):
         i, j = np.repeat(np.arange(len(F)), 5), indices.reshape(-1)
         near = np.einsum("md,md->m", refined[i], refined[j]) >= threshold

@@ -1,16 +1,15 @@
-"""Products of rows with their candidates, each the reverse derivative of the others.
+"""Sums over kept neighbours whose gradient is a sum too: faster tuning of fixed edges.
 
 With j = indices[i, k], the k-th candidate of row i in a pool P:
 
-    candidate_dots   A_ik = R_i · P_j
-    candidate_sums   S_i  = Σ_k w_ik P_j           (Eq. 6 before its quotient)
-    listing_sums     Q_j  = Σ_(i,k) w_ik R_i       over the slots that list row j
+    neighbor_sums              S_i = Σ_k w_ik P_j           (Eq. 6 before its quotient)
+    transposed_neighbor_sums   Q_j = Σ_(i,k) w_ik R_i       over the slots that list j
 
-also known as SDDMM, SpMM and the transposed SpMM. They are bilinear, and the transpose
-of each is another one. JAX by itself would transpose the gather of the second into a
-scatter, which on a CPU is slow: 19 ms for the 150,000 rows of N = 10,000, K = 15,
-D = 128, where `listing_sums` takes 1.7 (2 cores). For it, every row has to know who
-lists it: `ReverseNeighbors`. The price is that forward mode does not go through them.
+The second is the derivative of the first in P, for R the cotangent. JAX by itself
+transposes the gather into a scatter, which on a CPU is slow: 19 ms for the 150,000
+slots of N = 10,000, K = 15, D = 128, where these sums take 1.7 (2 cores). For them,
+every row has to know who lists it: `ReverseNeighbors`. The price is that forward mode
+does not go through.
 """
 
 import functools
@@ -21,8 +20,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfa_jax.affinity import affinity
-from gfa_jax.blocks import gather_rows, map_rows
-from gfa_jax.pseudo_center import neighbor_sum
+from gfa_jax.blocks import gather_rows, map_neighborhoods
+from gfa_jax.pseudo_center import sum_in_place
 from gfa_jax.types import Array
 
 # Listing slots that are added at once; a row that more list has several such sums.
@@ -87,42 +86,39 @@ def reverse_neighbors(
     return ReverseNeighbors(slots.astype(jnp.int32), rows.astype(jnp.int32))
 
 
-@jax.custom_vjp
-def candidate_dots(
-    rows: jax.Array, pool: jax.Array, indices: jax.Array, reverse: ReverseNeighbors
-) -> jax.Array:
-    """Evaluates A_ik = R_i · P_j (Eq. 5).
+def check_reverse(reverse: ReverseNeighbors, indices: Array, *, is_kept: bool) -> None:
+    """Refuses a transpose of other candidates, or one that no step could use.
 
     Args:
-        rows: [N, D] floating rows R.
-        pool: [M, D] floating rows P.
-        indices: [N, K] int32 candidates, rows of the pool; -1 for an empty slot.
-        reverse: of the same indices.
+        reverse: of `aggregate`.
+        indices: [N, K] of `aggregate`.
+        is_kept: whether the weights stay.
 
-    Returns:
-        [N, K] inner products; 0 in an empty slot.
-
-    Cost: N K D multiply-adds, one [block, K, D] block in memory; a gradient as much for
-    each operand.
+    Raises:
+        ValueError: what was got, what was expected.
     """
-    del reverse
-
-    def of_row(_, row, candidates):
-        cosine = affinity(row, gather_rows(pool, candidates))
-        return jnp.where(candidates >= 0, cosine, 0)
-
-    row_bytes = indices.shape[1] * rows.shape[1] * rows.dtype.itemsize
-    return map_rows(of_row, (rows, indices), row_bytes=row_bytes)
+    if not is_kept:
+        raise ValueError(
+            "got reverse with graph='rescore'; expected graph='fixed', weights, or no "
+            "reverse"
+        )
+    # The edges themselves may be traced.
+    known = jax.eval_shape(reverse_neighbors, indices).slots.shape
+    if reverse.slots.shape != known:
+        raise ValueError(
+            f"reverse.slots have shape {reverse.slots.shape}; expected {known}: take "
+            "reverse_neighbors of these very indices"
+        )
 
 
 @jax.custom_vjp
-def candidate_sums(
+def neighbor_sums(
     weight: jax.Array, pool: jax.Array, indices: jax.Array, reverse: ReverseNeighbors
 ) -> jax.Array:
     """Evaluates S_i = Σ_k w_ik P_j.
 
     Args:
-        weight: [N, K] floating weights.
+        weight: [N, K] floating weights; 0 in an empty slot.
         pool: [M, D] floating rows P.
         indices: [N, K] int32 candidates, rows of the pool; -1 for an empty slot.
         reverse: of the same indices.
@@ -133,34 +129,45 @@ def candidate_sums(
     Cost: N K D multiply-adds; a gradient as much for each operand.
     """
     del reverse
-    weight = jnp.where(indices >= 0, weight, 0)
-    return jax.vmap(functools.partial(neighbor_sum, pool))(weight, indices)
+    return jax.vmap(functools.partial(sum_in_place, pool))(weight, indices)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def listing_sums(
-    weight: jax.Array,
-    rows: jax.Array,
-    indices: jax.Array,
-    reverse: ReverseNeighbors,
-    num_rows: int,
+def _keep(weight, pool, indices, reverse):
+    operands = weight, pool, indices, reverse
+    return neighbor_sums(*operands), operands
+
+
+def _transpose(kept, cotangent):
+    weight, pool, indices, reverse = kept
+
+    def of_row(_, row, candidates):
+        return affinity(row, gather_rows(pool, candidates))
+
+    to_weight = map_neighborhoods(of_row, cotangent, indices)
+    to_pool = transposed_neighbor_sums(weight, cotangent, reverse, len(pool))
+    return to_weight, to_pool, None, None
+
+
+neighbor_sums.defvjp(_keep, _transpose)
+
+
+def transposed_neighbor_sums(
+    weight: jax.Array, rows: jax.Array, reverse: ReverseNeighbors, num_rows: int
 ) -> jax.Array:
     """Evaluates Q_j = Σ w_ik R_i over the slots (i, k) that list row j of the pool.
 
     Args:
         weight: [N, K] floating weights.
         rows: [N, D] floating rows R.
-        indices: [N, K] int32 candidates, rows of the pool; -1 for an empty slot.
-        reverse: of the same indices.
+        reverse: of the candidates.
         num_rows: M, rows of the pool.
 
     Returns:
         [M, D] sums; 0 for a row that nobody lists.
 
-    Cost: N K D + M D multiply-adds, one [4096, D] block in memory beside the result; a
-    gradient as much for each operand.
+    Cost: N K D + M D multiply-adds, one [4096, D] block in memory beside the result.
     """
-    num_slots, k = indices.size, indices.shape[1]
+    num_slots, k = weight.size, weight.shape[1]
     weight = jnp.concatenate([weight.reshape(-1), jnp.zeros(1, weight.dtype)])
     padding = -len(reverse.slots) % _BLOCK_ROWS
     slots = jnp.pad(reverse.slots, ((0, padding), (0, 0)), constant_values=num_slots)
@@ -168,7 +175,7 @@ def listing_sums(
 
     def add_block(total, block):
         slots, listed = block
-        sums = jax.vmap(functools.partial(neighbor_sum, rows))(
+        sums = jax.vmap(functools.partial(sum_in_place, rows))(
             weight[slots], slots // k
         )
         return total.at[listed].add(sums, mode="drop", indices_are_sorted=True), None
@@ -176,48 +183,3 @@ def listing_sums(
     blocks = slots.reshape(-1, _BLOCK_ROWS, _WIDTH), listed.reshape(-1, _BLOCK_ROWS)
     nothing = jnp.zeros((num_rows, rows.shape[1]), rows.dtype)
     return lax.scan(add_block, nothing, blocks)[0]
-
-
-def _keep(product):
-    """What a gradient of a product reads: its operands."""
-
-    def forward(*operands):
-        return product(*operands), operands[:4]
-
-    return forward
-
-
-def _transpose_dots(kept, cotangent):
-    rows, pool, indices, reverse = kept
-    return (
-        candidate_sums(cotangent, pool, indices, reverse),
-        listing_sums(cotangent, rows, indices, reverse, len(pool)),
-        None,
-        None,
-    )
-
-
-def _transpose_sums(kept, cotangent):
-    weight, pool, indices, reverse = kept
-    return (
-        candidate_dots(cotangent, pool, indices, reverse),
-        listing_sums(weight, cotangent, indices, reverse, len(pool)),
-        None,
-        None,
-    )
-
-
-def _transpose_listing(num_rows, kept, cotangent):
-    del num_rows
-    weight, rows, indices, reverse = kept
-    return (
-        candidate_dots(rows, cotangent, indices, reverse),
-        candidate_sums(weight, cotangent, indices, reverse),
-        None,
-        None,
-    )
-
-
-candidate_dots.defvjp(_keep(candidate_dots), _transpose_dots)
-candidate_sums.defvjp(_keep(candidate_sums), _transpose_sums)
-listing_sums.defvjp(_keep(listing_sums), _transpose_listing)

@@ -1,4 +1,4 @@
-"""The three products, against dense matrices, and each as the derivative of others."""
+"""Sums and transposed sums against dense matrices, and their derivatives."""
 
 import functools
 
@@ -10,12 +10,13 @@ import pytest
 from hypothesis import strategies
 
 import gfa_jax as gfa
-from gfa_jax import row_update
-from gfa_jax.neighbor_products import (
-    candidate_dots,
-    candidate_sums,
-    listing_sums,
+from gfa_jax.affinity import Edges
+from gfa_jax.aggregation import update
+from gfa_jax.blocks import Pool
+from gfa_jax.transposed_sums import (
+    neighbor_sums,
     reverse_neighbors,
+    transposed_neighbor_sums,
 )
 from tests.conftest import X64
 from tests.problems import TOLERANCE, as_neighbors, clustered_features
@@ -44,17 +45,15 @@ def products(indices, reverse):
     """Each product as a function of two arrays, and what it is with dense matrices."""
     listed = np.asarray(indices)[:, :, None] == np.arange(POOL_ROWS)
     return {
-        "dots": (
-            lambda rows, pool: candidate_dots(rows, pool, indices, reverse),
-            lambda rows, pool: jnp.einsum("nd,md,nkm->nk", rows, pool, listed),
-        ),
         "sums": (
-            lambda weight, pool: candidate_sums(weight, pool, indices, reverse),
+            lambda weight, pool: neighbor_sums(
+                jnp.where(indices >= 0, weight, 0), pool, indices, reverse
+            ),
             lambda weight, pool: jnp.einsum("nk,md,nkm->nd", weight, pool, listed),
         ),
-        "listing": (
-            lambda weight, rows: listing_sums(
-                weight, rows, indices, reverse, POOL_ROWS
+        "transposed": (
+            lambda weight, rows: transposed_neighbor_sums(
+                weight, rows, reverse, POOL_ROWS
             ),
             lambda weight, rows: jnp.einsum("nk,nd,nkm->md", weight, rows, listed),
         ),
@@ -63,12 +62,10 @@ def products(indices, reverse):
 
 def operands(name, problem):
     weight, rows, pool, *_ = problem
-    return {"dots": (rows, pool), "sums": (weight, pool), "listing": (weight, rows)}[
-        name
-    ]
+    return {"sums": (weight, pool), "transposed": (weight, rows)}[name]
 
 
-NAMES = ("dots", "sums", "listing")
+NAMES = ("sums", "transposed")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,13 +143,13 @@ def test_an_update_has_the_same_gradients_with_them(rng, own_pool):
     reverse = reverse_neighbors(indices, num_rows=30)
 
     def results(features, weight, gamma, reverse):
-        return row_update.update(
+        return update(
             features[first:],
             indices,
             gfa.Params(gamma, 0.3),
-            pool=None if own_pool else features,
+            Edges(weight, jnp.sum(weight**2, axis=1)),
+            pool=None if own_pool else Pool(features),
             first_row=first,
-            edges=row_update.Edges(weight, weight**2),
             reverse=reverse,
         )
 
@@ -162,7 +159,7 @@ def test_an_update_has_the_same_gradients_with_them(rng, own_pool):
         parts = jax.jit(functools.partial(results, reverse=reverse))(*given)
 
         def loss(*given):
-            parts = results(*given, reverse=reverse)
+            parts = jax.tree.leaves(results(*given, reverse=reverse))
             return jnp.sum(jnp.stack([jnp.sum(jnp.sin(3 * part)) for part in parts]))
 
         return parts, jax.jit(jax.grad(loss, (0, 1, 2)))(*given)
@@ -180,7 +177,12 @@ def aggregation(rng):
 
     def loss(features, params, **options):
         refined = gfa.aggregate(
-            features, neighbors, params, num_steps=3, mask="soft", **options
+            features,
+            neighbors,
+            params,
+            num_steps=3,
+            options=gfa.Options(mask="soft"),
+            **options,
         )
         return jnp.sum(refined.features**3) + jnp.sum(refined.residual)
 
@@ -210,7 +212,7 @@ def test_a_reverse_that_does_not_fit_is_refused(rng):
         gfa.aggregate, features, params=gfa.Params(0.5, 0.3), num_steps=1
     )
     with pytest.raises(ValueError, match="graph='rescore'; expected graph='fixed'"):
-        run(neighbors, graph="rescore", reverse=reverse)
+        run(neighbors, options=gfa.PAPER, reverse=reverse)
     with pytest.raises(ValueError, match=r"reverse\.slots .* expected \(60, 8\)"):
         run(as_neighbors(np.asarray(neighbors.indices)[:, :4]), reverse=reverse)
 
@@ -226,6 +228,6 @@ def test_more_candidates_than_one_sum_adds(rng):
     indices = jnp.asarray(rng.integers(0, 90, (90, 70)), jnp.int32)
     weight, pool = (jnp.asarray(rng.standard_normal((90, n))) for n in (70, 3))
     reverse = reverse_neighbors(indices)
-    got = candidate_sums(weight, pool, indices, reverse)
+    got = neighbor_sums(weight, pool, indices, reverse)
     want = np.einsum("nk,nkd->nd", weight, np.asarray(pool)[indices])
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)

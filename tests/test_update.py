@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 
 import gfa_jax as gfa
-from gfa_jax import row_update
-from gfa_jax.row_update import Pool
+from gfa_jax import affinity, aggregation
+from gfa_jax.blocks import Pool
 from tests.problems import TOLERANCE, clustered_features
 
 PARAMS = gfa.Params(0.6, 0.3)
-OPTIONS = {
-    "mask": "hard",
-    "weighting": "affinity",
-    "include_self": False,
-    "block_size": None,
-}
+OPTIONS = gfa.Options(include_self=False)
 
 
 @pytest.fixture
@@ -32,16 +27,16 @@ def problem(rng):
 
 def test_some_rows_move_as_they_do_among_all(problem):
     features, indices = problem
-    whole = row_update.update(features, indices, PARAMS, include_self=False)
-    part = row_update.update(
+    whole = aggregation.update(features, indices, PARAMS, options=OPTIONS)
+    part = aggregation.update(
         features[25:],
         indices[25:],
         PARAMS,
-        pool=features,
+        pool=Pool(features),
         first_row=25,
-        include_self=False,
+        options=OPTIONS,
     )
-    for got, want in zip(part, whole, strict=True):
+    for got, want in zip(*map(jax.tree.leaves, (part, whole)), strict=True):
         np.testing.assert_allclose(got, want[25:], rtol=0, atol=TOLERANCE)
 
 
@@ -50,35 +45,38 @@ def test_the_sums_over_parts_of_the_pool_add_up(problem, scored_before):
     features, indices = problem
     edges = None
     if scored_before:
-        edges = row_update.score(features, indices, PARAMS, **OPTIONS)
-    attract = functools.partial(
-        row_update.attract,
+        edges = affinity.score(features, indices, PARAMS, options=OPTIONS)
+    add = functools.partial(
+        aggregation.sum_neighbors,
         features,
         indices,
         PARAMS,
+        edges,
         first_row=0,
-        edges=edges,
-        **OPTIONS,
+        options=OPTIONS,
     )
     parts = [
-        attract(pool=Pool(features[start:stop], start))
+        add(pool=Pool(features[start:stop], start))
         for start, stop in ((0, 7), (7, 30), (30, 40))
     ]
-    attraction = jax.tree.map(lambda *x: sum(x), *parts)
-    got = row_update.move(features, attraction, PARAMS, renormalize=True)
-    want = row_update.update(features, indices, PARAMS, include_self=False)
-    assert np.any(np.asarray(want[2]) > 1)
-    for g, w in zip(got, want, strict=True):
+    sums = jax.tree.map(lambda *x: sum(x), *parts)
+    updated, moved = aggregation.step(features, sums, PARAMS, renormalize=True)
+    degree = sums.degree if edges is None else edges.degree
+    got = updated, degree, moved
+    want = aggregation.update(features, indices, PARAMS, options=OPTIONS)
+    assert np.any(np.asarray(want[0].degree) > 1)
+    for g, w in zip(got, jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(g, w, rtol=0, atol=TOLERANCE)
 
 
 def test_the_scores_of_parts_of_the_pool_add_up(problem):
     features, indices = problem
-    score = functools.partial(row_update.score, features, indices, PARAMS, **OPTIONS)
+    score = functools.partial(
+        affinity.score, features, indices, PARAMS, options=OPTIONS
+    )
     parts = [
         score(pool=Pool(features[start : start + 10], start))
         for start in range(0, 40, 10)
     ]
     for got, want in zip(zip(*parts, strict=True), score(), strict=True):
-        assert want is not None
         np.testing.assert_allclose(sum(got), want, rtol=0, atol=TOLERANCE)
