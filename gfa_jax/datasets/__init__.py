@@ -20,6 +20,7 @@ from gfa_jax.datasets.labels import (
     encode_labels,
     known_identities,
     read_labels,
+    separate_unknown,
     write_labels,
 )
 from gfa_jax.datasets.pairs import (
@@ -66,6 +67,7 @@ __all__ = [
     "read_pairs",
     "read_rows",
     "read_shards",
+    "separate_unknown",
     "synthetic_features",
     "synthetic_images",
     "write_array",

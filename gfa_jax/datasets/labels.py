@@ -167,6 +167,27 @@ def known_identities(labels: ArrayLike) -> np.ndarray:
     return (labels != -1) & ~np.isnan(labels)
 
 
+def separate_unknown(labels: np.ndarray) -> np.ndarray:
+    """Makes every row of unknown identity an identity of its own, without a match.
+
+    Args:
+        labels: [N] signed integers or strings.
+
+    Returns:
+        [N] of the same kind; the array itself where all are known.
+    """
+    unknown = np.flatnonzero(~known_identities(labels))
+    if not len(unknown):
+        return labels
+    if labels.dtype.kind == "U":
+        separate = labels.astype(object)
+        separate[unknown] = [f"unknown identity of row {row}" for row in unknown]
+        return separate.astype(np.str_)
+    separate = labels.copy()
+    separate[unknown] = labels.min() - 1 - np.arange(len(unknown))
+    return separate
+
+
 def check_labels(labels: np.ndarray, num_rows: int) -> None:
     """Refuses labels that are not one integer or string for each of N feature rows."""
     if labels.ndim != 1:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
+from gfa_jax.datasets.labels import as_labels
 from gfa_jax.metrics.all_pairs_result import AllPairs, join_points
 from gfa_jax.metrics.histogram import (
     ScoreHistogram,
@@ -124,7 +125,7 @@ def plan_pairs(
     """Checks the arguments of `all_pairs_roc`, which explains them."""
     if block_size is None:
         block_size = 8192 if counts_on_device() else 1024
-    features, labels = check_features(features), np.asarray(labels)
+    features, labels = check_features(features), as_labels(labels)
     _check_sizes(block_size=block_size, tail_size=tail_size, genuine_size=genuine_size)
     check_num_bins(num_bins)
     identities = _number_identities(labels, len(features))

@@ -21,6 +21,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gfa_jax.datasets.labels import as_labels
+
 
 class PrecisionRecall(NamedTuple):
     """How much of what was joined belongs together, and the reverse, in [0, 1]."""
@@ -198,7 +200,7 @@ def _ratio(part: int, whole: int) -> float:
 def _check_labels(*both: npt.ArrayLike) -> list[np.ndarray]:
     found = []
     for name, given in zip(("labels_true", "labels_pred"), both, strict=True):
-        labels = np.asarray(given)
+        labels = as_labels(given)
         if labels.ndim != 1:
             raise ValueError(f"{name} have shape {labels.shape}; expected [N]")
         if labels.dtype.kind not in "iuUS":

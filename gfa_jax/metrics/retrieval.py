@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
+from gfa_jax.datasets.labels import as_labels
 from gfa_jax.metrics.scored_pairs import check_features
 
 DEFAULT_RANKS = (1, 5, 10)
@@ -307,7 +308,7 @@ def _statistics(rankings: Rankings, ranks: Iterable[int]) -> np.ndarray:
 
 
 def _check_names(names: npt.ArrayLike, count: int, name: str) -> np.ndarray:
-    names = np.asarray(names)
+    names = as_labels(names)
     if names.shape != (count,) or names.dtype.kind not in "iuU":
         raise ValueError(
             f"{name} are {names.dtype} of shape {names.shape}; expected integers or "

@@ -135,6 +135,13 @@ def read_truth(num_rows: int) -> tuple[np.ndarray | None, datasets.Pairs | None]
             FLAGS.labels, column=FLAGS.labels_column, key=FLAGS.labels_key
         )
         datasets.check_labels(labels, num_rows)
+        unknown = int(np.count_nonzero(~datasets.known_identities(labels)))
+        if unknown:
+            cli.warn(
+                f"{unknown} of {num_rows} rows have an unknown identity (-1, blank or "
+                "nan); each counts as a person of its own, without a match"
+            )
+            labels = datasets.separate_unknown(labels)
     if FLAGS.pairs is not None:
         pairs = datasets.read_pairs(FLAGS.pairs, key=FLAGS.pairs_key)
         pairs = _with_same(pairs, labels, num_rows=num_rows)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gfa_jax import datasets
+from gfa_jax import datasets, metrics
 
 SUFFIXES = [".npy", ".npz", ".meta", ".txt", ".csv"]
 INTEGERS = np.array([3, -1, 3, 2**62, 0])
@@ -174,6 +174,16 @@ class TestUnknown:
             known = datasets.known_identities(labels)
             np.testing.assert_array_equal(known, [True, False, True, True])
 
+    @pytest.mark.parametrize("labels", [[3, -1, 3, -1, -7], ["a", "", "a", "nan", "b"]])
+    def test_each_becomes_an_identity_of_its_own(self, labels):
+        labels = np.array(labels)
+        got = datasets.separate_unknown(labels)
+        assert got.dtype.kind == labels.dtype.kind
+        np.testing.assert_array_equal(got[[0, 2, 4]], labels[[0, 2, 4]])
+        assert len(np.unique(got)) == 4
+        known = labels[[0, 2, 4]]
+        assert datasets.separate_unknown(known) is known
+
     @pytest.mark.parametrize("entry", [b"", b"nan", b"-1"])
     def test_of_a_table(self, tmp_path, entry):
         got = read_text(tmp_path, b"file,label\na,4\nb,%s\nc,5\n" % entry, ".csv")
@@ -194,6 +204,13 @@ def test_strings_as_pandas_and_h5py_keep_them(tmp_path):
         codes, classes = datasets.encode_labels(labels)
         np.testing.assert_array_equal(codes, [1, 0, 1])
         np.testing.assert_array_equal(classes, ["Ann", "Zo\u00eb"])
+        assert metrics.cluster_scores(labels, [0, 1, 0]).pairwise.f_score == 1
+        rows = np.eye(2)[[0, 1, 0]]
+        assert metrics.all_pairs_roc(rows, labels).roc.num_genuine == 1
+        own = {"own_rows": np.arange(3)}
+        assert (
+            metrics.rank_gallery(rows, rows, labels, labels, **own).counted.sum() == 2
+        )
     np.save(tmp_path / "a.npy", encoded)
     got = datasets.read_labels(tmp_path / "a.npy")
     np.testing.assert_array_equal(got, ["Zo\u00eb", "Ann", "Zo\u00eb"])
