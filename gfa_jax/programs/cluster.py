@@ -2,16 +2,16 @@
 
     gfa cluster --features=embeddings.npy --merge_threshold=0.7
 
-finds the candidates and refines as `refine` does, prunes the pairs whose refined cosine
-is under t_s (--merge_threshold) and takes the connected components (paper, section
-3.4). Where the pool chose the settings, the cosine is the one in the pool's own units
-(selection/metric.py), in which one t_s serves any network. Or, with --linkage=average,
-joins clusters while the mean cosine of their pairs reaches t_s. It writes to
---output_dir: labels.npy (the cluster of each row, -1 for one left out), confidence.npy,
-report.json, sizes.png, purity.png where labels are known, and with --images
-contact_sheet.html. A learn-to-cluster folder is read as it is (and all of its sizes by
-`learn_to_cluster`): --features=features/X.bin --dim=256 --labels=labels/X.meta
---candidates=knns/X/faiss_k_80.npz.
+finds the candidates and refines as `refine` does, prunes the pairs whose refined
+cosine is under t_s (--merge_threshold) and takes the connected components (paper,
+section 3.4). Where the pool chose the settings, the cosine is the one in the pool's
+own units (selection/metric.py), in which one t_s serves any network. Or, with
+--linkage=average, joins clusters while the mean cosine of their pairs reaches t_s. It
+writes to --output_dir: labels.npy (the cluster of each row, -1 for one left out),
+confidence.npy, dropped.npy, report.json, sizes.png, purity.png where labels are known,
+and with --images contact_sheet.html. A learn-to-cluster folder is read as it is (and
+all of its sizes by `learn_to_cluster`): --features=features/X.bin --dim=256
+--labels=labels/X.meta --candidates=knns/X/faiss_k_80.npz.
 """
 
 import pathlib

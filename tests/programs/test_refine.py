@@ -16,7 +16,7 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from tests import oracle
-from tests.programs.programs import REPOSITORY, command, refuse, run, succeed
+from tests.programs.programs import REPOSITORY, call, command, refuse, run, succeed
 
 
 @pytest.fixture(scope="module")
@@ -336,7 +336,7 @@ def test_bad_options_are_refused(files, sample, flags, message):
         given.insert(0, f"--features={files}/features.npy")
         refuse(files, message, *given)
         return
-    result = run("refine", *given)
+    result = call("refine", *given)
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
@@ -349,7 +349,7 @@ def test_labels_without_features_are_refused(files):
 def test_an_input_is_never_overwritten(files, sample):
     np.save(files / "refined.npy", sample.features)
     before = (files / "refined.npy").read_bytes()
-    result = run("refine", f"--features={files}/refined.npy", f"--output_dir={files}")
+    result = call("refine", f"--features={files}/refined.npy", f"--output_dir={files}")
     assert result.returncode == 2
     assert "would be overwritten" in result.stderr
     assert (files / "refined.npy").read_bytes() == before
@@ -421,7 +421,7 @@ def test_ctrl_c_ends_it_with_nothing_written(tmp_path, rng):
 
 
 def test_help_says_how_k_counts():
-    result = run("refine", "--help")
+    result = call("refine", "--help")
     assert "the row itself counted: 15 is" in result.stdout
 
 

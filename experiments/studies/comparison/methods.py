@@ -14,6 +14,7 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.studies import baselines
 from experiments.studies.forms import drop_rows, refine_by_default
+from gfa_jax.selection.expansion import expand
 
 Setting = dict[str, Any]
 Output = np.ndarray | baselines.PairScores
@@ -124,6 +125,11 @@ def _aggregate(
     return np.asarray(jax.block_until_ready(result.features))
 
 
+def _expansion_of_10(features: np.ndarray, neighbors: gfa.Neighbors) -> np.ndarray:
+    """Calls the expansion that `refine` reports beside its result."""
+    return np.asarray(jax.block_until_ready(expand(features, neighbors)))
+
+
 def _ours(features: np.ndarray, neighbors: gfa.Neighbors, **options: Any) -> np.ndarray:
     """Refines with the soft mask, the rows dropped that the default drops."""
     neighbors = drop_rows(features, neighbors)
@@ -158,6 +164,7 @@ METHODS: Mapping[str, Method] = {
         baselines.alpha_query_expansion,
         lambda s: (-s["alpha"], s["k"]),
     ),
+    "query expansion of 10": Method({}, _expansion_of_10, lambda _: ()),
     "database augmentation": Method(
         {"k": _neighbors(2)},
         baselines.database_augmentation,

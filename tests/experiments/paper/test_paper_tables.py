@@ -19,7 +19,7 @@ from tests.experiments.paper.table_problems import (
     oracle_tprs,
     person,
 )
-from tests.programs.programs import refuse, run, succeed
+from tests.programs.programs import call, refuse, succeed
 
 TABLES = {
     name: table for name, table in vars(paper).items() if isinstance(table, paper.Table)
@@ -406,7 +406,7 @@ def test_labels_that_contradict_the_pairs_give_no_intervals(lfw):
 
 
 def test_features_are_required():
-    result = run("ytf", "--names=x.txt")
+    result = call("ytf", "--names=x.txt")
     assert result.returncode == 2
     assert len(result.stderr.strip().splitlines()) == 1
     assert "features" in result.stderr

@@ -8,7 +8,7 @@ import pytest
 from tests import oracle
 from tests.experiments.paper.table_problems import IMAGES, make_faces, person
 from tests.metrics.test_retrieval import rank_literally
-from tests.programs.programs import run, succeed
+from tests.programs.programs import call, succeed
 
 
 def check_rows(folder, features, rank):
@@ -117,7 +117,7 @@ def test_market1501(market):
 def test_market1501_refuses_features_that_do_not_fit(market):
     folder, features, _, num_queries, flags = market
     np.save(folder / "query.npy", features[:num_queries, :5])
-    result = run("market1501", *flags, f"--output_dir={folder}/out")
+    result = call("market1501", *flags, f"--output_dir={folder}/out")
     assert result.returncode == 2
     assert "expected features of one network" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
@@ -153,5 +153,5 @@ def test_retrieval(tmp_path):
     assert report["rows"][1]["queries_with_a_match"] == 5
 
     (tmp_path / "queries.txt").write_text("96")
-    result = run("retrieval", *flags, f"--queries={tmp_path}/queries.txt")
+    result = call("retrieval", *flags, f"--queries={tmp_path}/queries.txt")
     assert result.returncode == 2 and "got row 96, expected 0 to 95" in result.stderr

@@ -10,7 +10,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from experiments.studies.clusterers import Problem, kmeans
 from gfa_jax import Neighbors, datasets
 from tests import oracle
-from tests.programs.programs import run, succeed
+from tests.programs.programs import call, succeed
 
 FPRS = (1e-5, 1e-4, 1e-3)
 CENTRES = 40
@@ -108,7 +108,7 @@ def test_times_ratios_and_quality(tmp_path, sample):
 
 def test_a_grid_is_refused(tmp_path):
     flags = ["--rows=50", "--clusters=9", "--k=3,4"]
-    result = run("kmeans_speed", *flags, f"--output_dir={tmp_path}/out")
+    result = call("kmeans_speed", *flags, f"--output_dir={tmp_path}/out")
     assert result.returncode == 2
     assert "make 2 settings; expected one" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.programs.programs import REPOSITORY, command, refuse, run, succeed
+from tests.programs.programs import REPOSITORY, call, command, refuse, succeed
 
 SMALL = (
     "--identities=24",
@@ -139,7 +139,7 @@ def test_images_of_a_folder_are_trained_on_and_bad_ones_are_named(tmp_path, rng)
     ],
 )
 def test_bad_options_are_refused(tmp_path, flag, message):
-    result = run("semi_supervised", *SMALL, flag, f"--output_dir={tmp_path}")
+    result = call("semi_supervised", *SMALL, flag, f"--output_dir={tmp_path}")
     assert result.returncode == 2, result.stderr
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1 and message in lines[0], result.stderr
