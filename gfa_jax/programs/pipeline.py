@@ -152,7 +152,9 @@ class Run:
                 ("expansion", expanded.features, "expansion"),
                 ("after", refined.features, "updates"),
             ):
-                found = self.backend.verify(rows, stage, **options)
+                # Intervals are of the gain, which is that of the refined rows.
+                own = {"num_resamples": 0} if name == "expansion" else {}
+                found = self.backend.verify(rows, stage, **{**options, **own})
                 if found is not None:
                     self.figures[name] = found
 
