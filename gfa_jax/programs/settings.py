@@ -56,6 +56,11 @@ flags.DEFINE_enum(
     "weighting", None, WEIGHTINGS, "With --threshold: affinity, or as the preset says."
 )
 flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
+flags.DEFINE_bool(
+    "chosen_edges",
+    False,
+    "With --threshold: of the candidates, those that the pool chooses.",
+)
 flags.DEFINE_enum(
     "graph",
     None,
@@ -71,7 +76,7 @@ _FORMS: dict[str, dict[str, Any]] = {
 _USUAL = {"k": 15, "gamma": 0.5, "num_steps": 4}
 _PARAMS = gfa.Params._fields
 _OPTIONS = ("mask", "weighting", "graph")
-NAMES = (*_PARAMS, "k", "num_steps", *_OPTIONS)
+NAMES = (*_PARAMS, "k", "num_steps", "chosen_edges", *_OPTIONS)
 
 
 class Settings(NamedTuple):
@@ -152,7 +157,8 @@ class Request(NamedTuple):
         k = self.values["k"]
         if k is not None:
             gfa.neighbors.check_k(k, num_rows)
-        width = selection.WIDTH if self.threshold is None else EXPANSION_K
+        asks = self.threshold is None or self.values["chosen_edges"]
+        width = selection.WIDTH if asks else EXPANSION_K
         usual = _USUAL["k"] if self.threshold is not None else 1
         return min(max(k or usual, width), num_rows - 1)
 
@@ -184,6 +190,9 @@ class Request(NamedTuple):
             chosen["num_steps"] = found.num_steps
         else:
             chosen = _USUAL | {"k": min(_USUAL["k"], neighbors.indices.shape[1])}
+            if values["chosen_edges"]:
+                edges = choose()
+                neighbors, dropped = edges.neighbors, np.asarray(edges.dropped)
         values |= {name: v for name, v in chosen.items() if values[name] is None}
         if weights is None:
             neighbors = first_columns(neighbors, values["k"])
@@ -266,7 +275,6 @@ def _read_file(path: str) -> dict[str, Any]:
         "half_cosine",
         "edges_per_row",
         "distrust",
-        "isolate_outliers",
     ):
         stored.pop(about, None)
     for name, value in stored.items():

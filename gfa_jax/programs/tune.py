@@ -46,7 +46,9 @@ flags.adopt(inputs)
 
 flags.DEFINE_string("output_dir", "outputs/tune", "Folder of the results.")
 flags.DEFINE_integer("k", 15, "Neighbours a row, the row itself counted.")
-flags.DEFINE_bool("isolate_outliers", True, "Leave rows without mates as they are.")
+flags.DEFINE_bool(
+    "chosen_edges", True, "Of the candidates, those that the pool chooses."
+)
 flags.DEFINE_integer("num_steps", 4, "Number T of updates.", lower_bound=1)
 flags.DEFINE_enum("mask", "soft", MASKS, "With which the result is to be used.")
 flags.DEFINE_list(
@@ -118,7 +120,7 @@ def main() -> None:
             pool,
             seed=FLAGS.seed,
             k=FLAGS.k,
-            drops_outliers=FLAGS.isolate_outliers,
+            chosen_edges=FLAGS.chosen_edges,
             held_out=FLAGS.held_out,
             fpr=fpr,
             max_images=FLAGS.max_images,
@@ -153,7 +155,7 @@ def main() -> None:
         )
     params = result.params._asdict() | {
         "k": split.k,
-        "isolate_outliers": split.drops_outliers,
+        "chosen_edges": split.chosen_edges,
         "num_steps": objective.num_steps,
         "mask": objective.options.mask,
         "weighting": objective.options.weighting,

@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     Attributes:
         pool: the half.
         labels: [N] identity of each row.
-        neighbors: [N, K] candidates in it, outliers dropped where that is asked.
+        neighbors: [N, K] candidates in it, or those that `choose_settings` keeps.
         threshold: the cosine that misjudges the fewest of its candidates.
         teaches: [N] bool, rows of the identities whose pairs teach.
         chooses: [N] bool, rows of those whose pairs choose the step.
@@ -66,14 +66,14 @@ class Split(NamedTuple):
         learning: the half to learn on.
         reported: the half to report on.
         k: K of both.
-        drops_outliers: whether outliers are dropped in both.
+        chosen_edges: whether both use only the candidates that `choose_settings` keeps.
         frames: that the rows reported on are pooled from, as `Problem.frames`.
     """
 
     learning: Problem
     reported: inputs.Pool
     k: int
-    drops_outliers: bool
+    chosen_edges: bool
     frames: Frames | None = None
 
 
@@ -82,7 +82,7 @@ def split(
     *,
     seed: int,
     k: int,
-    drops_outliers: bool,
+    chosen_edges: bool,
     held_out: float,
     fpr: float,
     max_images: int | None,
@@ -94,7 +94,7 @@ def split(
         pool: with labels, without listed pairs.
         seed: of the split.
         k: K, the row itself counted.
-        drops_outliers: whether the rows that `choose_settings` drops are.
+        chosen_edges: whether to use only the candidates that `choose_settings` keeps.
         held_out: share in [0, 1) of the identities of the first half that choose the
             step and do not teach; with 0 all do both.
         fpr: the FPR to learn for.
@@ -119,19 +119,19 @@ def split(
     chooses = ~teaches if held_out else teaches
     for part in (teaches, chooses):
         inputs.check_both_kinds(labels[part])
-    neighbors = _search(learning.features, k, drops_outliers=drops_outliers)
+    neighbors = _search(learning.features, k, chosen_edges=chosen_edges)
     threshold = _separating_threshold(neighbors, labels, teaches)
     problem = Problem(
         learning, labels, neighbors, threshold, teaches, chooses, fpr, max_images
     )
     if frames is None:
-        return Split(problem, reported, k, drops_outliers)
+        return Split(problem, reported, k, chosen_edges)
     learns = np.isin(codes, order[:half])
     return Split(
         problem._replace(frames=pooled.select_frames(frames, learns)),
         reported,
         k,
-        drops_outliers,
+        chosen_edges,
         pooled.select_frames(frames, ~learns),
     )
 
@@ -148,7 +148,7 @@ def refine_reported(
         )
     result = gfa.aggregate(
         features,
-        _search(features, split.k, drops_outliers=split.drops_outliers),
+        _search(features, split.k, chosen_edges=split.chosen_edges),
         update_params(params),
         num_steps=objective.num_steps,
         options=objective.options,
@@ -266,10 +266,10 @@ def _separating_threshold(
     return float(np.clip(ascending[np.argmin(errors)], -1.0, 0.99))
 
 
-def _search(features: np.ndarray, k: int, *, drops_outliers: bool) -> gfa.Neighbors:
-    """Searches K candidates; those of the default where it tells which rows to drop."""
-    width = max(k, min(WIDTH, len(features) - 1)) if drops_outliers else k
+def _search(features: np.ndarray, k: int, *, chosen_edges: bool) -> gfa.Neighbors:
+    """Searches K candidates, or takes the K first of those that the pool chooses."""
+    width = max(k, min(WIDTH, len(features) - 1)) if chosen_edges else k
     neighbors = gfa.exact_neighbors(features, k=width, progress=cli.progress)
-    if drops_outliers:
-        neighbors = neighbors.drop(gfa.choose_settings(features, neighbors).dropped)
+    if chosen_edges:
+        neighbors = gfa.choose_settings(features, neighbors).neighbors
     return neighbors.first(k)

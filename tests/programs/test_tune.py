@@ -13,7 +13,7 @@ from tests.programs.programs import call
 # The score is the mean over these multiples of --fpr.
 _AROUND = (0.25, 0.5, 1, 2, 4)
 _SMALL = ("--resamples=0", "--k=8", "--fpr=1e-3", "--fprs=1e-3,1e-2", "--num_steps=3")
-_SMALL += ("--noisolate_outliers",)
+_SMALL += ("--nochosen_edges",)
 
 
 @pytest.fixture(scope="module")

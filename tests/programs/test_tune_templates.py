@@ -17,7 +17,7 @@ _FLAGS = (
     "--fpr=1e-2",
     "--fprs=1e-2",
     "--resamples=0",
-    "--noisolate_outliers",
+    "--nochosen_edges",
     "--max_iterations=6",
     "--min_gain=0",
     "--threshold=0.2,0.4",
