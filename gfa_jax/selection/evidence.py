@@ -34,12 +34,33 @@ import numpy as np
 
 from gfa_jax.types import Array
 
-POSTERIOR_CENTER = 4.5
-_SCALE_POWER = 0.75
 _SCALE_RANK = 2
-_DISTANT = 0.85
 _AROUND = 14
 _CROWD = 0.8
+
+
+class Constants(NamedTuple):
+    """What experiments/studies/evidence.py moves, and nobody else has to.
+
+    Attributes:
+        posterior_center: z₀.
+        scale_power: what d_ij beyond the rows' own scale is multiplied by.
+        shared_power: the exponent of J_ij.
+        pool_share: what the pool's mean closure counts beside a row's own, for K_i.
+        least_steps: T at K = 5.
+        distant: share of the median b under which a row is distant; 0 for none.
+    """
+
+    posterior_center: float = 4.5
+    scale_power: float = 0.75
+    shared_power: float = 0.5
+    pool_share: float = 3.0
+    least_steps: int = 2
+    distant: float = 0.85
+
+
+CONSTANTS = Constants()
+POSTERIOR_CENTER = CONSTANTS.posterior_center
 
 
 class RowEvidence(NamedTuple):
@@ -76,7 +97,12 @@ def local_scale(cosines: Array, is_other: Array) -> tuple[jax.Array, jax.Array]:
 
 
 def find_dropped(
-    indices: np.ndarray, is_other: np.ndarray, nearest: Array, rows: np.ndarray
+    indices: np.ndarray,
+    is_other: np.ndarray,
+    nearest: Array,
+    rows: np.ndarray,
+    *,
+    share: float,
 ) -> np.ndarray:
     """Finds the distant rows among distant rows.
 
@@ -85,11 +111,12 @@ def find_dropped(
         is_other: [n, W] bool, False for an empty slot and the row itself.
         nearest: [N] b_i of all rows.
         rows: [n] the numbers of the rows asked for.
+        share: of the median under which a row is distant.
 
     Returns:
         [n] bool.
     """
-    distant = nearest < _DISTANT * np.median(nearest)
+    distant = nearest < share * np.median(nearest)
     around = indices[:, 1 : 1 + _AROUND], is_other[:, 1 : 1 + _AROUND]
     crowd = np.where(around[1], distant[around[0]], False).sum(axis=1)
     return distant[rows] & (crowd >= _CROWD * around[1].sum(axis=1))
@@ -101,6 +128,8 @@ def edge_weights(
     is_other: Array,
     own: RowEvidence,
     theirs: RowEvidence,
+    *,
+    constants: Constants,
 ) -> tuple[jax.Array, jax.Array]:
     """Evaluates w_ij, and z_ij of metric.py.
 
@@ -110,6 +139,7 @@ def edge_weights(
         is_other: [n, W] bool, False for an empty slot and the row itself.
         own: [n, 1] of the rows.
         theirs: [n, W] of their candidates.
+        constants: z₀ and the two powers.
 
     Returns:
         [n, W] float32 w_ij in [0, 1], 0 where not an edge; [n, W] float32 z_ij.
@@ -117,8 +147,9 @@ def edge_weights(
     z = jnp.minimum(
         (cosines - own.mean) / own.spread, (cosines - theirs.mean) / theirs.spread
     )
-    posterior = jnp.where(is_other, jax.nn.sigmoid(z - POSTERIOR_CENTER), 0)
+    posterior = jnp.where(is_other, jax.nn.sigmoid(z - constants.posterior_center), 0)
     ratio = (1 - cosines) / jnp.sqrt(own.scale * theirs.scale)
-    near = jnp.exp(-_SCALE_POWER * jnp.maximum(ratio - 1, 0))
-    weights = posterior * jnp.maximum(cosines, 0) * near * jnp.sqrt(shared)
+    near = jnp.exp(-constants.scale_power * jnp.maximum(ratio - 1, 0))
+    weights = posterior * jnp.maximum(cosines, 0) * near
+    weights *= shared**constants.shared_power
     return weights, z

@@ -96,6 +96,7 @@ def choose_settings(
     fetch: Callable[[np.ndarray], Array] | None = None,
     gather: Callable[[np.ndarray], np.ndarray] | None = None,
     seed: int = 0,
+    constants: evidence.Constants = evidence.CONSTANTS,
 ) -> Settings:
     """Chooses weights, K, T and the rows to drop; sees no label and has no option.
 
@@ -118,6 +119,8 @@ def choose_settings(
             `features` are not all of them.
         gather: joins what each process has of its rows, [n, ...] to [N, ...].
         seed: of the sample of 8,192 rows from which the metric is measured.
+        constants: of the rule, for the study of what each of them does
+            (experiments/studies/evidence.py); not to be tuned to a pool.
 
     Returns:
         Settings.
@@ -154,13 +157,17 @@ def choose_settings(
     all_rows = evidence.RowEvidence(
         join(null.mean), join(null.spread), join(scale), join(nearest)
     )
-    dropped = evidence.find_dropped(indices, is_other, all_rows.nearest, rows)
+    dropped = evidence.find_dropped(
+        indices, is_other, all_rows.nearest, rows, share=constants.distant
+    )
     is_dropped = join(dropped)
     is_edge = is_other & ~dropped[:, None] & ~is_dropped[indices]
 
     ks = shared.sizes(indices.shape[1] - 1)
     closures = join(np.asarray(shared.closure(indices, pool_lists, ks=ks)))
-    k, row_k = shared.choose_size(closures, indices[:, :6], ks=ks)
+    k, row_k = shared.choose_size(
+        closures, indices[:, :6], ks=ks, pool_share=constants.pool_share
+    )
     weights, z = map(
         np.asarray,
         _weigh(
@@ -169,6 +176,7 @@ def choose_settings(
             is_edge,
             evidence.RowEvidence(*(column[rows, None] for column in all_rows)),
             evidence.RowEvidence(*(column[indices] for column in all_rows)),
+            constants=constants,
         ),
     )
     kept, kept_weights = _keep(
@@ -182,16 +190,19 @@ def choose_settings(
         join,
         closures.mean(axis=0, dtype=np.float64),
         ks,
+        center=constants.posterior_center,
     )
     is_structured = seen.weight_per_row >= 1
-    num_steps = max(1, math.floor(2 + math.log2(k / 5))) if is_structured else 1
+    num_steps = 1
+    if is_structured:
+        num_steps = max(1, math.floor(constants.least_steps + math.log2(k / 5)))
     seen = seen._replace(
         **_explain(seen, k, num_steps, int(is_dropped.sum()), len(pool_lists))
     )
     return Settings(k, num_steps, 1.0, kept, kept_weights, dropped, seen)
 
 
-_weigh = jax.jit(evidence.edge_weights)
+_weigh = jax.jit(evidence.edge_weights, static_argnames="constants")
 
 
 def _measure(features, indices, fetch, join, num_rows: int, seed: int):
@@ -278,9 +289,11 @@ def _keep(
     )
 
 
-def _describe(similarity, is_edge, weights, z, join, closures, ks) -> Evidence:
+def _describe(
+    similarity, is_edge, weights, z, join, closures, ks, *, center
+) -> Evidence:
     """Sums up the edges of the whole pool."""
-    trusted = is_edge & (z >= evidence.POSTERIOR_CENTER)
+    trusted = is_edge & (z >= center)
     sums = join(np.stack([trusted.sum(axis=1), weights.sum(axis=1)], axis=1))
     edges_per_row, weight_per_row = sums.mean(axis=0, dtype=np.float64)
 

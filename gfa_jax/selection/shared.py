@@ -100,18 +100,23 @@ def _ranks(own: jax.Array, pool: Array, width: int) -> jax.Array:
 
 
 def choose_size(
-    closures: np.ndarray, nearest: np.ndarray, *, ks: tuple[int, ...]
+    closures: np.ndarray,
+    nearest: np.ndarray,
+    *,
+    ks: tuple[int, ...],
+    pool_share: float,
 ) -> tuple[int, np.ndarray]:
     """Chooses K for the pool, and for each row.
 
     argmax_K of the mean of c_i(K) over the pool; for row i of its own, averaged over
-    itself and its five nearest, beside which the pool's mean counts threefold.
+    itself and its five nearest, beside which the pool's mean counts `pool_share` times.
 
     Args:
         closures: [N, len(ks)] float32 c_i(K) of all rows.
         nearest: [n, 5] (or fewer columns) int32 the nearest others of the rows asked
             for, -1 for none, with the row itself in column 0 before them: [n, 6].
         ks: the K of the columns.
+        pool_share: weight of the pool's mean, the row's own being 1.
 
     Returns:
         K; [n] int32 K_i.
@@ -120,4 +125,6 @@ def choose_size(
     known = (nearest >= 0)[..., None]
     around = np.where(known, closures[nearest], 0).sum(axis=1) / known.sum(axis=1)
     choices = np.asarray(ks, np.int32)
-    return int(choices[np.argmax(mean)]), choices[np.argmax(around + 3 * mean, axis=1)]
+    return int(choices[np.argmax(mean)]), choices[
+        np.argmax(around + pool_share * mean, axis=1)
+    ]
