@@ -1,5 +1,7 @@
 """Rankings against a literal float64 reading of the rules, and scikit-learn's AP."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -147,8 +149,10 @@ def test_intervals(rng):
     identities = np.repeat(np.arange(80), 5)
     first = rng.integers(1, 30, 400)
     rankings = metrics.Rankings(precision, first, np.ones(400, int))
-    options = {"num_resamples": 400, "seed": 3}
-    found = metrics.bootstrap_rankings(rankings, identities, (1, 10), **options)
+    resample = functools.partial(
+        metrics.bootstrap_rankings, num_resamples=400, seed=3
+    )
+    found = resample(rankings, identities, (1, 10))
     low, high = found.mean_average_precision
     assert low < metrics.mean_average_precision(rankings) < high
     sums = precision.reshape(80, 5).mean(axis=1)
@@ -157,7 +161,7 @@ def test_intervals(rng):
     assert high - low == pytest.approx(2 * 1.96 * sums.std() / np.sqrt(80), rel=0.15)
     for bounds, value in zip(found.cmc, metrics.cmc(rankings, (1, 10)), strict=True):
         assert bounds[0] <= value <= bounds[1]
-    again = metrics.bootstrap_rankings(rankings, identities, (1, 10), **options)
+    again = resample(rankings, identities, (1, 10))
     np.testing.assert_array_equal(found.cmc, again.cmc)
 
 
