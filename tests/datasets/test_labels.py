@@ -207,9 +207,7 @@ def test_strings_as_pandas_and_h5py_keep_them(tmp_path):
         assert metrics.cluster_scores(labels, [0, 1, 0]).pairwise.f_score == 1
         rows = np.eye(2)[[0, 1, 0]]
         assert metrics.all_pairs_roc(rows, labels).roc.num_genuine == 1
-        ranked = metrics.rank_gallery(
-            rows, rows, labels, labels, own_rows=np.arange(3)
-        )
+        ranked = metrics.rank_gallery(rows, rows, labels, labels, own_rows=np.arange(3))
         assert ranked.counted.sum() == 2
     np.save(tmp_path / "a.npy", encoded)
     got = datasets.read_labels(tmp_path / "a.npy")

@@ -149,9 +149,7 @@ def test_intervals(rng):
     identities = np.repeat(np.arange(80), 5)
     first = rng.integers(1, 30, 400)
     rankings = metrics.Rankings(precision, first, np.ones(400, int))
-    resample = functools.partial(
-        metrics.bootstrap_rankings, num_resamples=400, seed=3
-    )
+    resample = functools.partial(metrics.bootstrap_rankings, num_resamples=400, seed=3)
     found = resample(rankings, identities, (1, 10))
     low, high = found.mean_average_precision
     assert low < metrics.mean_average_precision(rankings) < high
