@@ -149,7 +149,8 @@ def _sweep_within_memory(
     rows: Rows, best: Best, tile_size: int, progress: Callable | None
 ) -> Best:
     """Merges all tiles, smaller ones after the device has run out of memory."""
-    step = tile_size
+    # All blocks of rows are one call where there is no progress to show.
+    step = tile_size if progress else len(rows.valid)
     blocks = range(len(rows.valid) // step)
     for block in track(progress, blocks, desc="neighbors"):
         swept = None

@@ -298,7 +298,7 @@ def test_tiles_in_memory_are_halved_until_they_fit(features, monkeypatch, progre
     with pytest.warns(RuntimeWarning) as said:
         got = search(features, tile_size=128, progress=progress)
     assert "out of memory with blocks of 128 rows" in str(said[0].message)
-    assert len(said) == 2
+    assert len(said) == (2 if progress else 1)
     assert tried[:2] == [128, 64]
     assert_agree(features, got, want)
 
