@@ -179,8 +179,13 @@ def _learn(given: Set, *, tune_rows: int) -> list[str]:
     tprs = [_measure(rows, reported), expanded(1, 10, 3), _measure(default, reported)]
     line = [given.pool.name, f"{len(rows):,}", f"{best[0]}, {best[1]:g}"]
     line += map(_cell, [*tprs, expanded(1, *best)])
-    is_small = len(given.pool.features) <= tune_rows
-    return [*line, _cell(_learn_mask(given, k=k)) if is_small else ""]
+    if len(given.pool.features) > tune_rows:
+        return [*line, ""]
+    try:
+        return [*line, _cell(_learn_mask(given, k=k))]
+    except ValueError as error:  # one set is not to end the others
+        cli.warn(f"{given.pool.name}: no mask is learnt: {error}")
+        return [*line, "none"]
 
 
 def _learn_mask(given: Set, *, k: int) -> np.ndarray:
