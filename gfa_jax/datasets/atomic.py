@@ -70,13 +70,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8, newlines as they are; errors as for `atomic_path`."""
+    """Writes `text` as UTF-8, newlines as they are; errors as for `atomic_path`.
+
+    Args:
+        path: of the file.
+        text: what it holds.
+    """
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode())
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes `value` as strict JSON, atomically; NumPy values become plain ones.
+
+    Args:
+        path: of the file.
+        value: of JSON and NumPy kinds.
 
     Raises:
         ValueError: NaN or Inf, which JSON cannot hold, or the file cannot be written.
@@ -93,6 +102,10 @@ def write_array(path: str | os.PathLike[str], array: ArrayLike) -> None:
 
     bfloat16 is stored as NumPy stores it, two raw bytes a value (`V2`).
 
+    Args:
+        path: ending in .npy.
+        array: of any shape.
+
     Raises:
         ValueError: object dtype, another suffix, or the file cannot be written.
     """
@@ -105,6 +118,10 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) 
     """Writes arrays by name as an uncompressed `.npz`; see `write_array`.
 
     The same arrays give the same bytes: no clock enters the file.
+
+    Args:
+        path: ending in .npz.
+        arrays: by name.
     """
     known_suffix(path, "write", (".npz",))
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:

@@ -189,7 +189,15 @@ def separate_unknown(labels: np.ndarray) -> np.ndarray:
 
 
 def check_labels(labels: np.ndarray, num_rows: int) -> None:
-    """Refuses labels that are not one integer or string for each of N feature rows."""
+    """Refuses labels that are not one integer or string for each of N feature rows.
+
+    Args:
+        labels: [N] identities.
+        num_rows: N.
+
+    Raises:
+        ValueError: another shape, dtype or number of labels.
+    """
     if labels.ndim != 1:
         raise ValueError(
             f"labels: got shape {labels.shape}, expected [N], one label a row"

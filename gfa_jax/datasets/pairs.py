@@ -117,7 +117,14 @@ def check_pairs(pairs: Pairs, num_rows: int) -> PairCounts:
 
 
 def drop_self_pairs(pairs: Pairs) -> Pairs:
-    """Leaves out the pairs of a row with itself, which every network tells apart."""
+    """Leaves out the pairs of a row with itself, which every network tells apart.
+
+    Args:
+        pairs: [M, 2] row numbers, with or without `same`.
+
+    Returns:
+        Pairs: those of two rows, in their order.
+    """
     kept = pairs.indices[:, 0] != pairs.indices[:, 1]
     return Pairs(pairs.indices[kept], None if pairs.same is None else pairs.same[kept])
 

@@ -105,6 +105,10 @@ def write_manifest(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Non
 
     Older parts are removed then. Where `open_shards` would refuse the parts, or the
     file cannot be written, the older manifest and its parts stay as they were.
+
+    Args:
+        folder: of the parts.
+        parts: as `write_part` returned them.
     """
     shards = open_parts(folder, parts)
     folder = shards.folder
@@ -160,6 +164,13 @@ def open_parts(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Shards:
     """Opens parts, in the order of their rows, that no manifest names yet.
 
     The first one sets width and dtype. Raises what `open_shards` does of parts.
+
+    Args:
+        folder: of the files.
+        parts: what they hold, in the order of their rows.
+
+    Returns:
+        Shards; the rows stay on the disk.
     """
     folder, parts = pathlib.Path(folder), tuple(parts)
     _check_parts(folder, parts)
@@ -234,7 +245,14 @@ def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
 
 
 def read_shards(folder: str | os.PathLike[str]) -> np.ndarray:
-    """Reads all rows, [N, D]; see `open_shards` and `read_rows`."""
+    """Reads all rows, [N, D]; see `open_shards` and `read_rows`.
+
+    Args:
+        folder: with a manifest.
+
+    Returns:
+        [N, D] of the dtype stored.
+    """
     shards = open_shards(folder)
     return read_rows(shards, 0, shards.shape[0])
 

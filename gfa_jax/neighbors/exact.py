@@ -78,7 +78,12 @@ def exact_neighbors(
 
 
 def check_k(k: int, num_rows: int) -> None:
-    """Refuses a number of neighbours k outside [1, N) with a ValueError."""
+    """Refuses a number of neighbours k outside [1, N) with a ValueError.
+
+    Args:
+        k: number of neighbours.
+        num_rows: N.
+    """
     if not 1 <= k < num_rows:
         raise ValueError(
             f"k is {k} with {num_rows} rows; expected 1 <= k < {num_rows} (k counts "

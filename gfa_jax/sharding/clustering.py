@@ -137,6 +137,18 @@ def score_candidates(
     Rows, candidates and options as for `cluster`. Returns [P ⌈N/P⌉, K] floating
     cosines, 0 in an empty slot, spread over the mesh. N K D / P multiply-adds a device,
     in a ring up to P times as many.
+
+    Args:
+        features: see `cluster`.
+        indices: [N, K] candidates.
+        mesh: see `cluster`.
+        axis_name: see `cluster`.
+        num_rows: see `cluster`.
+        exchange: see `cluster`.
+        memory_limit: see `cluster`.
+
+    Returns:
+        [P ⌈N/P⌉, K] cosines.
     """
     shards = layout.make_shards(
         mesh, axis_name, given_rows=len(features), num_rows=num_rows

@@ -25,6 +25,14 @@ _CHUNK = 2**28
 def own_rows(*, mesh: Mesh, axis_name: str, num_rows: int) -> range:
     """Numbers the rows that the devices of this process own: consecutive ones among N.
 
+    Args:
+        mesh: of all devices.
+        axis_name: the axis that the rows are spread over.
+        num_rows: N.
+
+    Returns:
+        Their numbers.
+
     Raises:
         ValueError: an axis that the mesh lacks, zero rows on a device, devices of this
             process that do not lie side by side, or none.
@@ -79,6 +87,15 @@ def take_own_rows(
     """Copies the rows of `own_rows` to the host, [n, ...], without padding.
 
     The array is [N, ...] or [P ⌈N/P⌉, ...], spread over the axis or whole here.
+
+    Args:
+        array: [N, ...] or padded.
+        mesh: see `own_rows`.
+        axis_name: see `own_rows`.
+        num_rows: see `own_rows`.
+
+    Returns:
+        [n, ...] on the host.
     """
     own = own_rows(mesh=mesh, axis_name=axis_name, num_rows=num_rows)
     if not isinstance(array, jax.Array) or array.is_fully_addressable:
@@ -96,6 +113,12 @@ def gather_bytes(payload: bytes) -> list[bytes]:
 
     Every process of `jax.distributed` calls this at the same point. One collective for
     the lengths and one for each 256 MiB; in memory, twice P times the longest payload.
+
+    Args:
+        payload: of this process.
+
+    Returns:
+        The payloads, by process.
     """
     if jax.process_count() == 1:
         return [payload]
@@ -119,6 +142,12 @@ def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray
 
     Returns the arrays of all processes, by process, bit for bit (float64 and int64
     too).
+
+    Args:
+        arrays: of this process, by name.
+
+    Returns:
+        By process, its arrays by name.
     """
     gathered = [{} for _ in range(jax.process_count())]
     for name in sorted(arrays):
@@ -138,6 +167,9 @@ def collective_errors(error: str | None) -> None:
     Without this the others would wait in the next collective for one that is gone. The
     first error of any process is raised, and the process named unless all have the
     same.
+
+    Args:
+        error: of this process, if any.
     """
     errors = [text.decode() for text in gather_bytes((error or "").encode())]
     if errors[0] and len(set(errors)) == 1:
