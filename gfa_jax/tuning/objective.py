@@ -105,7 +105,7 @@ def constrain(variables: Variables, *, temperature_ratio: Scalar = 1.0) -> AnyPa
     """Maps θ to parameters; the ratio in (0, 1] multiplies the temperature."""
     params = Params(
         jax.nn.sigmoid(variables.gamma),
-        variables.threshold,
+        jnp.clip(variables.threshold, -1, 1),
         jax.nn.softplus(variables.temperature) * temperature_ratio,
         jax.nn.softplus(variables.exponent),
     )

@@ -24,8 +24,8 @@ def test_the_figure_shows_counts_null_posterior_and_closure():
     counts, closure, posterior = figure.axes
     heights = [bar.get_height() for bar in counts.containers[0]]
     np.testing.assert_allclose(heights, seen.candidates)
-    np.testing.assert_allclose(counts.lines[0].get_ydata(), seen.strangers)
-    np.testing.assert_allclose(closure.lines[0].get_ydata(), seen.closure)
+    np.testing.assert_allclose(np.asarray(counts.lines[0].get_ydata()), seen.strangers)
+    np.testing.assert_allclose(np.asarray(closure.lines[0].get_ydata()), seen.closure)
     assert np.asarray(closure.lines[1].get_xdata())[0] == 7
     curve = np.asarray(posterior.lines[0].get_xydata())
     half = curve[np.searchsorted(curve[:, 0], 4.5)]
