@@ -75,7 +75,7 @@ class Options:
 DEFAULT = Options()
 # The open points of the paper as it is printed (.docs/method.md).
 PAPER = Options(weighting="uniform", graph="rescore")
-PRESETS: Mapping[str, Options] = MappingProxyType({"safe": DEFAULT, "paper": PAPER})
+PRESETS: Mapping[str, Options] = MappingProxyType({"affinity": DEFAULT, "paper": PAPER})
 
 
 class Params(NamedTuple):

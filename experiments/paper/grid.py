@@ -30,8 +30,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list(
     "preset",
     ["paper"],
-    "paper: its letter, which these tables are about; safe: cubed affinities fixed at "
-    "the first step; paper,safe: both, one under the other.",
+    "paper: as printed, which these tables are about; affinity: cubed affinities kept "
+    "from the first step; paper,affinity: both, one under the other.",
 )
 flags.DEFINE_list(
     "k", None, "Neighbours, the row itself counted; the paper's grid by default."

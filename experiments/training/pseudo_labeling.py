@@ -39,7 +39,7 @@ class Method(NamedTuple):
     k: int = 15
     gamma: float = 0.5
     num_steps: int = 4
-    preset: str = "safe"
+    preset: str = "affinity"
     max_size: int | None = None
 
 

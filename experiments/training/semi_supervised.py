@@ -63,7 +63,7 @@ flags.DEFINE_integer("max_shift", 1, "Most pixels of a shift.", lower_bound=0)
 flags.DEFINE_float("brightness", 0.1, "Most change of gain and offset.", 0.0, 0.99)
 flags.DEFINE_integer("checkpoint_every", 200, "Steps.", lower_bound=1)
 
-flags.DEFINE_enum("preset", "safe", ["paper", "safe"], "Of the updates.")
+flags.DEFINE_enum("preset", "affinity", ["paper", "affinity"], "Of the updates.")
 flags.DEFINE_integer("k", 15, "Neighbours a row, the row itself counted.", 2)
 flags.DEFINE_float("gamma", 0.5, "Step towards the pseudo-center.", 0.0, 1.0)
 flags.DEFINE_integer("num_steps", 4, "Number T of updates.", lower_bound=1)

@@ -183,7 +183,7 @@ def lfw_flags(folder: pathlib.Path) -> list[str]:
 
 def test_lfw_from_its_protocol_and_from_arrays(lfw):
     folder, features, indices, same = lfw
-    grid = ["--k=3,6", "--threshold=0.45", "--preset=paper,safe", "--resamples=20"]
+    grid = ["--k=3,6", "--threshold=0.45", "--preset=paper,affinity", "--resamples=20"]
     succeed("lfw", *lfw_flags(folder), *grid, f"--output_dir={folder}/a")
     result = succeed(
         "lfw",
@@ -202,7 +202,7 @@ def test_lfw_from_its_protocol_and_from_arrays(lfw):
         for name in "ab"
     ]
     assert reports[0]["rows"] == reports[1]["rows"]
-    assert reports[0]["open_points"]["safe"]["exponent"] == 3.0
+    assert reports[0]["open_points"]["affinity"]["exponent"] == 3.0
     counts = {count["name"]: count["found"] for count in reports[0]["counts"]}
     assert (counts["pairs"], counts["folds"]) == (300, 5)
     for entry, refined in zip(reports[0]["rows"][:2], (None, 3), strict=True):

@@ -83,7 +83,7 @@ def test_market1501(market):
     result = succeed(
         "market1501",
         *flags,
-        "--preset=paper,safe",
+        "--preset=paper,affinity",
         "--k=4,8",
         "--threshold=0.45",
         "--resamples=20",
