@@ -310,8 +310,13 @@ def test_every_update_learns_its_own(problem):
     assert np.ptp(threshold) > 0
     assert result.history.params.shape == (5, 3 + 3 + 1 + 1)
     # What comes out goes into `aggregate`, and starts another tuning.
-    options = {"num_steps": 3, "graph": "rescore"}
-    gfa.aggregate(problem.features, problem.neighbors, result.params, **options)
+    gfa.aggregate(
+        problem.features,
+        problem.neighbors,
+        result.params,
+        num_steps=objective.num_steps,
+        options=objective.options,
+    )
     again = problem.tune(
         init_params=result.params, objective=objective, max_iterations=0
     )
