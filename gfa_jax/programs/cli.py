@@ -31,16 +31,16 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
         argv: its name and the command line; by default those of the process.
     """
     name, *given = sys.argv if argv is None else argv
-    if {"--help", "-h"} & {*given}:
-        print(flags.describe(program))
-        return
     logging.set_verbosity(logging.WARNING)
     sys.unraisablehook = _interrupt_again
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        flags.parse(program, [name, *given])
-        program.main()
+        if {"--help", "-h"} & {*given}:
+            print(flags.describe(program))
+        else:
+            flags.parse(program, [name, *given])
+            program.main()
         sys.stdout.flush()
     except BrokenPipeError:  # who read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -104,3 +104,16 @@ def test_closed_streams_and_no_home_change_no_result(tmp_path):
         )
         results.append((tmp_path / name / "refined.npy").read_bytes())
     assert results[0] == results[1]
+
+
+def test_help_may_be_read_in_part():
+    command = f"{sys.executable} -m gfa_jax refine --help | head -1"
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=_REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("Refines")
