@@ -171,8 +171,8 @@ def measure(
             (interval,) = metrics.tpr_intervals(draw)
             entry["interval"] = evaluation.bounds(interval)
         if point is not None and old is not None and before is not None:
-            gains[name] = evaluation.compare(
-                old, point, before.resampled.get(name), draw
+            (gains[name],) = evaluation.compare(
+                [old], [point], before.resampled.get(name), draw
             )
             entry["gain"] = gains[name].gain
             entry["gain_interval"] = [gains[name].lower, gains[name].upper]

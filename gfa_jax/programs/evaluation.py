@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfa_jax import datasets, metrics
+from gfa_jax import metrics
 from gfa_jax.programs.inputs import Pool
 
 
@@ -17,15 +17,20 @@ class Verification(NamedTuple):
         roc: the curve.
         histogram: the cosines of both kinds of pairs.
         points: TPR at each FPR asked for.
-        intervals: bootstrap bounds of the same, or None.
         resampled: the draws behind the intervals, or None.
     """
 
     roc: metrics.Roc
     histogram: metrics.ScoreHistogram
     points: tuple[metrics.OperatingPoint, ...]
-    intervals: tuple[metrics.TprInterval, ...] | None
     resampled: metrics.ResampledTprs | None = None
+
+    @property
+    def intervals(self) -> tuple[metrics.TprInterval, ...] | None:
+        """Bootstrap bounds of the points, or None."""
+        if self.resampled is None:
+            return None
+        return metrics.tpr_intervals(self.resampled)
 
 
 def verify(
@@ -49,12 +54,8 @@ def verify(
         num_resamples: bootstrap draws of identities; 0 for no intervals. The
             intervals need labels.
         seed: of the draws.
-        max_images: over all pairs, genuine pairs of identities with more rows are
-            left out; the impostor pairs stay. None keeps them.
+        max_images: see `measure_all_pairs`.
         progress: see `metrics.all_pairs_roc`.
-
-    Returns:
-        Verification.
     """
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
     if pool.pairs is None:
@@ -67,12 +68,12 @@ def verify(
     same = pool.pairs.same
     assert same is not None  # load_pool decides it
     roc = metrics.roc_curve(scores, same)
-    histogram = metrics.score_histogram(scores, same)
     resampled = None
     if num_resamples and pool.labels is not None:
         identities = pool.labels[pool.pairs.indices]
         resampled = metrics.resample_tpr(scores, same, identities, fprs, **draws)
-    return _read(roc, histogram, resampled, fprs=fprs, rule=rule)
+    points = metrics.tpr_at_fpr(roc, fprs, rule=rule)
+    return Verification(roc, metrics.score_histogram(scores, same), points, resampled)
 
 
 def measure_all_pairs(
@@ -80,7 +81,6 @@ def measure_all_pairs(
     labels: np.ndarray,
     *,
     max_images: int | None = None,
-    progress: Callable | None = None,
     **options: Any,
 ) -> metrics.AllPairs:
     """Measures all pairs, without the genuine ones of large identities.
@@ -88,30 +88,18 @@ def measure_all_pairs(
     Args:
         features: [N, D] unit rows.
         labels: [N] identities.
-        max_images: genuine pairs of identities with more rows are left out. None keeps
-            them.
-        progress: see `metrics.all_pairs_roc`.
+        max_images: genuine pairs of identities with more rows are left out, the
+            impostor pairs stay. None keeps all.
         **options: of `metrics.all_pairs_roc`.
-
-    Returns:
-        AllPairs.
     """
-    result = metrics.all_pairs_roc(features, labels, progress=progress, **options)
+    result = metrics.all_pairs_roc(features, labels, **options)
     return without_large(result, max_images=max_images)
 
 
 def without_large(
     result: metrics.AllPairs, *, max_images: int | None
 ) -> metrics.AllPairs:
-    """Leaves out the genuine pairs of large identities.
-
-    Args:
-        result: over all pairs.
-        max_images: most rows of an identity whose genuine pairs stay; None keeps all.
-
-    Returns:
-        AllPairs; the impostor pairs stay.
-    """
+    """Leaves genuine pairs out as `measure_all_pairs` does."""
     if max_images is None:
         return result
     sizes = np.bincount(result.identities)[result.identities]
@@ -126,42 +114,21 @@ def verify_all_pairs(
     num_resamples: int,
     seed: int,
 ) -> Verification:
-    """Reads the figures off what was measured over all pairs.
+    """Reads the figures off what was measured over all pairs; options as `verify`.
 
-    Args:
-        result: of `measure_all_pairs` or `rescore_pairs`.
-        fprs: see `verify`.
-        rule: see `verify`.
-        num_resamples: see `verify`; no intervals where the genuine pairs are too many
-            to be kept.
-        seed: see `verify`.
-
-    Returns:
-        Verification.
+    There are no intervals where the genuine pairs are too many to be kept.
     """
     resampled = None
     if num_resamples and result.genuine is not None:
         resampled = metrics.resample_all_pairs_tpr(
             result, fprs, num_resamples=num_resamples, seed=seed
         )
-    return _read(result.roc, result.histogram, resampled, fprs=fprs, rule=rule)
-
-
-def _read(
-    roc: metrics.Roc,
-    histogram: metrics.ScoreHistogram,
-    resampled: metrics.ResampledTprs | None,
-    *,
-    fprs: Sequence[float],
-    rule: str,
-) -> Verification:
-    intervals = None if resampled is None else metrics.tpr_intervals(resampled)
-    points = metrics.tpr_at_fpr(roc, fprs, rule=rule)
-    return Verification(roc, histogram, points, intervals, resampled)
+    points = metrics.tpr_at_fpr(result.roc, fprs, rule=rule)
+    return Verification(result.roc, result.histogram, points, resampled)
 
 
 class Gain(NamedTuple):
-    """What one cell of a table gained over the same cell before.
+    """What a figure gained over the same figure before.
 
     Attributes:
         fpr_target: the false positive rate.
@@ -184,55 +151,27 @@ class Gain(NamedTuple):
 
 
 def gains(before: Verification, after: Verification) -> tuple[Gain, ...]:
-    """Compares two sets of features on the same pairs, and on the same draws.
-
-    Args:
-        before: of `verify` or `verify_all_pairs`.
-        after: likewise, with the same FPRs, rule, seed and number of draws.
-
-    Returns:
-        One Gain an FPR; without bounds where either has no intervals.
-    """
-    intervals: Sequence[metrics.TprInterval | None] = [None] * len(after.points)
-    if before.resampled is not None and after.resampled is not None:
-        intervals = metrics.gain_intervals(before.resampled, after.resampled)
-    return tuple(map(_gain, before.points, after.points, intervals))
+    """Compares two sets of features on the same pairs, FPRs, rule and draws."""
+    return compare(before.points, after.points, before.resampled, after.resampled)
 
 
 def compare(
-    before: metrics.OperatingPoint,
-    after: metrics.OperatingPoint,
+    before: Sequence[metrics.OperatingPoint],
+    after: Sequence[metrics.OperatingPoint],
     draws_before: metrics.ResampledTprs | None,
     draws_after: metrics.ResampledTprs | None,
-) -> Gain:
-    """Compares one figure with the same figure before.
-
-    Args:
-        before: the figure.
-        after: at the same FPR, of the same pairs.
-        draws_before: of this FPR alone, or None.
-        draws_after: likewise.
-
-    Returns:
-        Gain; without bounds where either has no draws.
-    """
-    if draws_before is None or draws_after is None:
-        return _gain(before, after, None)
-    return _gain(before, after, *metrics.gain_intervals(draws_before, draws_after))
+) -> tuple[Gain, ...]:
+    """Compares figures with the same figures before; without bounds where no draws."""
+    limits: list[list[float | None]] = [[None, None]] * len(after)
+    if draws_before is not None and draws_after is not None:
+        limits = [*map(bounds, metrics.gain_intervals(draws_before, draws_after))]
+    return tuple(
+        Gain(new.fpr_target, new.tpr - old.tpr, *limit)
+        for old, new, limit in zip(before, after, limits, strict=True)
+    )
 
 
-def _gain(
-    before: metrics.OperatingPoint,
-    after: metrics.OperatingPoint,
-    interval: metrics.TprInterval | None,
-) -> Gain:
-    known = [None, None] if interval is None else bounds(interval)
-    return Gain(after.fpr_target, after.tpr - before.tpr, *known)
-
-
-def bounds(
-    interval: metrics.TprInterval,
-) -> list[float | None]:
+def bounds(interval: metrics.TprInterval) -> list[float | None]:
     """Returns the lower and the upper bound of an interval; None where unknown."""
     return [_finite(interval.lower), _finite(interval.upper)]
 
@@ -240,41 +179,27 @@ def bounds(
 def as_report(
     verification: Verification, *, before: Verification | None = None
 ) -> dict[str, Any]:
-    """Turns figures into what the report stores.
-
-    Args:
-        verification: the figures.
-        before: of the features that these are compared with, if any: the report then
-            has the gains over them.
-
-    Returns:
-        Numbers, strings, lists and dictionaries.
-    """
-    equal_error = metrics.eer(verification.roc)
-    known = [] if before is None else gains(before, verification)
+    """Turns figures into what the report stores, with the gains over `before`."""
     points = []
-    for number, point in enumerate(verification.points):
+    for point in verification.points:
         entry = point._asdict() | {"reliable": point.is_reliable}
-        entry["threshold"] = _finite(point.threshold)
-        if verification.intervals is not None:
-            entry["interval"] = bounds(verification.intervals[number])
-        if known:
-            entry["gain"] = known[number].gain
-            entry["gain_interval"] = [known[number].lower, known[number].upper]
-        points.append(entry)
+        points.append(entry | {"threshold": _finite(point.threshold)})
+    for entry, interval in zip(points, verification.intervals or (), strict=False):
+        entry["interval"] = bounds(interval)
+    known = () if before is None else gains(before, verification)
+    for entry, gain in zip(points, known, strict=False):
+        entry |= {"gain": gain.gain, "gain_interval": [gain.lower, gain.upper]}
     return {
         "genuine_pairs": verification.roc.num_genuine,
         "impostor_pairs": verification.roc.num_impostor,
         "tpr_at_fpr": points,
         "auc": metrics.auc(verification.roc),
-        "eer": equal_error.rate,
+        "eer": metrics.eer(verification.roc).rate,
     }
 
 
 def table(
-    before: Verification,
-    after: Verification,
-    expansion: Verification | None = None,
+    before: Verification, after: Verification, expansion: Verification | None = None
 ) -> str:
     """Lays the operating points out for the terminal, and the gain of the last.
 
@@ -283,42 +208,29 @@ def table(
         after: of the refined ones.
         expansion: of the one-line query expansion, where it was measured.
     """
-    header = ["TPR at FPR"] + [f"{p.fpr_target:.0e}" for p in before.points]
-    rows = [header]
-    for name, verification in (
-        ("raw", before),
-        ("query expansion", expansion),
-        ("refined", after),
-    ):
-        if verification is None:
-            continue
-        rows.append(
-            [name]
-            + [
-                f"{p.tpr:.4f}{' ' if p.is_reliable else '*'}"
-                for p in verification.points
-            ]
-        )
+    rows = [["TPR at FPR", *(f"{point.fpr_target:.0e}" for point in before.points)]]
+    measured = {"raw": before, "query expansion": expansion, "refined": after}
+    for name, found in measured.items():
+        if found is not None:
+            stars = (
+                f"{p.tpr:.4f}{' ' if p.is_reliable else '*'}" for p in found.points
+            )
+            rows.append([name, *stars])
     gained = gains(before, after)
-    rows.append(["gain"] + [f"{each.gain:+.4f} " for each in gained])
+    rows.append(["gain", *(f"{each.gain:+.4f} " for each in gained)])
     if before.resampled is not None and after.resampled is not None:
         for name, side in (("  95 % from", "lower"), ("       to", "upper")):
             values = [getattr(each, side) for each in gained]
-            rows.append([name] + ["? " if v is None else f"{v:+.4f} " for v in values])
-    rows.append(["false accepts"] + [f"{p.false_accepts:,} " for p in after.points])
+            rows.append([name, *("? " if v is None else f"{v:+.4f} " for v in values)])
+    rows.append(["false accepts", *(f"{p.false_accepts:,} " for p in after.points)])
     return align(rows) + "\n" + footnote(after.roc.num_genuine, after.roc.num_impostor)
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
     """Lays rows of cells out in columns, the first to the left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    first, *others = ([*map(len, column)] for column in zip(*rows, strict=True))
+    form = f"{{:<{max(first)}}}" + "".join(f"  {{:>{max(each)}}}" for each in others)
+    return "\n".join(form.format(*row).rstrip() for row in rows)
 
 
 def footnote(num_genuine: int, num_impostor: int) -> str:
@@ -327,43 +239,6 @@ def footnote(num_genuine: int, num_impostor: int) -> str:
         f"{num_genuine:,} genuine and {num_impostor:,} impostor pairs; * rests "
         f"on fewer than {metrics.MIN_FALSE_ACCEPTS} false accepts"
     )
-
-
-def fold_accuracies(
-    features: np.ndarray, pairs: datasets.Pairs, folds: np.ndarray
-) -> np.ndarray:
-    """Measures the accuracy on each fold at the threshold best on all the others.
-
-    accuracy(t) = (TA(t) + I − FA(t)) / (G + I)
-
-    The threshold lies halfway between the lowest score that is accepted there and the
-    next one; of several that are equally good, it is the strictest. Source: Huang et
-    al., Labeled Faces in the Wild, 2007, View 2.
-
-    Args:
-        features: [N, D] unit rows.
-        pairs: M pairs, `same` known.
-        folds: [M] integer fold of each pair; every two folds hold both kinds.
-
-    Returns:
-        [F] float64 accuracies, by ascending fold.
-
-    Raises:
-        ValueError: fewer than two folds.
-    """
-    assert pairs.same is not None  # load decides it
-    scores = metrics.pair_scores(features, pairs.indices)
-    numbers = np.unique(folds)
-    if len(numbers) < 2:
-        raise ValueError("got 1 fold; expected at least 2, to choose the threshold by")
-    accuracies = []
-    for fold in numbers:
-        inside = folds == fold
-        roc = metrics.roc_curve(scores[~inside], pairs.same[~inside])
-        best = int(np.argmax(roc.true_accepts - roc.false_accepts))
-        threshold = roc.thresholds[best : best + 2].mean()
-        accuracies.append(np.mean((scores[inside] >= threshold) == pairs.same[inside]))
-    return np.array(accuracies)
 
 
 def _finite(value: float) -> float | None:

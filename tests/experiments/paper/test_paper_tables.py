@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments.paper import failures, paper
+from experiments.paper import failures, grid, paper
 from gfa_jax import datasets
 from gfa_jax.programs import evaluation, inputs
 from tests import oracle
@@ -62,11 +62,11 @@ def test_accuracy_is_at_the_best_threshold_of_the_other_folds(rng):
         best = between[np.argmax(hits)]
         expected.append(((scores >= best) == same)[~train].mean())
     pairs = datasets.Pairs(indices, same)
-    found = evaluation.fold_accuracies(features, pairs, folds)
+    found = grid.fold_accuracies(features, pairs, folds)
     np.testing.assert_allclose(found, expected)
     assert 0.5 < found.min() < 1.0
     with pytest.raises(ValueError, match="got 1 fold"):
-        evaluation.fold_accuracies(features, pairs, np.zeros(60))
+        grid.fold_accuracies(features, pairs, np.zeros(60))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_accuracy_is_at_the_best_threshold_of_the_other_folds(rng):
 def test_accuracy_of_real_embeddings(real_data, file, pairs, folds, accuracy):
     data = real_data(file)
     listed = datasets.Pairs(data[pairs][:, :2].astype(int), data[pairs][:, 2] == 1)
-    found = evaluation.fold_accuracies(data["features"], listed, data[folds])
+    found = grid.fold_accuracies(data["features"], listed, data[folds])
     # Which of several best thresholds is taken moves LFW by one pair in 6,000.
     assert found.mean() == pytest.approx(accuracy, abs=5e-4)
 

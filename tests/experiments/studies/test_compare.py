@@ -252,6 +252,13 @@ def point(tpr: float, false_accepts: int) -> metrics.OperatingPoint:
 
 def outcome(tprs: tuple[float, float], *, width: float | None) -> list[contest.Outcome]:
     roc = metrics.roc_curve([0.1, 0.9], [False, True])
+
+    def draws(tpr: float) -> metrics.ResampledTprs | None:
+        if width is None:
+            return None
+        ends = np.repeat([[tpr - width], [tpr + width]], 20, axis=0)
+        return metrics.ResampledTprs((1e-2,), ends, np.ones(40, int))
+
     return [
         contest.Outcome(
             {},
@@ -260,9 +267,7 @@ def outcome(tprs: tuple[float, float], *, width: float | None) -> list[contest.O
                 roc,
                 metrics.score_histogram([0.1, 0.9], [False, True]),
                 (point(tpr, 9 + number),),
-                None
-                if width is None
-                else (metrics.TprInterval(1e-2, tpr - width, tpr + width),),
+                draws(tpr),
             ),
             0.0,
         )
