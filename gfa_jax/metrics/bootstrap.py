@@ -9,23 +9,20 @@ a is drawn m_a times,
 
 and the TPR at FPR <= x follows from the weighted counts by the conservative rule: every
 genuine score is accepted above the first impostor by which the weighted false accepts
-exceed x times the weight of all. Two
-draws of one identity make no impostor pair. Over all pairs of rows, with n_a rows of
-identity a, the whole impostor weight is known without the pairs:
+exceed x times the weight of all. Two draws of one identity make no impostor pair. Over
+all pairs of rows, with n_a rows of identity a, the whole impostor weight is
 
     W = ((Σ_a m_a n_a)² − Σ_a (m_a n_a)²) / 2
 
-The bounds are the percentiles over the draws. Two sets of features that are measured
-on the same pairs are compared on the same draws: the bounds of a gain are the
-percentiles of TPR_after − TPR_before, draw by draw. What moves both is no part of it,
-so they are narrower than those of either, and they tell whether a gain may be chance,
-which two overlapping intervals do not. Sources: Bolle, Ratha and Pankanti, the
-subsets bootstrap, CVIU 2004; Snijders and Borgatti, the vertex bootstrap for pairs,
-Connections 1999; for differences Efron and Tibshirani, An Introduction to the
-Bootstrap, 1993.
+The bounds are the 2.5 % and 97.5 % percentiles over the draws; of a gain, those of
+TPR_after − TPR_before, both on the same draws: what moves both is no part of it.
+
+Sources: Bolle, Ratha and Pankanti, the subsets bootstrap, CVIU 2004; Snijders and
+Borgatti, the vertex bootstrap for pairs, Connections 1999; for differences Efron and
+Tibshirani, An Introduction to the Bootstrap, 1993.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -40,20 +37,20 @@ from gfa_jax.metrics.operating_point import (
 from gfa_jax.metrics.roc import check_pairs
 from gfa_jax.metrics.scored_pairs import by_descending_score
 
+BOUNDS = ((1 - 0.95) / 2, (1 + 0.95) / 2)  # the percentiles of every interval
+
+# Pairs and draws that are weighed at once, in cache; while no identity is drawn 2,048
+# times their weights fit int32. The draws of so many identities are 64 MB.
+_BLOCK, _DRAWS = 512, 256
+_DRAWN_AT_ONCE = 2**24
+
 
 class ResampledTprs(NamedTuple):
-    """The TPR at T FPRs in each of R draws of the identities.
-
-    Attributes:
-        fpr_targets: T rates.
-        tprs: [R, T] float64 in [0, 1]; nan where it cannot be told.
-        genuine_weights: [R] int64 weight of the genuine pairs in each draw, by which
-            two measurements on other draws are told apart.
-    """
+    """The TPR at T FPRs in each of R draws of the identities."""
 
     fpr_targets: tuple[float, ...]
-    tprs: np.ndarray
-    genuine_weights: np.ndarray
+    tprs: np.ndarray  # [R, T] float64 in [0, 1]; nan where it cannot be told
+    genuine_weights: np.ndarray  # [R] int64, by which other draws are told apart
 
 
 class TprInterval(NamedTuple):
@@ -90,22 +87,18 @@ def resample_tpr(
     Args:
         scores: [M] finite real numbers, larger for more alike.
         same: [M] bool (or 0 and 1), True for a genuine pair.
-        identities: [M, 2] integers or strings, the identity of either side of each
-            pair. Without them no interval can be given.
+        identities: [M, 2] integers or strings, of either side of each pair.
         fpr_targets: rates in [0, 1].
         num_resamples: number of draws R, >= 1. A draw without a genuine or without an
             impostor pair has no ROC and is drawn again.
         seed: of the draws; the same seed and identities give the same draws, whatever
             the scores.
 
-    Returns:
-        ResampledTprs, for `tpr_intervals` and `gain_intervals`.
-
     Raises:
         ValueError: as `roc_curve`; identities that do not fit `same`; an option out
             of its range.
 
-    Cost: `num_resamples` passes over the pairs; memory: about 70 bytes a pair.
+    Cost: at most `num_resamples` · M multiply-adds; memory: about 70 bytes a pair.
     """
     scores, same = check_pairs(scores, same)
     sides, num_identities = _number_sides(np.asarray(identities), same)
@@ -131,22 +124,15 @@ def resample_all_pairs_tpr(
     num_resamples: int = 200,
     seed: int = 0,
 ) -> ResampledTprs:
-    """Measures the conservative TPR over all pairs, on identities drawn anew.
+    """Measures the same over all pairs, of what `all_pairs_roc` returned.
 
-    Args:
-        result: what `all_pairs_roc` returned.
-        fpr_targets: rates in [0, 1].
-        num_resamples: as of `resample_tpr`.
-        seed: as of `resample_tpr`.
-
-    Returns:
-        ResampledTprs; nan for a target whose threshold lies below the tail.
+    The TPRs of a target whose threshold lies below the tail are nan.
 
     Raises:
         ValueError: a result without its genuine pairs; an option out of its range.
 
-    Cost: `num_resamples` passes over the genuine pairs and over twice the false
-    accepts of the largest target that is answered; memory: about 40 bytes a pair kept.
+    Cost: `num_resamples` multiply-adds for each genuine pair and each false accept of
+    the largest target that is answered; memory: about 40 bytes a pair kept.
     """
     tail, genuine = result.impostor_tail, check_genuine(result)
     sizes = np.bincount(result.identities)
@@ -167,42 +153,22 @@ def resample_all_pairs_tpr(
     return resample(sample, fpr_targets, num_resamples, seed)
 
 
-def tpr_intervals(
-    resampled: ResampledTprs, *, level: float = 0.95
-) -> tuple[TprInterval, ...]:
-    """Bounds the TPR at each target by the percentiles over the draws.
-
-    Args:
-        resampled: of `resample_tpr` or `resample_all_pairs_tpr`.
-        level: share of the draws between the bounds, in (0, 1).
-
-    Returns:
-        One TprInterval a target, in order.
-
-    Raises:
-        ValueError: a level out of its range.
-    """
-    bounds = _percentiles(resampled.tprs, level)
+def tpr_intervals(resampled: ResampledTprs) -> tuple[TprInterval, ...]:
+    """Bounds the TPR at each target, in order."""
+    bounds = np.quantile(resampled.tprs, BOUNDS, axis=0).tolist()
     return tuple(map(TprInterval, resampled.fpr_targets, *bounds))
 
 
 def gain_intervals(
-    before: ResampledTprs, after: ResampledTprs, *, level: float = 0.95
+    before: ResampledTprs, after: ResampledTprs
 ) -> tuple[TprInterval, ...]:
-    """Bounds TPR after − TPR before, both on the same draws of the identities.
+    """Bounds TPR after − TPR before at each target, both on the same draws.
 
-    Args:
-        before: of `resample_tpr` or `resample_all_pairs_tpr`.
-        after: likewise, of other scores of the same pairs, with the same targets,
-            number of draws and seed.
-        level: share of the draws between the bounds, in (0, 1).
-
-    Returns:
-        One TprInterval a target, in order; 0 outside of it means that the gain (or
-        loss) is more than the choice of the identities explains.
+    0 outside of an interval means that the gain (or loss) is more than the choice of
+    the identities explains.
 
     Raises:
-        ValueError: other targets or other draws, a level out of its range.
+        ValueError: other targets or other draws.
     """
     if before.fpr_targets != after.fpr_targets:
         raise ValueError(
@@ -214,19 +180,7 @@ def gain_intervals(
             "before and after were measured on other draws; expected the same pairs, "
             "identities, num_resamples and seed for both"
         )
-    bounds = _percentiles(after.tprs - before.tprs, level)
-    return tuple(map(TprInterval, after.fpr_targets, *bounds))
-
-
-def _percentiles(values: np.ndarray, level: float) -> list[list[float]]:
-    """Returns the lower and the upper bounds of [R, T] values."""
-    _check_level(level)
-    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0).tolist()
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; expected a share between 0 and 1")
+    return tpr_intervals(after._replace(tprs=after.tprs - before.tprs))
 
 
 def _number_sides(identities: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, int]:
@@ -247,24 +201,39 @@ def _number_sides(identities: np.ndarray, same: np.ndarray) -> tuple[np.ndarray,
 
 
 def resample(
-    sample: Sample,
-    fpr_targets: Iterable[float],
-    num_resamples: int,
-    seed: int,
+    sample: Sample, fpr_targets: Iterable[float], num_resamples: int, seed: int
 ) -> ResampledTprs:
     """Draws the identities anew, time after time, and reads the TPR at the targets."""
     targets = check_targets(fpr_targets)
     if num_resamples < 1:
         raise ValueError(f"num_resamples is {num_resamples}; expected at least 1")
+    answered = [target for target in targets if _is_known(sample, target)]
+    known = np.isin(targets, answered)
     random = np.random.default_rng(seed)
-    known = np.array([_is_known(sample, target) for target in targets], np.bool_)
-    answered = [
-        target for target, is_known in zip(targets, known, strict=True) if is_known
-    ]
+    genuine_pairs = np.bincount(
+        sample.genuine_identity, minlength=sample.num_identities
+    )
+    negated = -sample.genuine_scores.astype(np.float64)  # ascending
     tprs = np.full((num_resamples, len(targets)), np.nan)
     weights = np.empty(num_resamples, np.int64)
-    for draw in range(num_resamples):
-        tprs[draw, known], weights[draw] = _resampled_tpr(sample, answered, random)
+    height = min(max(1, _DRAWN_AT_ONCE // sample.num_identities), _DRAWS)
+    for start in range(0, num_resamples, height):
+        rows = range(start, min(start + height, num_resamples))
+        draws = np.empty((sample.num_identities, len(rows)), np.int32)
+        allowed = np.empty((len(rows), len(answered)), np.int64)
+        for column in range(len(rows)):
+            draws[:, column], impostor_weight = _draw(sample, genuine_pairs, random)
+            allowed[column] = [
+                allowed_false_accepts(target, impostor_weight) for target in answered
+            ]
+        limits = _first_scores_beyond(sample, draws, allowed)
+        for row, limit, draw in zip(rows, limits, draws.T, strict=True):
+            counts = np.cumsum(np.take(draw.astype(int), sample.genuine_identity))
+            weights[row] = counts[-1]
+            # Every genuine score above the first impostor too many is accepted.
+            accepted = np.searchsorted(negated, -limit, side="left")
+            tpr = np.append(0, counts)[accepted] / counts[-1]
+            tprs[row, known] = np.where(np.isnan(limit), np.nan, tpr)
     return ResampledTprs(targets, tprs, weights)
 
 
@@ -276,46 +245,50 @@ def _is_known(sample: Sample, target: float) -> bool:
     return allowed_false_accepts(target, sample.num_impostor) < present
 
 
-def _resampled_tpr(
-    sample: Sample, targets: Sequence[float], random: np.random.Generator
+def _draw(
+    sample: Sample, genuine_pairs: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray, int]:
-    """Draws the identities once: the TPR at the targets, the genuine weight."""
-    genuine_weight = impostor_weight = 0
-    while not (genuine_weight and impostor_weight):
+    """Draws identities until both kinds of pairs weigh: the draws, the impostors' W."""
+    while True:
         drawn = random.integers(sample.num_identities, size=sample.num_identities)
         draws = np.bincount(drawn, minlength=sample.num_identities)
-        true_accepts = np.cumsum(draws[sample.genuine_identity])
-        genuine_weight = int(true_accepts[-1])
         impostor_weight = sample.impostor_weight(draws)
-    true_accepts = np.concatenate([[0], true_accepts])
-    allowed = [allowed_false_accepts(x, impostor_weight) for x in targets]
-    limits = _first_score_beyond(sample, draws, allowed)
-    # Every genuine score above the first impostor that is one too many is accepted.
-    accepted = np.searchsorted(-sample.genuine_scores, -limits, side="left")
-    tpr = true_accepts[accepted] / genuine_weight
-    return np.where(np.isnan(limits), np.nan, tpr), genuine_weight
+        if impostor_weight and draws @ genuine_pairs:
+            return draws, impostor_weight
 
 
-def _first_score_beyond(
-    sample: Sample, draws: np.ndarray, allowed: Sequence[int]
+def _first_scores_beyond(
+    sample: Sample, draws: np.ndarray, allowed: np.ndarray
 ) -> np.ndarray:
-    """Finds the score of the impostor that makes the false accepts exceed a weight.
+    """Finds the first impostor scores [R, T] by which the weights exceed the allowed.
 
-    Returns:
-        [len(allowed)] float64; -inf where all impostors together do not exceed it, nan
-        where those at hand do not.
+    All draws [A, R] share one pass over blocks of pairs, as far as the allowed weights
+    [R, T] reach; only the block of a threshold is then weighed pair by pair. -inf where
+    all impostors together weigh no more, nan where those at hand do not.
     """
     first, second = sample.impostor_identities
-    most = max(allowed, default=0)
-    # Pairs weigh 1 on average, so that twice the weight in pairs nearly always does.
-    head = 2 * most + 1
-    while True:
-        weights = np.cumsum(draws[first[:head]] * draws[second[:head]])
-        if head >= first.size or weights[-1] > most:
+    blocks = range(0, first.size, _BLOCK)
+    sums = [np.zeros(draws.shape[1], np.int64)]
+    for start in blocks:
+        if np.all(sums[-1][:, None] > allowed):
             break
-        head *= 2
+        pairs = slice(start, start + _BLOCK)
+        weights = np.einsum(
+            "pr,pr->r",
+            np.take(draws, first[pairs], 0),
+            np.take(draws, second[pairs], 0),
+        )
+        sums.append(sums[-1] + weights)
+    columns = np.array(sums).T
     is_whole = first.size == sample.num_impostor
-    scores = np.append(
-        sample.impostor_scores[: weights.size], -np.inf if is_whole else np.nan
-    )
-    return scores[np.searchsorted(weights, allowed, side="right")].astype(np.float64)
+    scores = np.append(sample.impostor_scores, -np.inf if is_whole else np.nan)
+    places = np.full(allowed.shape, first.size)
+    for row, column in enumerate(columns):
+        ends = np.searchsorted(column, allowed[row], side="right")
+        for number in np.flatnonzero(ends < column.size):
+            start = blocks[ends[number] - 1]
+            pairs = slice(start, start + _BLOCK)
+            weights = np.cumsum(draws[first[pairs], row] * draws[second[pairs], row])
+            left = allowed[row, number] - column[ends[number] - 1]
+            places[row, number] = start + np.searchsorted(weights, left, side="right")
+    return scores[places].astype(np.float64)
