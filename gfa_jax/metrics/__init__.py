@@ -1,7 +1,6 @@
 """Metrics of verification, retrieval and clustering, and their uncertainty."""
 
-from gfa_jax.metrics.all_pairs import all_pairs_roc
-from gfa_jax.metrics.all_pairs_result import AllPairs, restrict_genuine
+from gfa_jax.metrics.all_pairs import AllPairs, all_pairs_roc, restrict_genuine
 from gfa_jax.metrics.bootstrap import (
     ResampledTprs,
     TprInterval,
@@ -16,7 +15,7 @@ from gfa_jax.metrics.clustering import (
     cluster_purity,
     cluster_scores,
 )
-from gfa_jax.metrics.histogram import ScoreHistogram, coarsen, score_histogram
+from gfa_jax.metrics.histogram import ScoreHistogram, score_histogram
 from gfa_jax.metrics.operating_point import (
     DEFAULT_FPRS,
     MIN_FALSE_ACCEPTS,
@@ -25,7 +24,6 @@ from gfa_jax.metrics.operating_point import (
     check_targets,
     tpr_at_fpr,
 )
-from gfa_jax.metrics.rescored import rescore_pairs
 from gfa_jax.metrics.retrieval import (
     DEFAULT_RANKS,
     MARKET_1501,
@@ -64,7 +62,6 @@ __all__ = [
     "cluster_purity",
     "cluster_scores",
     "cmc",
-    "coarsen",
     "eer",
     "gain_intervals",
     "mean_average_precision",
@@ -72,7 +69,6 @@ __all__ = [
     "rank_gallery",
     "resample_all_pairs_tpr",
     "resample_tpr",
-    "rescore_pairs",
     "restrict_genuine",
     "roc_curve",
     "score_histogram",

@@ -21,14 +21,14 @@ import numpy.typing as npt
 
 from gfa_jax import numerics
 from gfa_jax.datasets.labels import as_labels
-from gfa_jax.metrics.all_pairs_result import AllPairs, join_points
+from gfa_jax.metrics.counting import Counts, PairCounter, counts_on_device
 from gfa_jax.metrics.histogram import (
     ScoreHistogram,
     bin_edges,
-    check_num_bins,
+    bin_numbers,
+    count_bins,
 )
-from gfa_jax.metrics.pair_counter import PairCounter, counts_on_device
-from gfa_jax.metrics.roc import Roc
+from gfa_jax.metrics.roc import Roc, count_accepts
 from gfa_jax.metrics.scored_pairs import (
     RunningTop,
     ScoredPairs,
@@ -38,14 +38,27 @@ from gfa_jax.metrics.scored_pairs import (
 from gfa_jax.metrics.tiles import score_tiles
 
 
-class Counts(NamedTuple):
-    """What some of the tiles amount to; the parts of all tiles add up."""
+class AllPairs(NamedTuple):
+    """What `all_pairs_roc` returns.
 
-    impostor: np.ndarray  # [B] int64 impostor scores in each bin
-    genuine: np.ndarray  # [B] int64 genuine scores in each bin
-    tail: ScoredPairs  # the largest impostor pairs, every one above the floor
-    floor: np.ndarray  # [] the largest impostor score not in the tail; -inf: none
-    kept: ScoredPairs  # every genuine pair; none where they are not kept
+    Attributes:
+        roc: the curve; exact at each of its points, and complete above `tail_floor`.
+        histogram: counts of all scores in 65,536 bins.
+        impostor_tail: every impostor pair that scores above `tail_floor`, by
+            descending score.
+        tail_floor: the largest impostor score that is not in the tail; -inf where
+            all are.
+        genuine: every genuine pair, by descending score; None where there are more
+            than `genuine_size`.
+        identities: [N] int64 number of each row's label among the sorted labels.
+    """
+
+    roc: Roc
+    histogram: ScoreHistogram
+    impostor_tail: ScoredPairs
+    tail_floor: float
+    genuine: ScoredPairs | None
+    identities: np.ndarray
 
 
 def all_pairs_roc(
@@ -55,7 +68,6 @@ def all_pairs_roc(
     block_size: int | None = None,
     tail_size: int = 2**20,
     genuine_size: int = 2**24,
-    num_bins: int = 2**16,
     progress: Callable | None = None,
 ) -> AllPairs:
     """Measures the ROC over all unordered pairs of rows, scored by their dot product.
@@ -66,7 +78,7 @@ def all_pairs_roc(
     (from an FPR of about `tail_size` / impostor pairs on), and everywhere with more
     genuine pairs than `genuine_size`, there is one at each bin edge. Then a
     conservative TPR is too low by at most the share of the genuine pairs in one bin,
-    2 / `num_bins`, and the area under the curve is off by at most
+    of 2^-15, and the area under the curve is off by at most
     Σ_b impostor_b genuine_b / (2 · impostor pairs · genuine pairs).
 
     Args:
@@ -79,7 +91,6 @@ def all_pairs_roc(
             host takes to ask for it (not measured).
         tail_size: the most impostor pairs to keep.
         genuine_size: the most genuine pairs to keep.
-        num_bins: bins of the histogram, a power of two in [2, 65536].
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
             tiles.
 
@@ -90,13 +101,12 @@ def all_pairs_roc(
         ValueError: rows not of unit length or not finite, labels that do not fit,
             no genuine or no impostor pair, an option out of its range.
 
-    Cost: N² D / 2 multiply-adds on the device, and one histogram increment a pair: on
-    a CPU by one core, faster where numba is installed otherwise on
-    the device (both in `counting`). Memory beyond the features: four tiles at 6
-    bytes a score (10 in float64), ten blocks of rows, about 40 bytes a pair kept, 60
-    bytes a point of the curve.
+    Cost: N² D / 2 multiply-adds on the device, and one histogram increment a pair
+    (see `counting`). Memory beyond the features: four tiles at 6 bytes a score (10 in
+    float64), ten blocks of rows, about 40 bytes a pair kept, 60 bytes a point of the
+    curve.
     """
-    plan = plan_pairs(features, labels, block_size, tail_size, genuine_size, num_bins)
+    plan = plan_pairs(features, labels, block_size, tail_size, genuine_size)
     return join_counts(plan, [count_tiles(plan, progress=progress)])
 
 
@@ -111,7 +121,7 @@ class Plan(NamedTuple):
     keep_genuine: bool  # whether they are few enough
     block_size: int
     tail_size: int
-    num_bins: int
+    dtype: np.dtype  # of the scores: float64 only where JAX has it
 
 
 def plan_pairs(
@@ -120,16 +130,35 @@ def plan_pairs(
     block_size: int | None = None,
     tail_size: int = 2**20,
     genuine_size: int = 2**24,
-    num_bins: int = 2**16,
 ) -> Plan:
     """Checks the arguments of `all_pairs_roc`, which explains them."""
     if block_size is None:
         block_size = 8192 if counts_on_device() else 1024
     features, labels = check_features(features), as_labels(labels)
-    _check_sizes(block_size=block_size, tail_size=tail_size, genuine_size=genuine_size)
-    check_num_bins(num_bins)
-    identities = _number_identities(labels, len(features))
-    num_impostor, num_genuine = _count_pairs(identities)
+    for name, size in (
+        ("block_size", block_size),
+        ("tail_size", tail_size),
+        ("genuine_size", genuine_size),
+    ):
+        if size < 1:
+            raise ValueError(f"{name} is {size}; expected at least 1")
+    if labels.shape != (len(features),):
+        raise ValueError(
+            f"labels have shape {labels.shape}; expected ({len(features)},), one for "
+            "each row of the features"
+        )
+    if labels.dtype.kind not in "iuUS":
+        raise ValueError(f"labels are {labels.dtype}; expected integers or strings")
+    identities = np.unique(labels, return_inverse=True)[1]
+    sizes = np.bincount(identities)
+    num_genuine = int(np.sum(sizes * (sizes - 1) // 2))
+    num_impostor = len(identities) * (len(identities) - 1) // 2 - num_genuine
+    if not num_genuine or not num_impostor:
+        raise ValueError(
+            f"{len(identities)} rows of {sizes.size} identities make {num_genuine} "
+            f"genuine and {num_impostor} impostor pairs; expected at least one of "
+            "each: give two identities, one of them with two rows"
+        )
     numerics.check_unit_rows(features)
     return Plan(
         features,
@@ -140,7 +169,11 @@ def plan_pairs(
         num_genuine <= genuine_size,
         block_size,
         tail_size,
-        num_bins,
+        np.dtype(
+            jax.dtypes.canonicalize_dtype(
+                jnp.promote_types(features.dtype, jnp.float32)
+            )
+        ),
     )
 
 
@@ -156,26 +189,15 @@ def count_tiles(
     counter = PairCounter(
         plan.order,
         plan.identities[plan.order],
-        dtype=_score_dtype(plan.features),
-        num_bins=plan.num_bins,
+        dtype=plan.dtype,
         tail_size=plan.tail_size,
         keep_genuine=plan.keep_genuine,
     )
     for tile in score_tiles(
-        plan.features,
-        plan.order,
-        block_size=plan.block_size,
-        num_bins=plan.num_bins,
-        progress=share,
+        plan.features, plan.order, block_size=plan.block_size, progress=share
     ):
         counter.add(tile)
-    histogram, tail = counter.histogram(), counter.impostor_tail.pairs()
-    kept = ScoredPairs(tail.scores[:0], tail.rows[:0])
-    # A part without a tile on the diagonal may have seen no genuine pair.
-    if plan.keep_genuine and histogram.genuine.any():
-        kept = counter.genuine_pairs() or kept
-    floor = np.asarray(counter.impostor_tail.floor, np.float64)
-    return Counts(histogram.impostor, histogram.genuine, tail, floor, kept)
+    return counter.counts()
 
 
 def join_counts(plan: Plan, parts: Sequence[Counts]) -> AllPairs:
@@ -184,66 +206,102 @@ def join_counts(plan: Plan, parts: Sequence[Counts]) -> AllPairs:
     The sums are exact, so the curve does not depend on which part has which tile; pairs
     of equal score may be in another order.
     """
-    tail, floor = _join_tails(plan, parts)
-    genuine = None
+    # The tails are cut at the highest floor, then to the size of one.
+    top = RunningTop(plan.tail_size, plan.dtype)
+    top.floor = max(float(part.floor) for part in parts)
+    for part in parts:
+        above = np.flatnonzero(part.tail.scores > top.floor)
+        top.add(part.tail.scores[above], part.tail.rows[above])
+    tail, genuine = top.pairs(), None
     if plan.keep_genuine:
         genuine = by_descending_score(
             np.concatenate([part.kept.scores for part in parts]),
             np.concatenate([part.kept.rows for part in parts]),
         )
     histogram = ScoreHistogram(
-        bin_edges(plan.num_bins),
+        bin_edges(),
         np.sum([part.impostor for part in parts], axis=0),
         np.sum([part.genuine for part in parts], axis=0),
     )
-    counts = join_points(tail, floor, genuine, histogram)
+    counts = join_points(tail, top.floor, genuine, histogram)
     roc = Roc(*counts, plan.num_impostor, plan.num_genuine)
-    return AllPairs(roc, histogram, tail, floor, genuine, plan.identities)
+    return AllPairs(roc, histogram, tail, top.floor, genuine, plan.identities)
 
 
-def _join_tails(plan: Plan, parts: Sequence[Counts]) -> tuple[ScoredPairs, float]:
-    """Cuts the tails at the highest floor, then to the size of one."""
-    top = RunningTop(plan.tail_size, _score_dtype(plan.features))
-    top.floor = max(float(part.floor) for part in parts)
-    for part in parts:
-        above = np.flatnonzero(part.tail.scores > top.floor)
-        top.add(part.tail.scores[above], part.tail.rows[above])
-    tail = top.pairs()
-    return tail, top.floor
+def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:
+    """Leaves out the genuine pairs of some rows; every impostor pair stays.
 
+    An identity of n rows has n(n−1)/2 genuine pairs, so that a few large identities
+    can outweigh all others: leaving those out shows the rest at the same thresholds.
 
-def _score_dtype(features: np.ndarray) -> np.dtype:
-    """Returns the dtype that a tile's scores have: float64 only where JAX has it."""
-    wide = jnp.promote_types(features.dtype, jnp.float32)
-    return np.dtype(jax.dtypes.canonicalize_dtype(wide))
+    Args:
+        result: what `all_pairs_roc` returned.
+        keep: [N] bool; a genuine pair stays where it is True for both rows.
 
-
-def _number_identities(labels: np.ndarray, num_rows: int) -> np.ndarray:
-    if labels.shape != (num_rows,):
+    Raises:
+        ValueError: a mask of another shape or dtype, no genuine pair left, or a result
+            without its genuine pairs.
+    """
+    genuine, keep = check_genuine(result), np.asarray(keep)
+    if keep.shape != result.identities.shape or keep.dtype != np.bool_:
         raise ValueError(
-            f"labels have shape {labels.shape}; expected ({num_rows},), one for each "
-            "row of the features"
+            f"keep is {keep.dtype} of shape {keep.shape}; expected bool of shape "
+            f"{result.identities.shape}, one for each row of the features"
         )
-    if labels.dtype.kind not in "iuUS":
-        raise ValueError(f"labels are {labels.dtype}; expected integers or strings")
-    return np.unique(labels, return_inverse=True)[1]
-
-
-def _count_pairs(identities: np.ndarray) -> tuple[int, int]:
-    """Counts the impostor and the genuine pairs."""
-    sizes = np.bincount(identities)
-    num_genuine = int(np.sum(sizes * (sizes - 1) // 2))
-    num_impostor = len(identities) * (len(identities) - 1) // 2 - num_genuine
-    if not num_genuine or not num_impostor:
+    chosen = np.flatnonzero(keep[genuine.rows].all(axis=1))
+    if not chosen.size:
         raise ValueError(
-            f"{len(identities)} rows of {sizes.size} identities make {num_genuine} "
-            f"genuine and {num_impostor} impostor pairs; expected at least one of "
-            "each: give two identities, one of them with two rows"
+            f"keep leaves none of {genuine.scores.size} genuine pairs; expected at "
+            "least one: keep two rows of an identity"
         )
-    return num_impostor, num_genuine
+    genuine = ScoredPairs(genuine.scores[chosen], genuine.rows[chosen])
+    counts = count_bins(bin_numbers(genuine.scores))
+    histogram = result.histogram._replace(genuine=counts)
+    points = join_points(result.impostor_tail, result.tail_floor, genuine, histogram)
+    roc = Roc(*points, result.roc.num_impostor, chosen.size)
+    return result._replace(roc=roc, histogram=histogram, genuine=genuine)
 
 
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} is {size}; expected at least 1")
+def check_genuine(result: AllPairs) -> ScoredPairs:
+    """Returns the genuine pairs of a result; refuses one that has not kept them."""
+    if result.genuine is None:
+        raise ValueError(
+            f"the result keeps none of its {result.roc.num_genuine} genuine pairs; "
+            "expected all of them: measure again with a larger genuine_size"
+        )
+    return result.genuine
+
+
+def join_points(
+    tail: ScoredPairs,
+    floor: float,
+    genuine: ScoredPairs | None,
+    histogram: ScoreHistogram,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joins the counts at the scores above the floor to those at the edges below.
+
+    Returns:
+        Thresholds [M], descending, and the impostor and genuine pairs [M] int64 that
+        reach each. Where `genuine` is None all are read at the edges.
+    """
+    if genuine is None:
+        floor = np.inf
+        above = count_accepts(np.empty(0), np.empty(0))
+    else:
+        above = count_accepts(tail.scores, genuine.scores[genuine.scores > floor])
+    if floor == -np.inf:
+        return above
+    edges = histogram.edges[:-1].copy()
+    # The lowest bin is open: rounding may carry a floor of −1 below −1.
+    edges[0] = min(edges[0], floor)
+    filled = histogram.impostor + histogram.genuine > 0
+    below = np.flatnonzero(filled & (edges <= floor))[::-1]
+    return (
+        np.concatenate([above[0], edges[below]]),
+        np.concatenate([above[1], _sum_from_top(histogram.impostor)[below]]),
+        np.concatenate([above[2], _sum_from_top(histogram.genuine)[below]]),
+    )
+
+
+def _sum_from_top(counts: np.ndarray) -> np.ndarray:
+    return np.cumsum(counts[::-1])[::-1]

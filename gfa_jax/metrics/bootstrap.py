@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax.metrics.all_pairs_result import AllPairs, check_genuine
+from gfa_jax.metrics.all_pairs import AllPairs, check_genuine
 from gfa_jax.metrics.operating_point import (
     DEFAULT_FPRS,
     allowed_false_accepts,

@@ -1,32 +1,133 @@
-"""Counting the bins of a tile, and finding its high ones, in one pass.
+"""What the tiles of all pairs amount to: histograms, impostor tail, genuine pairs.
 
     counts[b_i] += 1,  places = [i : b_i >= floor]
 
-NumPy needs a pass for each and widens the bin numbers first: 1.6 to 1.9 ns a score,
-which on two cores is a third of a product of 256 columns. Where numba is installed a
-compiled loop takes 0.4. The integers are the same; only large jobs pay for the
-compiler.
+The candidates of the tail are looked for among the bin numbers, which are half the
+traffic of the scores. On a CPU counting is the host's part: a scatter-add of XLA's CPU
+backend takes 8 ns a score. NumPy takes 1.6 to 1.9, a third of a product of 256 columns
+on two cores, and a loop compiled by numba, where that is installed, 0.4; only large
+jobs pay for the compiler.
 
-A host counts a billion scores a second at best, and the way there is slower; an
-accelerator makes more than that. There the counts are added where the scores are, in
-32-bit integers, which are added up in 64 bits on the host before they can overflow:
-only counts and high scores leave the device.
+An accelerator makes more scores than a host can count. There the counts are added where
+the scores are, in 32-bit integers, which are added up in 64 bits on the host before
+they can overflow: only counts and high scores leave the device, and the few tiles that
+hold genuine pairs.
 """
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
-from gfa_jax.metrics.histogram import count_bins
+from gfa_jax.metrics.histogram import NUM_BINS, bin_numbers, count_bins
+from gfa_jax.metrics.scored_pairs import RunningTop, ScoredPairs
+from gfa_jax.metrics.tiles import Tile
 
 # Scores from which on the loop saves more than numba's import and compiler cost, 2 s.
 _WORTH_COMPILING = 2**31
 _MOST_COUNTED = 2**31 - 1
 
 Counter = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+
+class Counts(NamedTuple):
+    """What some of the tiles amount to; the parts of all tiles add up."""
+
+    impostor: np.ndarray  # [B] int64 impostor scores in each bin
+    genuine: np.ndarray  # [B] int64 genuine scores in each bin
+    tail: ScoredPairs  # the largest impostor pairs, every one above the floor
+    floor: np.ndarray  # [] the largest impostor score not in the tail; -inf: none
+    kept: ScoredPairs  # every genuine pair, in any order; none where they are not kept
+
+
+class PairCounter:
+    """Adds up tiles whose rows are in ascending order of identity.
+
+    The genuine pairs then lie in the few tiles along the diagonal; all other tiles
+    hold impostor pairs alone and need no labels.
+    """
+
+    def __init__(
+        self,
+        order: np.ndarray,
+        identities: np.ndarray,
+        *,
+        dtype: npt.DTypeLike,
+        tail_size: int,
+        keep_genuine: bool,
+    ):
+        """Starts from nothing: row [N] and identity [N] of each place of the tiles."""
+        self._order = order
+        self._identities = identities
+        self._dtype = np.dtype(dtype)
+        self._impostor_counts = np.zeros(NUM_BINS, np.int64)
+        self._genuine_counts = np.zeros(NUM_BINS, np.int64)
+        self._tail = RunningTop(tail_size, dtype)
+        self._keep_genuine = keep_genuine
+        self._kept = [ScoredPairs(np.empty(0, dtype), np.empty((0, 2), np.int32))]
+        self._count = choose_counter(len(order) * (len(order) - 1) // 2)
+        self._on_device = DeviceCounter() if counts_on_device() else None
+
+    def add(self, tile: Tile) -> None:
+        """Counts one tile."""
+        last_of_rows = self._identities[tile.first + tile.height - 1]
+        is_mixed = tile.first == tile.second or (
+            last_of_rows >= self._identities[tile.second]
+        )
+        floor = np.asarray(self._tail.floor, self._dtype)
+        floor_bin = int(bin_numbers(floor))
+        if self._on_device is not None and not is_mixed:
+            places, scores = self._on_device.count_and_find(
+                tile.bins, tile.scores, floor_bin
+            )
+        else:
+            scores, bins = np.asarray(tile.scores), np.asarray(tile.bins)
+            if is_mixed:
+                impostor, genuine = self._split(tile)
+                self._genuine_counts += count_bins(bins[genuine])
+                if self._keep_genuine:
+                    rows = self._rows(tile, genuine)
+                    self._kept.append(ScoredPairs(scores[genuine], rows))
+                places = self._count(bins[impostor], self._impostor_counts, floor_bin)
+                places = impostor[places]
+            else:
+                places = self._count(bins, self._impostor_counts, floor_bin)
+            scores = np.take(scores, places)
+        above = np.flatnonzero(scores > floor)
+        self._tail.add(np.take(scores, above), self._rows(tile, np.take(places, above)))
+
+    def counts(self) -> Counts:
+        """Returns what all tiles so far amount to."""
+        impostor, tail = self._impostor_counts, self._tail.pairs()
+        if self._on_device is not None:
+            impostor = impostor + self._on_device.total()
+        kept = ScoredPairs(*map(np.concatenate, zip(*self._kept, strict=True)))
+        floor = np.asarray(self._tail.floor, np.float64)
+        return Counts(impostor, self._genuine_counts, tail, floor, kept)
+
+    def _split(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the places of the impostor and of the genuine pairs of a tile."""
+        rows = np.arange(tile.first, tile.first + tile.height)[:, None]
+        columns = np.arange(tile.second, tile.second + tile.width)[None, :]
+        same = self._identities[rows] == self._identities[columns]
+        upper = rows < columns
+        return np.flatnonzero(~same & upper), np.flatnonzero(same & upper)
+
+    def _rows(self, tile: Tile, places: np.ndarray) -> np.ndarray:
+        """Returns the row numbers i < j [M, 2] of places in a tile."""
+        first, second = np.divmod(places, tile.width)
+        first = self._order[tile.first + first]
+        second = self._order[tile.second + second]
+        return np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)
+
+
+def counts_on_device() -> bool:
+    """Tells whether tiles are counted where they are made: on an accelerator."""
+    return jax.default_backend() != "cpu"
 
 
 def choose_counter(num_scores: int) -> Counter:
@@ -37,7 +138,7 @@ def choose_counter(num_scores: int) -> Counter:
 
 def count_and_find(bins: np.ndarray, counts: np.ndarray, floor: int) -> np.ndarray:
     """Adds bins [M] to their counts, in place; finds the places of those >= floor."""
-    counts += count_bins(bins, num_bins=counts.size)
+    counts += count_bins(bins)
     return np.flatnonzero(bins >= floor)
 
 
@@ -70,9 +171,8 @@ def compiled_counter() -> Counter | None:
 class DeviceCounter:
     """Counts bins, and finds those that reach a floor, on the device of the bins."""
 
-    def __init__(self, num_bins: int):
-        """Starts from no counts in `num_bins` bins."""
-        self._total = np.zeros(num_bins, np.int64)
+    def __init__(self):
+        self._total = np.zeros(NUM_BINS, np.int64)
         self._counts: jax.Array | None = None
         self._pending = 0
 
@@ -84,29 +184,26 @@ class DeviceCounter:
         Returns the places of these bins, ascending, and their scores.
         """
         if self._pending + bins.size > _MOST_COUNTED:
-            self._drain()
+            self.total()
         counts = self._counts
         if counts is None:
-            counts = jnp.zeros(self._total.size, jnp.int32)
+            counts = jnp.zeros(NUM_BINS, jnp.int32)
         self._counts, num_found = _count(counts, bins, floor)
         self._pending += bins.size
         found = int(num_found)
-        # Padded to a power of two, so that few programs are compiled.
-        size = min(1 << max(found - 1, 0).bit_length(), bins.size)
         if not found:
             return np.empty(0, np.int64), np.empty(0, scores.dtype)
+        # Padded to a power of two, so that few programs are compiled.
+        size = min(1 << (found - 1).bit_length(), bins.size)
         places, values = map(np.asarray, _find(bins, scores, floor, size=size))
         return places[:found].astype(np.int64), values[:found]
 
     def total(self) -> np.ndarray:
-        """Returns the counts of all bins so far: [num_bins] int64."""
-        self._drain()
-        return self._total
-
-    def _drain(self) -> None:
+        """Returns the counts of all bins so far: [NUM_BINS] int64."""
         if self._counts is not None:
             self._total += np.asarray(self._counts, np.int64)
         self._counts, self._pending = None, 0
+        return self._total
 
 
 @functools.partial(jax.jit, donate_argnums=0)

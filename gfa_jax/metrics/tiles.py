@@ -1,7 +1,7 @@
 """Scores of all pairs of rows in square tiles, S_IJ = F_I F_Jᵀ with I <= J.
 
-A tile carries the scores and their histogram bins. Both are computed on the device in
-one program, so that the host has only to count.
+The scores and histogram bins of a tile are computed on the device in one program, so
+that the host has only to count.
 """
 
 import collections
@@ -37,18 +37,12 @@ class Tile(NamedTuple):
         """Rows of the row block."""
         return self.scores.size // self.width
 
-    @property
-    def is_diagonal(self) -> bool:
-        """Whether the two blocks are the same."""
-        return self.first == self.second
-
 
 def score_tiles(
     features: np.ndarray,
     order: np.ndarray,
     *,
     block_size: int,
-    num_bins: int,
     progress: Callable | None,
 ) -> Iterator[Tile]:
     """Yields the tiles on and above the diagonal, a group of row blocks at a time.
@@ -75,17 +69,15 @@ def score_tiles(
     pending: collections.deque[Tile] = collections.deque()
     for first, second in corners:
         columns = block(second)
-        scores, bins = _score(block(first), columns, num_bins=num_bins)
+        scores, bins = _score(block(first), columns)
         pending.append(Tile(first, second, len(columns), scores, bins))
         if len(pending) > _AHEAD:
             yield pending.popleft()
     yield from pending
 
 
-@functools.partial(jax.jit, static_argnames="num_bins")
-def _score(
-    rows: jax.Array, columns: jax.Array, *, num_bins: int
-) -> tuple[jax.Array, jax.Array]:
+@jax.jit
+def _score(rows: jax.Array, columns: jax.Array) -> tuple[jax.Array, jax.Array]:
     rows, columns = map(numerics.to_compute_dtype, (rows, columns))
     scores = numerics.dot("id,jd->ij", rows, columns).reshape(-1)
-    return scores, bin_numbers(scores, num_bins=num_bins)
+    return scores, bin_numbers(scores)

@@ -11,9 +11,9 @@ from gfa_jax.metrics import (
     Roc,
     ScoreHistogram,
     TprInterval,
-    coarsen,
     tpr_at_fpr,
 )
+from gfa_jax.metrics.histogram import coarsen
 from gfa_jax.plotting.style import COLORS, STYLES, finish, panels
 
 if TYPE_CHECKING:
@@ -85,25 +85,16 @@ def plot_roc(
     return finish(axes, loc="lower right", title=legend)
 
 
-def plot_similarity(
-    histograms: Mapping[str, ScoreHistogram], *, num_bins: int = 256
-) -> "Figure":
-    """Draws the cosines of impostor and genuine pairs, one panel a histogram.
+def plot_similarity(histograms: Mapping[str, ScoreHistogram]) -> "Figure":
+    """Draws the cosines of impostor and genuine pairs, one panel a title.
 
     Each of the two has unit area, since impostor pairs outnumber genuine ones by
     thousands; the vertical axis is logarithmic, since the tails decide.
-
-    Args:
-        histograms: title -> counts, such as before and after.
-        num_bins: bins to draw, a power of two; no more than those of the counts.
-
-    Returns:
-        The figure.
     """
     rows = panels(len(histograms), (6.0, 2.3 * len(histograms) + 0.6))
     left, right = 1.0, -1.0
     for axes, (title, fine) in zip(rows, histograms.items(), strict=True):
-        counted = coarsen(fine, num_bins=min(num_bins, len(fine.impostor)))
+        counted = coarsen(fine)
         width = np.diff(counted.edges)
         axes.stairs(
             counted.genuine / counted.genuine.sum() / width,

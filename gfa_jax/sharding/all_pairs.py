@@ -42,7 +42,7 @@ def all_pairs_roc(
         mesh: the devices, all of its axes; every process of `jax.distributed` has
             some and calls this with the same arguments.
         progress: called as tqdm is, around the tiles of this process's first device.
-        **options: block_size, tail_size, genuine_size and num_bins, as for
+        **options: block_size, tail_size and genuine_size, as for
             `metrics.all_pairs_roc`.
 
     Returns:

@@ -86,16 +86,14 @@ def test_roc_thins_a_long_curve_to_points_of_it(scored):
 
 def test_similarity_panels_have_unit_area(scored):
     histogram = metrics.score_histogram(*scored)
-    figure = plotting.plot_similarity(
-        {"before": histogram, "after": histogram}, num_bins=64
-    )
+    figure = plotting.plot_similarity({"before": histogram, "after": histogram})
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["before", "after"]
     for axes in figure.axes:
         assert axes.get_yscale() == "log"
         for steps in axes.patches:
             assert isinstance(steps, StepPatch)
             values, edges, _ = steps.get_data()
-            assert len(values) == 64
+            assert len(values) == 256
             assert np.sum(values * np.diff(edges)) == pytest.approx(1)
     labels = ["genuine, 3,000 pairs", "impostor, 57,000 pairs"]
     assert legend_of(figure.axes[0]) == labels

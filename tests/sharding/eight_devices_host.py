@@ -117,7 +117,6 @@ def test_the_curve_is_that_of_one_device(rng, num_devices, tail_size, genuine_si
         "tail_size": tail_size,
         "genuine_size": genuine_size,
         "block_size": 32,
-        "num_bins": 256,
     }
     want = metrics.all_pairs_roc(features, labels, **options)
     got = sharding.all_pairs_roc(features, labels, mesh=mesh(num_devices), **options)

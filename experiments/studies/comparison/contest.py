@@ -9,6 +9,7 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.studies import baselines, choice
 from experiments.studies.comparison.methods import Method, Output, Setting, range_of
+from experiments.studies.comparison.rescored import rescore_pairs
 from experiments.studies.comparison.search import search
 from gfa_jax import metrics
 from gfa_jax.programs import cli, evaluation, inputs
@@ -46,7 +47,7 @@ class Half(NamedTuple):
         """Measures all pairs by refined features, or by a re-ranker's scores."""
         if isinstance(output, baselines.PairScores):
             # Only the listed pairs are new; the cosines have been counted already.
-            return metrics.rescore_pairs(
+            return rescore_pairs(
                 self.raw,
                 self.pool.features,
                 output.listed(),

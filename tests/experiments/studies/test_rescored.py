@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from experiments.studies.comparison.rescored import rescore_pairs
 from gfa_jax import metrics
-from gfa_jax.metrics import rescore_pairs
 from gfa_jax.metrics.scored_pairs import ScoredPairs
 from tests import problems
 

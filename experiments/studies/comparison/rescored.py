@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from gfa_jax.metrics.all_pairs_result import AllPairs, check_genuine, join_points
-from gfa_jax.metrics.histogram import ScoreHistogram, bin_numbers, count_bins
-from gfa_jax.metrics.roc import Roc
-from gfa_jax.metrics.scored_pairs import ScoredPairs, by_descending_score, pair_scores
+from gfa_jax.metrics import AllPairs, Roc, ScoreHistogram, pair_scores
+from gfa_jax.metrics.all_pairs import check_genuine, join_points
+from gfa_jax.metrics.histogram import bin_numbers, count_bins
+from gfa_jax.metrics.scored_pairs import ScoredPairs, by_descending_score
 
 
 def rescore_pairs(
@@ -36,9 +36,7 @@ def rescore_pairs(
             for every other pair.
         weight: w > 0.
 
-    Returns:
-        AllPairs of the new scores, float64. Genuine pairs that `result` left out stay
-        out.
+    Genuine pairs that `result` left out stay out; the scores are float64.
 
     Raises:
         ValueError: a weight that is not positive, pairs out of order or twice, scores
@@ -77,8 +75,8 @@ def rescore_pairs(
     new_genuine = by_descending_score(genuine_scores, genuine.rows)
 
     old = result.histogram
-    num_bins, edges = old.impostor.size, weight * old.edges
-    before = count_bins(bin_numbers(products, num_bins=num_bins), num_bins=num_bins)
+    edges = weight * old.edges
+    before = count_bins(bin_numbers(products))
     histogram = ScoreHistogram(
         edges,
         _non_negative(old.impostor - before + _count(scores, edges)),
@@ -93,7 +91,7 @@ def rescore_pairs(
 
 
 def _check(added: ScoredPairs, num_rows: int, weight: float) -> np.ndarray:
-    """Refuses what cannot be measured; returns the keys of the pairs."""
+    """Refuses what cannot be measured; returns one number for each pair."""
     if not weight > 0:
         raise ValueError(f"weight is {weight}; expected more than 0")
     first, second = added.rows.T
