@@ -20,65 +20,31 @@ from gfa_jax.types import DEFAULT, Mask, Options, Params
 
 
 class Edges(NamedTuple):
-    """Edges that all steps keep.
+    """Edges that all steps keep; an edge that does not count weighs 0."""
 
-    Attributes:
-        weight: [N, K] floating w_ij, 0 for a candidate that does not count.
-        degree: [N] floating number of neighbours that survived the mask.
-    """
-
-    weight: jax.Array
-    degree: jax.Array
+    weight: jax.Array  # [N, K] floating w_ij
+    degree: jax.Array  # [N] floating number of those that survived the mask
 
 
 class EdgeWeights(NamedTuple):
-    """The surviving candidates.
+    """How far each candidate survives, in [0, 1], and what it counts in the mean."""
 
-    Attributes:
-        mask: [..., K] floating, how far each candidate survives, in [0, 1].
-        weight: [..., K] floating w_ij, what it counts in the mean of Eq. 6, >= 0.
-    """
-
-    mask: jax.Array
-    weight: jax.Array
+    mask: jax.Array  # [..., K] floating
+    weight: jax.Array  # [..., K] floating w_ij >= 0
 
 
 def affinity(feature: jax.Array, neighborhood: jax.Array) -> jax.Array:
-    """Evaluates Eq. 5, A_ij = F_i · F_j, for one row and its candidates.
-
-    Args:
-        feature: [..., D] floating row F_i.
-        neighborhood: [..., K, D] floating rows F_j.
-
-    Returns:
-        [..., K] inner products: cosines where the rows have unit length.
-    """
+    """Evaluates Eq. 5, A_ij = F_i · F_j: [..., D], [..., K, D] -> [..., K] cosines."""
     return numerics.dot("...d,...kd->...k", feature, neighborhood)
 
 
 def hard_mask(similarity: jax.Array, params: Params) -> jax.Array:
-    """Evaluates the Iverson bracket [A > t] of Eq. 6, strictly as written.
-
-    Args:
-        similarity: [...] floating cosines.
-        params: threshold is read.
-
-    Returns:
-        [...] 0 or 1 in the dtype of `similarity`. Its gradient is zero.
-    """
+    """Evaluates the Iverson bracket [A > t] of Eq. 6, 0 or 1; its gradient is zero."""
     return (similarity > params.threshold).astype(similarity.dtype)
 
 
 def soft_mask(similarity: jax.Array, params: Params) -> jax.Array:
-    """Evaluates σ((A − t) / τ), a bracket with a slope.
-
-    Args:
-        similarity: [...] floating cosines.
-        params: threshold, where the mask is one half, and temperature are read.
-
-    Returns:
-        [...] values in (0, 1).
-    """
+    """Evaluates σ((A − t) / τ), a bracket with a slope."""
     return jax.nn.sigmoid((similarity - params.threshold) / params.temperature)
 
 
@@ -106,12 +72,8 @@ def edge_weights(
     Args:
         similarity: [..., K] floating cosines of the candidates.
         params: threshold, temperature (soft) and exponent (affinity) are read.
-        counted: [..., K] bool, False for a slot that must not count: an empty one,
-            or the row itself where it is not its own neighbour.
+        counted: [..., K] bool, False for a slot whose mask and weight are 0.
         options: mask and weighting are read.
-
-    Returns:
-        The mask and the weight of every slot; both are 0 where not counted.
     """
     survives = jnp.where(counted, _MASKS[options.mask](similarity, params), 0)
     if options.weighting == "uniform":
@@ -121,11 +83,7 @@ def edge_weights(
 
 
 def is_counted(
-    candidates: jax.Array,
-    places: jax.Array,
-    row: jax.Array,
-    *,
-    options: Options,
+    candidates: jax.Array, places: jax.Array, row: jax.Array, *, options: Options
 ) -> jax.Array:
     """Tells which candidates count: those in the pool, and the row itself or not."""
     counted = places >= 0
@@ -141,20 +99,10 @@ def score(
     first_row: jax.Array | int = 0,
     options: Options = DEFAULT,
 ) -> Edges:
-    """Scores the candidates of every row (Eq. 5 and the bracket of Eq. 6).
+    """Scores all candidates (Eq. 5 and the bracket of Eq. 6).
 
-    Args:
-        features: [n, D] float32 or float64 rows.
-        indices: [n, K] int32 candidates, numbers among all N; -1 for an empty slot.
-        params: each [].
-        pool: rows that can be neighbours; `features` by default.
-        first_row: [] integer number of the first of `features` among all N.
-        options: see `Options`.
-
-    Returns:
-        Edges, to which a candidate that does not lie in the pool adds 0.
-
-    Cost: n K D multiply-adds; memory for one [block, K, D].
+    Arguments, cost and memory as for `aggregation.update`; a candidate that does not
+    lie in the pool weighs 0.
     """
     pool = Pool(features) if pool is None else pool
     places = pool.places(indices)

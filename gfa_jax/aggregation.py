@@ -8,10 +8,9 @@ One update of one row is `add_neighbors` and `step`, four lines:
     F ← normalize(F + γ (C − F))                           Eq. 2
 
 `update` maps them over all rows in blocks that gather K candidates a row,
-[block, K, D], small enough to stay in cache, so neither an [N, N] nor an [N, K, D]
-array ever exists. On one device the rows are the pool. On many, each updates its own
-rows, against all the others' gathered or against one arriving part of them after
-another, whose sums add up.
+[block, K, D], so neither an [N, N] nor an [N, K, D] array ever exists. On one device
+the rows are the pool. On many, each updates its own rows, against all the others'
+gathered or against one arriving part of them after another, whose sums add up.
 """
 
 import functools
@@ -51,6 +50,7 @@ from gfa_jax.types import (
     Params,
     at_step,
     check_arguments,
+    track,
 )
 
 
@@ -80,9 +80,7 @@ def aggregate(
 
     `options=gfa_jax.PAPER` is the paper as printed. Differentiable in features, gamma,
     temperature, exponent, weights and, with the soft mask, threshold, in reverse and in
-    forward mode.
-
-    The candidates stay those given. To search anew among the moved features, loop:
+    forward mode. To search anew among the moved features, loop:
 
         for _ in range(num_steps):
             neighbors = gfa_jax.exact_neighbors(features, k=k)
@@ -91,34 +89,27 @@ def aggregate(
     Args:
         features: [N, D] floating rows of unit length. Half precision is computed
             in float32.
-        neighbors: [N, K] candidates; only `indices` is read, cosines are computed
-            from `features`. K counts the row itself where it is listed.
+        neighbors: [N, K] candidates, the row itself among them where it is to count;
+            only `indices` is read.
         params: gamma in [0, 1], threshold in [-1, 1], temperature > 0, exponent
             >= 0; each a number or [T], one value an update. With graph="fixed" the
             edges, and so the threshold, are those of the first.
         num_steps: T >= 0, the number of updates.
-        weights: [N, K] floating w_ij >= 0, what each candidate counts in the mean: 0
-            for one that does not count, and for the row itself, where it is listed,
-            like any other. They stay in all steps; no cosine is evaluated, and of
-            the parameters and options only gamma, renormalize and block_size are
-            read. By default the weights are those of the options.
+        weights: [N, K] floating w_ij >= 0 that stay in all steps, instead of those of
+            the options; of these and of the parameters only gamma, renormalize and
+            block_size are then read.
         options: see `Options`.
-        reverse: with weights that stay, `reverse_neighbors(neighbors.indices)`: who
-            lists each row. Gradients in reverse mode are up to twice as fast with it,
-            and forward mode is not possible; worth its sort where many are taken.
+        reverse: with weights that stay, `reverse_neighbors(neighbors.indices)`, for
+            faster gradients in reverse mode; forward mode is not possible then.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
             the steps; not while tracing. What is compiled is the same without it.
-
-    Returns:
-        Aggregation: features [N, D], residual [T], degree [N].
 
     Raises:
         ValueError: a shape that does not fit, or a concrete parameter or weight
             outside its range.
 
     Cost: O(T N K D) time. Memory: two [N, D] arrays, [N, K] weights and one
-    [block, K, D] block; a reverse-mode gradient adds one [N, D] array a step, since
-    each step is recomputed from its input (`jax.checkpoint`). With
+    [block, K, D] block; a reverse-mode gradient adds one [N, D] array a step. With
     `jax.jit(..., donate_argnums=...)` the result takes the place of the features.
     """
     features = numerics.to_compute_dtype(features)
@@ -174,9 +165,6 @@ def add_neighbors(
         first_row: [] integer, added to `row` its number among all N.
         params: threshold, temperature and exponent are read.
         options: mask, weighting and include_self are read.
-
-    Returns:
-        NeighborSums; a degree where edges are scored.
     """
     places = pool.places(candidates)
     if weight is not None:
@@ -185,9 +173,9 @@ def add_neighbors(
         return NeighborSums(weighted_sum, total_weight(weight))
     # Gathered once, for both products.
     neighborhood = gather_rows(pool.features, places)
-    similarity = affinity(feature, neighborhood)
+    similarity = affinity(feature, neighborhood)  # Eq. 5
     counted = is_counted(candidates, places, row + first_row, options=options)
-    survives, weight = edge_weights(
+    survives, weight = edge_weights(  # Eq. 6, the bracket
         similarity, params, counted=counted, options=options
     )
     return NeighborSums(
@@ -200,17 +188,11 @@ def step(
 ) -> tuple[jax.Array, jax.Array]:
     """Steps towards the pseudo-center: F_i ← F_i + γ (C*_i − F_i) (Eq. 2).
 
-    Args:
-        feature: [..., D] floating F_i.
-        sums: over all of its neighbours.
-        params: gamma is read.
-        renormalize: whether the row returns to unit length.
-
-    Returns:
-        [..., D] the row after the step; [...] ‖change‖².
+    Takes features [..., D] and the sums over all of their neighbours; returns the
+    features after the step and ‖change‖² [...].
     """
-    center = pseudo_center(sums, otherwise=feature)
-    updated = feature + params.gamma * (center - feature)
+    center = pseudo_center(sums, otherwise=feature)  # Eq. 6
+    updated = feature + params.gamma * (center - feature)  # Eq. 2
     if renormalize:
         updated = numerics.normalize(updated)
     return updated, jnp.sum(jnp.square(updated - feature), axis=-1)
@@ -237,23 +219,26 @@ def update(
         pool: all rows, where `features` are only some of them; `features` by default.
         first_row: [] integer number of the first of `features` among all N.
         options: see `Options`.
-        reverse: who lists each row of the pool, where `edges` are given.
+        reverse: who lists each row, where `edges` are given and the rows are the pool.
 
     Returns:
-        State: features [n, D] after the update, degree [n]; ‖change‖² [n].
+        The state after the update; ‖change‖² [n].
 
     Cost: O(n K D) time, one [n, D] output and one [block, K, D] block.
     """
-    pool = Pool(features) if pool is None else pool
     if edges is not None and reverse is not None:
         weight = jnp.where(indices >= 0, edges.weight, 0)
-        sums = neighbor_sums(weight, pool.features, indices, reverse)
+        sums = neighbor_sums(weight, features, indices, reverse)
         sums = NeighborSums(sums, total_weight(weight))
         updated, moved = step(features, sums, params, renormalize=options.renormalize)
         return State(updated, edges.degree), moved
 
     add = functools.partial(
-        add_neighbors, pool=pool, first_row=first_row, params=params, options=options
+        add_neighbors,
+        pool=Pool(features) if pool is None else pool,
+        first_row=first_row,
+        params=params,
+        options=options,
     )
 
     def update_row(row, feature, candidates, weight):
@@ -280,53 +265,38 @@ def sum_neighbors(
 ) -> NeighborSums:
     """Adds up the candidates that lie in a part of the pool, for each row.
 
-    Args and cost as for `update`; candidates elsewhere add nothing, so the sums of all
-    parts add up to what `step` takes.
+    Arguments and cost as for `update`. The sums of all parts add up to what `step`
+    takes.
     """
     add = functools.partial(
         add_neighbors, pool=pool, first_row=first_row, params=params, options=options
     )
-
     weight = None if edges is None else edges.weight
     return map_neighborhoods(
         add, features, indices, weight, block_size=options.block_size
     )
 
 
-Advance = Callable[..., tuple[State, jax.Array]]
-
-
 def run_steps(
-    advance: Advance,
+    advance: Callable[..., tuple[State, jax.Array]],
     features: jax.Array,
     operands: tuple[Any, ...],
     num_steps: int,
     *,
     progress: Callable | None,
 ) -> tuple[State, jax.Array]:
-    """Makes the steps: one a call, or while tracing all in one scan.
+    """Makes T steps from the features: one a call, or while tracing all in one scan.
 
-    Args:
-        advance: takes a State, [t] step numbers and the operands; gives the state
-            after them and their residuals [t].
-        features: [N, D] floating, before the first step.
-        operands: pytrees that all steps read.
-        num_steps: T.
-        progress: see `aggregate`.
-
-    Returns:
-        The state after the last step; residual [T].
+    `advance` takes a State, [t] step numbers and the operands, pytrees that all steps
+    read; it gives the state after those steps and their residuals [t], as this does.
     """
     state = State(features, jnp.zeros_like(features[:, 0]))
     if any(isinstance(x, Tracer) for x in jax.tree.leaves((features, operands))):
         return advance(state, jnp.arange(num_steps), *operands)
-    steps, shown = range(num_steps), progress is not None
-    if progress is not None:
-        steps = progress(steps, total=num_steps, desc="updates")
     residuals = [jnp.zeros(0, features.dtype)]
-    for t in steps:
+    for t in track(progress, range(num_steps), desc="updates"):
         state, residual = advance(state, jnp.array([t]), *operands)
-        if shown:  # the time of a step, and an interrupt, are its own
+        if progress is not None:  # the time of a step, and an interrupt, are its own
             jax.block_until_ready(state)
         residuals.append(residual)
     return state, jnp.concatenate(residuals)
@@ -339,16 +309,9 @@ def scan_steps(
     update: Callable[[jax.Array, jax.Array], tuple[State, jax.Array]],
     mean: Callable[[jax.Array], jax.Array],
 ) -> tuple[State, jax.Array]:
-    """Scans an update over the step numbers given.
+    """Scans an update of the features over the step numbers [t]; gives residuals [t].
 
-    Args:
-        state: the state before the first of them.
-        steps: [t] integer step numbers.
-        update: takes features and the number of a step; gives what `update` gives.
-        mean: takes ‖change‖² of the rows here; gives its mean over all rows.
-
-    Returns:
-        The state after the last step; residual [t].
+    `mean` takes ‖change‖² of the rows here to its mean over all rows.
     """
 
     def make_step(state: State, t: jax.Array):
@@ -370,17 +333,9 @@ def _advance(
     *,
     options: Options,
 ) -> tuple[State, jax.Array]:
-    """Makes the steps given on one device."""
-
     def update_at(features, t):
-        return update(
-            features,
-            indices,
-            at_step(params, t),
-            edges,
-            options=options,
-            reverse=reverse,
-        )
+        now = at_step(params, t)
+        return update(features, indices, now, edges, options=options, reverse=reverse)
 
     return scan_steps(state, steps, update=update_at, mean=jnp.mean)
 

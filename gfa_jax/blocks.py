@@ -1,8 +1,7 @@
 """Rows in blocks: how the [N, K, D] array of all neighbourhoods is never made.
 
 A block gathers the K candidates of a few rows at a time, [block, K, D], small enough
-to stay in cache. On 2 CPU cores (N=100,000, K=16, D=512) an update in blocks takes a
-third of the time of one whole gather.
+to stay in cache.
 """
 
 from collections.abc import Callable
@@ -20,15 +19,10 @@ _FEWEST_ROWS = 8
 
 
 class Pool(NamedTuple):
-    """Rows that can be neighbours: all of them, or a run of consecutive ones.
+    """Rows that can be neighbours: all of them, or a run of consecutive ones."""
 
-    Attributes:
-        features: [M, D] floating rows.
-        first: [] integer number of the first of them among all N.
-    """
-
-    features: jax.Array
-    first: jax.Array | int = 0
+    features: jax.Array  # [M, D] floating
+    first: jax.Array | int = 0  # number of the first of them among all N
 
     def places(self, candidates: jax.Array) -> jax.Array:
         """Finds candidates: [..., K] rows of the pool, -1 for one that is not here."""
@@ -51,9 +45,8 @@ def map_rows(
 ) -> Any:
     """Calls `row_function(row, *operands_of_the_row)` on every row, in blocks.
 
-    Every block has the same size, so that it is compiled once: the last one begins
-    earlier where the blocks do not divide N, and the rows that it repeats are left
-    out of the result.
+    Every block has the same size, so that it is compiled once: where the blocks do not
+    divide N the last one begins earlier, and what it repeats is left out.
 
     Args:
         row_function: takes the row number and the row of every operand.
@@ -64,16 +57,11 @@ def map_rows(
 
     Returns:
         What `row_function` returns, each leaf with a leading N.
-
-    Raises:
-        ValueError: a block without rows.
     """
     rows = jnp.arange(len(jax.tree.leaves(operands)[0]), dtype=jnp.int32)
     num_rows = len(rows)
     if block_size is None:
         block_size = _choose_block_size(num_rows, row_bytes)
-    elif block_size < 1:
-        raise ValueError(f"block_size is {block_size}; expected at least 1")
     block_size = min(block_size, num_rows)
 
     def block(start):
@@ -104,17 +92,9 @@ def map_neighborhoods(
     *operands: Any,
     block_size: int | None = None,
 ) -> Any:
-    """Calls `map_rows` in blocks for the neighbourhoods of which, [block, K, D], fit.
+    """Calls `map_rows` on features [N, D], candidates [N, K] and operands.
 
-    Args:
-        row_function: takes the row number, its feature, its candidates and operands.
-        features: [N, D] floating rows.
-        indices: [N, K] integer candidates.
-        *operands: pytrees of [N, ...] arrays.
-        block_size: see `map_rows`.
-
-    Returns:
-        As `map_rows`.
+    The neighbourhoods of a block, [block, K, D], fit.
     """
     return map_rows(
         row_function,
@@ -125,10 +105,9 @@ def map_neighborhoods(
 
 
 def _choose_block_size(num_rows: int, row_bytes: int) -> int:
-    """Chooses a block that fits the cache, and divides N where one of about that does.
+    """Chooses a block that fits, and divides N where one of about that size does.
 
-    Blocks that divide N are the result as they lie; others are copied to join them,
-    a tenth of the time of an update.
+    Blocks that divide N are the result as they lie; others are copied to join them.
     """
     on_cpu = jax.default_backend() == "cpu"
     block_bytes = _BLOCK_BYTES_CPU if on_cpu else _BLOCK_BYTES_ELSEWHERE

@@ -3,14 +3,11 @@
     F = normalize(embeddings),    KNN_i = K nearest in the pool,    pool = batch ∪ queue
     F_i ← normalize(F_i + γ (C*_i − F_i)),  T times, on the whole pool       (Eq. 2)
 
-Put on top of an encoder, the layer passes the gradient of any loss on its output to the
-encoder, through cosines, weights and means, and to γ, t, the temperature and the
-exponent. Which rows are neighbours is a constant of the gradient. No label enters: the
-pool is the batch itself and, where batches are small, a queue of the last embeddings.
-
-Sources: the paper, section 3; the queue as in He et al., MoCo, CVPR 2020, and Wang et
-al., Cross-Batch Memory, CVPR 2020. Needs flax: `pip install 'gfa_jax[train]'`; it is
-imported with this module alone.
+On top of an encoder, the layer passes the gradient of any loss on its output to the
+encoder, and to γ, t, the temperature and the exponent. Which rows are neighbours is a
+constant of the gradient. The queue holds the last embeddings, as in He et al., MoCo,
+CVPR 2020, and Wang et al., Cross-Batch Memory, CVPR 2020. Needs flax:
+`pip install 'gfa_jax[train]'`; it is imported with this module alone.
 """
 
 import dataclasses
@@ -66,13 +63,11 @@ class GraphAggregation(nnx.Module):
 
         Args:
             params: gamma in (0, 1), threshold in [-1, 1], temperature and exponent
-                above 0. To keep one as it is, leave it out of what the optimizer
-                moves.
+                above 0.
             k: neighbours of a row in the pool, **the row itself counted** where
                 `include_self`.
             num_steps: T >= 1.
-            queue_size: M, embeddings of earlier batches that are in the pool too; 0
-                for the batch alone.
+            queue_size: M, embeddings of earlier batches that are in the pool too.
             dim: D, needed with a queue only.
             options: see `gfa_jax.Options`; whether the layer trains decides the mask.
             param_dtype: floating dtype of the parameters and of the queue.
@@ -147,14 +142,7 @@ class GraphAggregation(nnx.Module):
         return refined[: len(batch)]
 
     def params(self, dtype: jnp.dtype | type = jnp.float32) -> Params:
-        """Evaluates the parameters, as `gfa_jax.aggregate` takes them.
-
-        Args:
-            dtype: floating dtype of the result.
-
-        Returns:
-            Params.
-        """
+        """Evaluates the parameters, as `gfa_jax.aggregate` takes them."""
         unread = jnp.zeros(())  # of the loss of pairs
         variables = objective.Variables(
             self.gamma[...],

@@ -1,9 +1,8 @@
 """The numerical habits of the library, each kept in one place.
 
-Similarities are compared with a threshold and with each other, so an error of 1e-4
-in one of them moves edges. Every product therefore runs at the full precision of
-its dtype, whatever the device would choose by itself: GPUs multiply float32 in
-TF32 by default, which moves a cosine by 3e-4 and flips neighbours.
+An error of 1e-4 in a similarity moves edges, so every product runs at the full
+precision of its dtype: GPUs multiply float32 in TF32 by default, which moves a cosine
+by 3e-4 and flips neighbours.
 """
 
 import jax
@@ -33,14 +32,7 @@ def safe_divide(
 ) -> jax.Array:
     """Divides where the denominator is positive, with a finite gradient everywhere.
 
-    Args:
-        numerator: [...] floating.
-        denominator: [...] floating, of a shape that broadcasts to the numerator's.
-        otherwise: [...] floating, what stands where the denominator is not
-            positive.
-
-    Returns:
-        [...] `numerator / denominator`, or `otherwise`.
+    `otherwise` stands where it is not; the denominator broadcasts to the numerator.
     """
     positive = denominator > 0
     # The inner `where` keeps 0/0 out of the backward pass: the unused branch of the
@@ -50,16 +42,7 @@ def safe_divide(
 
 
 def normalize(features: jax.Array) -> jax.Array:
-    """Scales every row to unit length; a zero row stays zero.
-
-    f ← f / ‖f‖, with a finite gradient also at f = 0.
-
-    Args:
-        features: [..., D] floating.
-
-    Returns:
-        [..., D] unit rows of the same dtype.
-    """
+    """Scales rows [..., D] to unit length; one of zeros stays, its gradient finite."""
     norm = safe_sqrt(jnp.sum(features * features, axis=-1, keepdims=True))
     return safe_divide(features, norm, otherwise=features)
 
@@ -75,20 +58,13 @@ def safe_sqrt(x: jax.Array) -> jax.Array:
 _LENGTH_TOLERANCE = 1e-2
 
 
-def check_unit_rows(
-    features: jax.Array | np.ndarray, *, block_size: int = 8192
-) -> None:
-    """Refuses rows whose inner products are no cosines; rows of zeros may stand.
+_CHECKED_ROWS = 8192
 
-    Args:
-        features: [N, D] floating rows; a memory map is streamed.
-        block_size: rows in memory at a time.
 
-    Raises:
-        ValueError: a row that is neither zero nor of length 1 ± 0.01.
-    """
-    for start in range(0, len(features), block_size):
-        block = np.asarray(features[start : start + block_size], np.float64)
+def check_unit_rows(features: jax.Array | np.ndarray) -> None:
+    """Refuses rows neither zero nor of length 1 ± 0.01; a memory map is streamed."""
+    for start in range(0, len(features), _CHECKED_ROWS):
+        block = np.asarray(features[start : start + _CHECKED_ROWS], np.float64)
         lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
         good = (np.abs(lengths - 1) <= _LENGTH_TOLERANCE) | (lengths == 0)
         if not good.all():

@@ -42,18 +42,15 @@ def pool(
 
     v_s = Σ_{i: segments_i = s} w_i ‖f_i‖^p f_i/‖f_i‖      for "norm_power"
 
-    The paper pools the frames of iQIYI-VID by "features L - norm where L is chosen to
-    be 3.6 empirically" (§4.5), and says no more: "norm_power" with p = 3.6 is our
-    reading of that sentence. p = 0 averages directions, as the baseline of the
-    challenge does (insightface, challenges/iccv19-lfr), and p = 1 sums the rows as
-    they are, as the paper does for YouTube Faces (§4.4). "mean" is the plain average
-    of the IJB-C templates (§4.2).
+    "norm_power" with p = 3.6 is our reading of the paper's "features L - norm where L
+    is chosen to be 3.6 empirically" (§4.5). p = 0 averages directions (insightface,
+    challenges/iccv19-lfr), and p = 1 sums the rows as they are, as the paper does for
+    YouTube Faces (§4.4). "mean" is the average of the IJB-C templates (§4.2).
 
-    Pure; may be jitted with `num_segments`, `method` and `normalize` static, and is
-    differentiable in features, weights and power. A zero row adds nothing and has a
-    zero gradient. Cost O(M·D); memory two copies of the features and [S, D]. On a GPU
-    the order of a sum, and with it the last bits, may change from run to run, unless
-    XLA is told to be deterministic (--xla_gpu_deterministic_ops=true).
+    May be jitted with `num_segments`, `method` and `normalize` static; differentiable
+    in features, weights and power. A zero row adds nothing and has a zero gradient.
+    Cost O(M·D); memory two copies of the features and [S, D]. On a GPU the last bits
+    may change from run to run, but for --xla_gpu_deterministic_ops=true.
 
     Args:
         features: [M, D] floating rows, **not normalised** for "norm_power".
@@ -68,10 +65,9 @@ def pool(
         [S, D] floating templates. One whose rows cancel out stays zero.
 
     Raises:
-        ValueError: other shapes or dtypes, an unknown method, and where the values
-            are known (not traced): a template number outside [0, S), a weight that is
-            negative or not finite, a negative power, or templates without a row of
-            positive weight, which are named.
+        ValueError: other shapes or dtypes, an unknown method, and where it is not
+            traced: a template number outside [0, S), a weight or a power that is
+            negative or not finite, or templates without a row of positive weight.
     """
     features = numerics.to_compute_dtype(features)
     check_options(method, num_segments, power)
@@ -120,12 +116,7 @@ def pool_media(
         scores: [M] floating detector scores.
         normalize: whether to scale the templates to unit length.
 
-    Returns:
-        [S, D] floating templates.
-
-    Raises:
-        ValueError: other shapes or dtypes, a template number outside [0, S), or
-            templates without a row, which are named.
+    Returns and raises as `pool`.
     """
     features = numerics.to_compute_dtype(features)
     templates, media = np.asarray(templates), np.asarray(media)
@@ -140,17 +131,14 @@ def pool_media(
         features = features + numerics.to_compute_dtype(flipped)
     if scores is not None:
         features = features * jnp.asarray(scores, features.dtype)[:, None]
-    groups, group_templates = _group_media(templates, media)
-    means = pool(
-        features,
-        groups,
-        num_segments=len(group_templates),
-        method="mean",
-        normalize=False,
-    )
+    # One number for each medium of each template.
+    distinct, codes = np.unique(media, return_inverse=True)
+    keys = templates.astype(np.int64) * len(distinct) + codes
+    keys, groups = np.unique(keys, return_inverse=True)
+    means = pool(features, groups, num_segments=len(keys), normalize=False)
     return pool(
         means,
-        group_templates,
+        keys // len(distinct),
         num_segments=num_templates,
         method="sum",
         normalize=normalize,
@@ -186,16 +174,6 @@ def segment_sums(
     return sums, scale
 
 
-def _group_media(
-    templates: np.ndarray, media: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the (template, medium) groups: [M] group of a row, [G] its template."""
-    distinct, codes = np.unique(media, return_inverse=True)
-    keys = templates.astype(np.int64) * len(distinct) + codes
-    groups, inverse = np.unique(keys, return_inverse=True)
-    return inverse, groups // len(distinct)
-
-
 def check_options(method: str, num_segments: int, power: Scalar) -> None:
     """Refuses an unknown method, no template, or a power out of range."""
     if method not in METHODS:
@@ -225,7 +203,7 @@ def check_shapes(features: Array, segments: Array, weights: Array | None) -> Non
 
 
 def check_templates(segments: Array, weights: Array | None, num_segments: int) -> None:
-    """Refuses row numbers, weights and empty templates, as far as they are known."""
+    """Refuses template numbers, weights and empty templates, where they are known."""
     if isinstance(segments, Tracer):
         return
     segments = np.asarray(segments)

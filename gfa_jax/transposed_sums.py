@@ -1,15 +1,13 @@
 """Sums over kept neighbours whose gradient is a sum too: faster tuning of fixed edges.
 
-With j = indices[i, k], the k-th candidate of row i in a pool P:
+With j = indices[i, k], the k-th candidate of row i among the rows P:
 
     neighbor_sums              S_i = Σ_k w_ik P_j           (Eq. 6 before its quotient)
     transposed_neighbor_sums   Q_j = Σ_(i,k) w_ik R_i       over the slots that list j
 
 The second is the derivative of the first in P, for R the cotangent. JAX by itself
-transposes the gather into a scatter, which on a CPU is slow: 19 ms for the 150,000
-slots of N = 10,000, K = 15, D = 128, where these sums take 1.7 (2 cores). For them,
-every row has to know who lists it: `ReverseNeighbors`. The price is that forward mode
-does not go through.
+transposes the gather into a scatter, which on a CPU is slow. For the sum every row has
+to know who lists it: `ReverseNeighbors`. Forward mode does not go through.
 """
 
 import functools
@@ -35,40 +33,27 @@ class ReverseNeighbors(NamedTuple):
 
     Attributes:
         slots: [V, 8] int32 numbers i K + k of slots that list the same row; N K where
-            there is none. V = M + ⌊N K / 8⌋.
-        rows: [V] int32 the row of the pool that they list, ascending; M where nothing
-            is left.
+            there is none. V = N + ⌊N K / 8⌋.
+        rows: [V] int32 the row that they list, ascending; N where nothing is left.
     """
 
     slots: jax.Array
     rows: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames="num_rows")
-def reverse_neighbors(
-    indices: Array, *, num_rows: int | None = None
-) -> ReverseNeighbors:
-    """Finds the slots that list each row.
-
-    Args:
-        indices: [N, K] integer rows of a pool; a negative one is an empty slot.
-        num_rows: M, rows of the pool; N by default.
-
-    Returns:
-        ReverseNeighbors.
+@jax.jit
+def reverse_neighbors(indices: Array) -> ReverseNeighbors:
+    """Finds the slots of candidates [N, K] that list each row, by one sort of N K.
 
     Raises:
         ValueError: 2³¹ slots or more.
-
-    Cost: N K numbers sorted. Memory: some arrays of N K integers.
     """
-    num_slots = indices.size
+    num_rows, num_slots = len(indices), indices.size
     if num_slots >= 2**31:
         raise ValueError(
             f"indices {indices.shape} have {num_slots:,} slots; expected fewer than "
             "2³¹, which int32 can number: leave reverse out"
         )
-    num_rows = len(indices) if num_rows is None else num_rows
     listed = jnp.asarray(indices, jnp.int32).reshape(-1)
     listed = jnp.where(listed >= 0, listed, num_rows)
     order = jnp.argsort(listed).astype(jnp.int32)
@@ -87,16 +72,7 @@ def reverse_neighbors(
 
 
 def check_reverse(reverse: ReverseNeighbors, indices: Array, *, is_kept: bool) -> None:
-    """Refuses a transpose of other candidates, or one that no step could use.
-
-    Args:
-        reverse: of `aggregate`.
-        indices: [N, K] of `aggregate`.
-        is_kept: whether the weights stay.
-
-    Raises:
-        ValueError: what was got, what was expected.
-    """
+    """Refuses a transpose of other candidates, or where weights are not kept."""
     if not is_kept:
         raise ValueError(
             "got reverse with graph='rescore'; expected graph='fixed', weights, or no "
@@ -113,61 +89,42 @@ def check_reverse(reverse: ReverseNeighbors, indices: Array, *, is_kept: bool) -
 
 @jax.custom_vjp
 def neighbor_sums(
-    weight: jax.Array, pool: jax.Array, indices: jax.Array, reverse: ReverseNeighbors
+    weight: jax.Array, rows: jax.Array, indices: jax.Array, reverse: ReverseNeighbors
 ) -> jax.Array:
-    """Evaluates S_i = Σ_k w_ik P_j.
-
-    Args:
-        weight: [N, K] floating weights; 0 in an empty slot.
-        pool: [M, D] floating rows P.
-        indices: [N, K] int32 candidates, rows of the pool; -1 for an empty slot.
-        reverse: of the same indices.
-
-    Returns:
-        [N, D] sums.
+    """Evaluates S_i = Σ_k w_ik P_j, [N, D], with weights of 0 in empty slots.
 
     Cost: N K D multiply-adds; a gradient as much for each operand.
     """
     del reverse
-    return jax.vmap(functools.partial(sum_in_place, pool))(weight, indices)
+    return jax.vmap(functools.partial(sum_in_place, rows))(weight, indices)
 
 
-def _keep(weight, pool, indices, reverse):
-    operands = weight, pool, indices, reverse
+def _keep(*operands):
     return neighbor_sums(*operands), operands
 
 
 def _transpose(kept, cotangent):
-    weight, pool, indices, reverse = kept
+    weight, rows, indices, reverse = kept
 
     def of_row(_, row, candidates):
-        return affinity(row, gather_rows(pool, candidates))
+        return affinity(row, gather_rows(rows, candidates))
 
     to_weight = map_neighborhoods(of_row, cotangent, indices)
-    to_pool = transposed_neighbor_sums(weight, cotangent, reverse, len(pool))
-    return to_weight, to_pool, None, None
+    to_rows = transposed_neighbor_sums(weight, cotangent, reverse)
+    return to_weight, to_rows, None, None
 
 
 neighbor_sums.defvjp(_keep, _transpose)
 
 
 def transposed_neighbor_sums(
-    weight: jax.Array, rows: jax.Array, reverse: ReverseNeighbors, num_rows: int
+    weight: jax.Array, rows: jax.Array, reverse: ReverseNeighbors
 ) -> jax.Array:
-    """Evaluates Q_j = Σ w_ik R_i over the slots (i, k) that list row j of the pool.
+    """Evaluates Q_j = Σ w_ik R_i, [N, D], over the slots (i, k) that list row j.
 
-    Args:
-        weight: [N, K] floating weights.
-        rows: [N, D] floating rows R.
-        reverse: of the candidates.
-        num_rows: M, rows of the pool.
-
-    Returns:
-        [M, D] sums; 0 for a row that nobody lists.
-
-    Cost: N K D + M D multiply-adds, one [4096, D] block in memory beside the result.
+    Cost: N K D + N D multiply-adds, one [4096, D] block in memory beside the result.
     """
-    num_slots, k = weight.size, weight.shape[1]
+    num_slots, (num_rows, k) = weight.size, weight.shape
     weight = jnp.concatenate([weight.reshape(-1), jnp.zeros(1, weight.dtype)])
     padding = -len(reverse.slots) % _BLOCK_ROWS
     slots = jnp.pad(reverse.slots, ((0, padding), (0, 0)), constant_values=num_slots)
@@ -181,5 +138,4 @@ def transposed_neighbor_sums(
         return total.at[listed].add(sums, mode="drop", indices_are_sorted=True), None
 
     blocks = slots.reshape(-1, _BLOCK_ROWS, _WIDTH), listed.reshape(-1, _BLOCK_ROWS)
-    nothing = jnp.zeros((num_rows, rows.shape[1]), rows.dtype)
-    return lax.scan(add_block, nothing, blocks)[0]
+    return lax.scan(add_block, jnp.zeros_like(rows), blocks)[0]

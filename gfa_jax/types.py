@@ -1,8 +1,7 @@
 """The three containers that travel through the library, and its one set of options.
 
-The containers are NamedTuples, so JAX sees them as pytrees: every field is a leaf that
-may be traced, batched, sharded and, where it is a float, differentiated. Nothing
-static hides inside; static choices are `Options`.
+The containers are NamedTuples and so pytrees: every field is a leaf that may be traced
+and, where it is a float, differentiated. Static choices are `Options`.
 """
 
 import dataclasses
@@ -11,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,8 +31,6 @@ GRAPHS: tuple[Graph, ...] = get_args(Graph)
 class Options:
     """The static options of an update; hashable, and refused where they are made.
 
-    `dataclasses.replace(gfa_jax.PAPER, mask="soft")` changes some of them.
-
     Attributes:
         mask: "hard" for the bracket [A > t], "soft" for σ((A − t)/τ).
         weighting: "affinity" weighs a survivor by max(A, 0)^exponent, "uniform" by 1.
@@ -45,9 +41,6 @@ class Options:
             keeps its meaning as a cosine.
         block_size: rows handled at once; by default as many as keep their candidates
             within about 1 MiB, on a GPU 64.
-
-    Raises:
-        ValueError: what was got, what was expected.
     """
 
     mask: Mask = "hard"
@@ -79,18 +72,15 @@ PRESETS: Mapping[str, Options] = MappingProxyType({"affinity": DEFAULT, "paper":
 
 
 class Params(NamedTuple):
-    """The differentiable knobs of one update.
+    """The differentiable knobs of an update, numbers.
 
-    `aggregate` on one device also takes [T] values, one an update: `at_step` picks
-    those of a step. Everything else takes numbers.
+    `aggregate` on one device also takes [T] values, one an update.
 
     Attributes:
         gamma: [] step towards the pseudo-center, in [0, 1] (Eq. 1 and 2).
         threshold: [] cosine t that an edge must exceed, in [-1, 1] (Eq. 6).
-        temperature: [] width of the soft mask in units of cosine, > 0. Not used by
-            the hard mask.
-        exponent: [] power of the affinity weights, >= 0. Not used by the uniform
-            weights.
+        temperature: [] width of the soft mask in units of cosine, > 0.
+        exponent: [] power of the affinity weights, >= 0.
     """
 
     gamma: Scalar
@@ -104,9 +94,8 @@ class Neighbors(NamedTuple):
 
     Attributes:
         indices: [N, K] int32 row numbers in [0, N), or -1 for an empty slot. Where
-            the row itself is counted among its K neighbours it sits in column 0.
-        similarity: [N, K] floating cosines of the candidates when they were found;
-            an empty slot holds -inf.
+            the row itself is counted it sits in column 0.
+        similarity: [N, K] floating cosines when they were found; -inf if empty.
     """
 
     indices: Array
@@ -117,27 +106,16 @@ class Neighbors(NamedTuple):
         return Neighbors(self.indices[:, :k], self.similarity[:, :k])
 
     def is_other(self, first_row: Array | int = 0) -> Array:
-        """Tells which slots list another row: neither an empty one nor the row itself.
-
-        Args:
-            first_row: number of the first of these rows, where they are a part.
-
-        Returns:
-            [N, K] bool.
-        """
+        """Tells which slots list another row, [N, K] bool; rows from `first_row` on."""
         rows = np.arange(len(self.indices), dtype=np.int32)[:, None] + first_row
         return (self.indices >= 0) & (self.indices != rows)
 
     def drop(self, is_dropped: Array, *, first_row: Array | int = 0) -> "Neighbors":
-        """Empties the lists of some rows, and their slots in all other lists.
+        """Empties all slots that lead from or to some rows, but for a row's own.
 
         Args:
-            is_dropped: [M] bool, of all rows, those that stay where they are.
+            is_dropped: [M] bool, of all rows.
             first_row: number of the first of these rows, where they are a part.
-
-        Returns:
-            Neighbors [N, K] in which no edge leads to or from such a row; a slot in
-            which a row lists itself stays.
         """
         is_dropped, indices = jnp.asarray(is_dropped), jnp.asarray(self.indices)
         own = is_dropped[first_row + jnp.arange(len(indices))]
@@ -152,11 +130,10 @@ class Aggregation(NamedTuple):
 
     Attributes:
         features: [N, D] floating refined features.
-        residual: [T] floating root mean square over the rows of
-            ‖F_i^t − F_i^{t−1}‖, one a step: how far the rows still move.
-        degree: [N] floating number of neighbours that survived the mask in the
-            last step, the row itself among them where it is counted (a soft mask
-            counts fractions); 0 marks a row left as it was.
+        residual: [T] floating root mean square over the rows of ‖F_i^t − F_i^{t−1}‖.
+        degree: [N] floating number of neighbours, the row itself among them where it
+            is counted, that survived the last mask (a soft one counts fractions); 0
+            marks a row left as it was.
     """
 
     features: jax.Array
@@ -165,28 +142,14 @@ class Aggregation(NamedTuple):
 
 
 def at_step(params: Params, step: jax.Array | int) -> Params:
-    """Picks the parameters of one update.
-
-    Args:
-        params: each [], or [T] with one value an update.
-        step: [] integer t in [0, T).
-
-    Returns:
-        Params, each [].
-    """
+    """Picks the parameters of update t in [0, T), each [], where some are [T]."""
     return Params(*(p if np.ndim(p) == 0 else jnp.asarray(p)[step] for p in params))
 
 
 def check_params(params: Params, *, num_steps: int | None = None) -> None:
     """Refuses parameters outside their ranges; of a traced one only the shape is known.
 
-    Args:
-        params: gamma in [0, 1], threshold in [-1, 1], temperature > 0, exponent >= 0.
-        num_steps: T, where each may also be [T], one value an update; by default each
-            must be a number.
-
-    Raises:
-        ValueError: what was got, what was expected.
+    Each must be a number, or where `num_steps` is given also one value for each step.
     """
     for name, value, low, high in (
         ("gamma", params.gamma, 0.0, 1.0),
@@ -225,52 +188,34 @@ def check_arguments(
     weights: Array | None = None,
     per_step: bool = False,
 ) -> None:
-    """Refuses what no form of `aggregate` takes; its arguments are given there.
-
-    Args:
-        features: [N, D].
-        neighbors: [N, K].
-        params: see `check_params`.
-        num_steps: >= 0.
-        weights: [N, K] floating, >= 0 where they are known.
-        per_step: whether a parameter may be [T].
-
-    Raises:
-        ValueError: what was got, what was expected.
-    """
-    _check_shapes(features, neighbors)
-    if weights is not None:
-        _check_weights(weights, neighbors)
-    if num_steps < 0:
-        raise ValueError(f"num_steps is {num_steps}; expected 0 or more")
-    check_params(params, num_steps=num_steps if per_step else None)
-
-
-def _check_shapes(features: Array, neighbors: Neighbors) -> None:
-    try:
-        chex.assert_rank([features, neighbors.indices], 2)
-        chex.assert_equal_shape_prefix([features, neighbors.indices], 1)
-    except AssertionError as error:
+    """Refuses what no form of `aggregate` takes; `per_step` allows [T] parameters."""
+    rows, slots = features.shape, neighbors.indices.shape
+    if len(rows) != 2 or len(slots) != 2 or rows[0] != slots[0]:
         raise ValueError(
-            f"features {features.shape} and neighbors.indices "
-            f"{neighbors.indices.shape} do not fit; expected [N, D] and [N, K]"
-        ) from error
-    if 0 in (*features.shape, *neighbors.indices.shape):
+            f"features {rows} and neighbors.indices {slots} do not fit; expected "
+            "[N, D] and [N, K]"
+        )
+    if 0 in (*rows, *slots):
         raise ValueError(
-            f"features {features.shape} with neighbors.indices "
-            f"{neighbors.indices.shape}; expected at least one row, column and slot"
+            f"features {rows} with neighbors.indices {slots}; expected at least one "
+            "row, column and slot"
         )
     if not jnp.issubdtype(neighbors.indices.dtype, jnp.integer):
         raise ValueError(
             f"neighbors.indices are {neighbors.indices.dtype}; expected integers"
         )
+    if weights is not None:
+        _check_weights(weights, slots)
+    if num_steps < 0:
+        raise ValueError(f"num_steps is {num_steps}; expected 0 or more")
+    check_params(params, num_steps=num_steps if per_step else None)
 
 
-def _check_weights(weights: Array, neighbors: Neighbors) -> None:
-    if weights.shape != neighbors.indices.shape:
+def _check_weights(weights: Array, shape: tuple[int, ...]) -> None:
+    if weights.shape != shape:
         raise ValueError(
-            f"weights have shape {weights.shape}; expected {neighbors.indices.shape}, "
-            "one for each of neighbors.indices"
+            f"weights have shape {weights.shape}; expected {shape}, one for each of "
+            "neighbors.indices"
         )
     if not jnp.issubdtype(weights.dtype, jnp.floating):
         raise ValueError(f"weights are {weights.dtype}; expected a floating dtype")

@@ -18,7 +18,6 @@ import gfa_jax as gfa
 from gfa_jax.affinity import score
 from gfa_jax.fixed_point import iteration
 from gfa_jax.fixed_point.iteration import solve, update_from_start
-from tests import oracle
 from tests.conftest import X64
 from tests.problems import as_neighbors, clustered_features, gathered
 
@@ -189,30 +188,6 @@ def test_rows_without_edges_and_zero_rows_stay(problem):
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradient))
 
 
-def test_the_plain_form_is_eq_2_at_rest_and_has_no_derivative(problem):
-    features, neighbors, _ = problem
-    # A float32 step is lost in rounding long before the slow end of this one.
-    options = {"form": "plain", "max_steps": 5000, "tolerance": 1e-12 if X64 else 1e-5}
-    found = rest(features, neighbors, PARAMS, **options)
-    want = oracle.aggregate(
-        np.asarray(features),
-        np.asarray(neighbors.indices),
-        0.6,
-        0.4,
-        0.1,
-        2.5,
-        num_steps=int(found.num_steps),
-        mask="soft",
-        weighting="affinity",
-    ).features
-    np.testing.assert_allclose(found.features, want, atol=1e-8 if X64 else 1e-3)
-    assert found.converged and found.num_steps > 50
-    with pytest.raises(ValueError, match="form='plain' has no derivative"):
-        jax.grad(lambda f: rest(f, neighbors, PARAMS, **options).features.sum())(
-            features
-        )
-
-
 def test_no_convergence_is_said(problem):
     features, neighbors, _ = problem
     with pytest.raises(ValueError, match="no fixed point after 3 updates: rows still"):
@@ -224,7 +199,6 @@ def test_no_convergence_is_said(problem):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"form": "anchored"}, "form is 'anchored'; expected one of restart, plain"),
         ({"tolerance": 0.0}, "tolerance is 0.0"),
         ({"max_steps": 0}, "max_steps is 0"),
     ],

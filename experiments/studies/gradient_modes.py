@@ -2,7 +2,7 @@
 
     python -m experiments.gradient_modes --steps=5,20,80
 
-T updates of the form "restart" (`gfa_jax.fixed_point`) on generated features, soft mask
+T updates as `gfa_jax.fixed_point` makes them, on generated features, soft mask
 and fixed graph, and a loss of the refined rows; its gradient in the four parameters
 
     reverse    through a checkpointed scan

@@ -1,29 +1,26 @@
-"""Where the rows come to rest, and its gradient at a memory free of the steps.
+"""The fixed point of the update, and its gradient at a memory free of the steps.
 
 A fixed point F* = U(F*; θ) has a derivative by the implicit function theorem, whatever
 way led to it:
 
     dF* = (I − ∂U/∂F)⁻¹ ∂U/∂θ dθ        where I − ∂U/∂F has an inverse
 
-**The plain Eq. 2 has no such fixed point.** Its pseudo-centers are means, so rows that
-agree stay: every state in which each connected component has shrunk to one point is at
-rest. They are a continuum, I − ∂U/∂F is singular at each of them, and where a run ends
-is decided by its start, not by the equation. Form "plain" finds it, not its gradient.
-What has one (form "restart") starts every step at the first features, not at the last:
+Eq. 2 itself has no such one: its pseudo-centers are means, so every state in which each
+connected component has shrunk to one point is at rest, and I − ∂U/∂F is singular there.
+U therefore starts every step at the first features, not at the last:
 
     F_i^t = F_i^0 + γ (C*_i(F^{t−1}) − F_i^0), then to unit length
 
 The first step is that of Eq. 2. Before the division by the length, and with a fixed
-graph of row-stochastic weights P, F* = (1 − γ) Σ_s γ^s P^s F^0: every row is a mean of
-its neighbourhoods, the nearer ones weighing more; the map contracts by the factor γ, so
-F* is unique, and as γ → 1 it tends to the consensus of Eq. 2. This is the diffusion of
-Zhou et al., Learning with Local and Global Consistency, NIPS 2003, and personalised
-PageRank (Gasteiger et al., Predict then Propagate, ICLR 2019). Implicit derivatives are
-those of optimistix: `pip install 'gfa_jax[train]'`.
+graph of row-stochastic weights P, F* = (1 − γ) Σ_s γ^s P^s F^0: the map contracts by γ,
+so F* is unique. This is the diffusion of Zhou et al., Learning with Local and Global
+Consistency, NIPS 2003, and personalised PageRank (Gasteiger et al., Predict then
+Propagate, ICLR 2019). Implicit derivatives are those of optimistix:
+`pip install 'gfa_jax[train]'`.
 """
 
 import functools
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,9 +38,6 @@ from gfa_jax.types import (
     Params,
     check_arguments,
 )
-
-Form = Literal["restart", "plain"]
-FORMS: tuple[Form, ...] = get_args(Form)
 
 # Rounding moves an entry by a few units in the last place a step.
 _UNITS_OF_ROUNDING = 32
@@ -70,14 +64,13 @@ def solve(
     neighbors: Neighbors,
     params: Params,
     *,
-    form: Form = "restart",
     options: Options = DEFAULT,
     tolerance: float | None = None,
     max_steps: int = 1000,
 ) -> FixedPoint:
     """Solves F = U(F): updates until nothing moves, differentiable in the limit.
 
-    F*_i = normalize((1 − γ) F_i^0 + γ C*_i(F*))           (form "restart")
+    F*_i = normalize((1 − γ) F_i^0 + γ C*_i(F*))
 
     Differentiable in reverse and in forward mode, in `features` (through the edges of
     a fixed graph too), gamma, temperature, exponent and, with the soft mask, threshold.
@@ -85,24 +78,17 @@ def solve(
     Args:
         features: [N, D] floating rows F^0 of unit length.
         neighbors: [N, K] candidates, see `gfa_jax.aggregate`.
-        params: see `gfa_jax.aggregate`; gamma below 1 with "restart".
-        form: "restart", or "plain" for where Eq. 2 itself comes to rest, which has no
-            derivative: asking for one raises. See the module.
+        params: see `gfa_jax.aggregate`; numbers, gamma below 1.
         options: see `gfa_jax.Options`. graph="fixed" scores the edges at F^0,
-            "rescore" at F*, where a hard mask may switch for ever; so may a plain
-            update with gamma 1 and without include_self. Without renormalize
-            "restart" always converges; with it, it does where neighbours agree.
+            "rescore" at F*, where a hard mask may switch for ever. Without renormalize
+            it always converges; with it, where neighbours agree.
         tolerance: most that an entry may move in the last step, absolute and
             relative; 32 units of rounding by default.
         max_steps: most updates, and most steps of the linear solve of a gradient.
 
-    Returns:
-        FixedPoint.
-
     Raises:
-        ValueError: what `aggregate` refuses; gamma 1 with
-            "restart"; a derivative of "plain"; where nothing is traced, no convergence.
-            Traced, `converged` tells.
+        ValueError: what `aggregate` refuses, gamma 1; where nothing is traced, no
+            convergence. Traced, `converged` tells.
         RuntimeError: the linear system of a derivative was not solved.
         ImportError: optimistix is not installed.
 
@@ -111,16 +97,12 @@ def solve(
     [N, D] more for a derivative, however many updates.
     """
     features = numerics.to_compute_dtype(features)
-    _check(form, tolerance, max_steps)
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"tolerance is {tolerance}; expected a number above 0")
+    if max_steps < 1:
+        raise ValueError(f"max_steps is {max_steps}; expected at least 1")
     check_arguments(features, neighbors, params, num_steps=max_steps)
-    for name, value in params._asdict().items():
-        if jnp.ndim(value):
-            raise ValueError(
-                f"{name} has shape {jnp.shape(value)}; expected a number: all updates "
-                "of an iteration that comes to rest are one map"
-            )
-    traced = isinstance(params.gamma, Tracer)
-    if form == "restart" and not traced and float(params.gamma) >= 1:
+    if not isinstance(params.gamma, Tracer) and float(params.gamma) >= 1:
         raise ValueError(
             "gamma is 1; expected less: the share 1 - gamma holds each row to its "
             "start, and without it the fixed point is not unique"
@@ -131,7 +113,6 @@ def solve(
         features,
         jnp.asarray(neighbors.indices, jnp.int32),
         Params(*(jnp.asarray(p, features.dtype) for p in params)),
-        form=form,
         options=options,
         tolerance=tolerance,
         max_steps=max_steps,
@@ -154,9 +135,7 @@ def update_from_start(
     edges: Edges | None,
     options: Options = DEFAULT,
 ) -> jax.Array:
-    """Makes one update of the form "restart", U of the module.
-
-    F_i ← F_i^0 + γ (C*_i(F) − F_i^0), then to unit length
+    """Makes one update U: F_i ← F_i^0 + γ (C*_i(F) − F_i^0), then to unit length.
 
     Args:
         features: [N, D] floating F, of which the pseudo-centers are.
@@ -165,9 +144,6 @@ def update_from_start(
         params: see `gfa_jax.aggregate`.
         edges: to use; None scores them at `features`.
         options: see `gfa_jax.Options`.
-
-    Returns:
-        [N, D] the rows after the update. Cost as for `aggregation.update`.
     """
     if edges is None:
         edges = score(features, indices, params, options=options)
@@ -177,31 +153,23 @@ def update_from_start(
     return state.features
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=("form", "options", "tolerance", "max_steps"),
-)
+@functools.partial(jax.jit, static_argnames=("options", "tolerance", "max_steps"))
 def _solve(
     features: jax.Array,
     indices: jax.Array,
     params: Params,
     *,
-    form: Form,
     options: Options,
     tolerance: float,
     max_steps: int,
 ) -> FixedPoint:
     optimistix, neumann = _solvers()
-    if form == "plain":
-        features, params = _without_derivative((features, params))
     edges = None
     if options.graph == "fixed":
         edges = score(features, indices, params, options=options)
 
     def step(rows: jax.Array, given: Any) -> jax.Array:
         start, params, edges = given
-        if form == "plain":
-            return update(rows, indices, params, edges, options=options)[0].features
         return update_from_start(
             rows, start, indices, params, edges=edges, options=options
         )
@@ -229,19 +197,6 @@ def _solve(
     )
 
 
-@jax.custom_jvp
-def _without_derivative(values: Any) -> Any:
-    return values
-
-
-@_without_derivative.defjvp
-def _refuse_derivative(primals, tangents):
-    raise ValueError(
-        "form='plain' has no derivative: the rest points of Eq. 2 are not isolated; "
-        "use form='restart', or aggregate with a fixed number of steps"
-    )
-
-
 def _solvers() -> tuple[Any, Any]:
     try:
         import optimistix
@@ -252,12 +207,3 @@ def _solvers() -> tuple[Any, Any]:
             "a fixed point needs optimistix: pip install 'gfa_jax[train]'"
         ) from error
     return optimistix, neumann
-
-
-def _check(form: Form, tolerance: float | None, max_steps: int) -> None:
-    if form not in FORMS:
-        raise ValueError(f"form is {form!r}; expected one of {', '.join(FORMS)}")
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"tolerance is {tolerance}; expected a number above 0")
-    if max_steps < 1:
-        raise ValueError(f"max_steps is {max_steps}; expected at least 1")

@@ -4,11 +4,9 @@ Where F ← U(F) came to rest, its Jacobian J has a spectral radius below 1, and
 
     (J − I) x = b  ⟺  x = J x − b  ⟺  x = −Σ_s J^s b
 
-converges as fast as the iteration did, for the transpose too, with three arrays of
-the size of x. lineax's own iterative solvers fail here: BiCGStab breaks down on a
-negative definite operator in float32, both it and GMRES measure the residual entry by
-entry against an absolute tolerance, below which the small gradients of a mean vanish,
-and GMRES keeps its whole Krylov basis. Imports lineax; `fixed_point` imports it late.
+converges as fast as the iteration did, for the transpose too, with three arrays of the
+size of x. (lineax's BiCGStab breaks down here in float32, and the absolute tolerance of
+its GMRES loses small gradients.) Imports lineax; `fixed_point` imports it late.
 """
 
 from typing import Any
@@ -19,15 +17,10 @@ import lineax
 
 
 class NeumannSeries(lineax.AbstractLinearSolver):
-    """Solves (J − I) x = b, stopping where ‖(J − I) x − b‖ <= tolerance ‖b‖.
-
-    Attributes:
-        tolerance: relative, > 0.
-        max_steps: most products with J.
-    """
+    """Solves (J − I) x = b, stopping where ‖(J − I) x − b‖ <= tolerance ‖b‖."""
 
     tolerance: float
-    max_steps: int
+    max_steps: int  # most products with J
 
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
         """Keeps the operator, linear from here on."""

@@ -20,7 +20,6 @@ from gfa_jax import metrics
 
 _PACKAGES = (
     "absl-py",
-    "chex",
     "faiss-cpu",
     "faiss-gpu",
     "flax",
