@@ -1,8 +1,4 @@
-"""Candidates that were found elsewhere, brought to the library's one layout.
-
-The layout is that of `Neighbors`: the row itself in column 0 where it is counted
-and nowhere else, the others by the order in which they were given, -1 at the end.
-"""
+"""Candidates that were found elsewhere, brought to the library's one layout."""
 
 import numpy as np
 
@@ -21,6 +17,8 @@ def place_self(
 ) -> Neighbors:
     """Puts every row in column 0 of its own candidates, or out of them.
 
+    The others keep their order, and empty slots go to the end.
+
     Args:
         indices: [n, M] int candidates, best first; -1 for an empty slot. The row
             itself may stand anywhere, or be missing.
@@ -31,9 +29,6 @@ def place_self(
         self_similarity: [n] or [] floating, A_ii.
         rows: numbers of the n rows; 0 to n - 1 by default.
         num_rows: N of the set, where these are only some of its rows.
-
-    Returns:
-        Neighbors: indices [n, k] int32, similarity [n, k] of the dtype given.
 
     Raises:
         ValueError: arrays of other shapes, an index outside [-1, N), or k < 1.

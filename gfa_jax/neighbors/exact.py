@@ -1,9 +1,8 @@
 """Exact nearest neighbours of a set in itself, each tile of F Fᵀ multiplied once.
 
-The affinity is symmetric, A = Aᵀ, so a tile of rows I and columns J serves both
-sides: its rows bring J as neighbours to I, its columns bring I to J. Only the tiles
-on and above the diagonal are computed, half of the products of a plain search; how a
-tile is merged into the K best so far stands in `tiles`.
+The affinity is symmetric, A = Aᵀ, so a tile of rows I and columns J brings J as
+neighbours to I and I to J: only the tiles on and above the diagonal are computed, half
+of the products of a plain search. `tiles` merges them into the K best so far.
 """
 
 import functools
@@ -39,8 +38,7 @@ def exact_neighbors(
             `include_self`: k=15 then means the row and 14 others.
         include_self: whether the row itself stands in column 0, whatever copies of
             it there are; otherwise it is nowhere in its row.
-        valid: [N] bool; rows that are False have no neighbour (every slot empty)
-            and are none. All rows by default.
+        valid: [N] bool; rows that are False have no neighbour and are none.
         tile_size: rows of a tile, a multiple of 32; about 1024 by default. Halved,
             with a RuntimeWarning, where the device has no memory for it.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
@@ -54,8 +52,8 @@ def exact_neighbors(
     Raises:
         ValueError: k outside [1, N), or shapes that do not fit.
 
-    Cost: N² D multiply-adds / 2; memory: two [k, N] arrays, the features once more
-    (padded to whole tiles), and a [tile, tile] block.
+    Cost: N² D multiply-adds / 2; memory: two [k, N] arrays, the features once more,
+    and a [tile, tile] block.
     """
     features = lax.stop_gradient(numerics.to_compute_dtype(features))
     if features.ndim != 2:
@@ -78,12 +76,7 @@ def exact_neighbors(
 
 
 def check_k(k: int, num_rows: int) -> None:
-    """Refuses a number of neighbours k outside [1, N) with a ValueError.
-
-    Args:
-        k: number of neighbours.
-        num_rows: N.
-    """
+    """Refuses a number of neighbours k outside [1, N) with a ValueError."""
     if not 1 <= k < num_rows:
         raise ValueError(
             f"k is {k} with {num_rows} rows; expected 1 <= k < {num_rows} (k counts "
@@ -119,15 +112,7 @@ def sweep(
     *,
     tile_size: int,
 ) -> Best:
-    """Merges the tiles (i, j >= i) of row blocks start <= i < stop into the lists.
-
-    Args:
-        rows: whole tiles of rows.
-        best: their lists.
-        start: first row block.
-        stop: the row block after the last.
-        tile_size: rows of a tile.
-    """
+    """Merges the tiles (i, j >= i) of row blocks start <= i < stop into the lists."""
     num_tiles = len(rows.valid) // tile_size
 
     def merge_tile(i, j, best):
@@ -186,14 +171,8 @@ def merge_pair(
 ) -> tuple[Best, Best]:
     """Merges the tiles of two different sets of rows into the lists of both.
 
-    Args:
-        rows: whole tiles of rows.
-        best: their lists.
-        others: whole tiles of other rows.
-        theirs: their lists.
-        num_tiles: tiles of each to merge; those after them are padding.
-        tile_size: rows of a tile.
-        mutual: whether the others' lists are merged as well.
+    Of each, `num_tiles` count and the rest is padding; where the sets are not `mutual`,
+    the others' lists stay.
     """
 
     def merge_tile(t, lists):

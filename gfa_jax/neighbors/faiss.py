@@ -33,12 +33,10 @@ def faiss_neighbors(
     """Finds the K rows with the largest inner product, as a FAISS index sees them.
 
     Args:
-        features: [N, D] floating rows; unit length makes the inner product a cosine.
-            Searched in float32, whatever their dtype.
+        features: [N, D] floating rows, searched in float32.
         k: number of neighbours in [1, N), **the row itself counted** where
-            `include_self`: k=15 then means the row and 14 others.
-        include_self: whether the row itself stands in column 0, also where the
-            index missed it; otherwise it is nowhere in its row.
+            `include_self`.
+        include_self: as `exact_neighbors`, also where the index missed the row.
         factory: a FAISS index factory string, such as "Flat", "IVF1024,Flat" or
             "HNSW32"; the metric is always the inner product.
         search: FAISS search parameters, such as "nprobe=16" or "efSearch=64".
@@ -55,8 +53,8 @@ def faiss_neighbors(
         ValueError: features that are not [N, D], k outside [1, N), a factory or
             search string that FAISS refuses, or too few rows to train the index on.
 
-    Cost: that of the index; exact for "Flat": N² D multiply-adds. Memory: the index
-    (N·D float32 for "Flat") and two [N, k + 1] arrays.
+    Cost: that of the index, for "Flat" N² D multiply-adds. Memory: the index and two
+    [N, k + 1] arrays.
     """
     faiss = import_faiss()
     features = as_searchable(features, k)
@@ -70,7 +68,7 @@ def faiss_neighbors(
 
 
 def as_searchable(features: jax.Array | np.ndarray, k: int) -> np.ndarray:
-    """Returns the rows as FAISS takes them, after checking their shape and k."""
+    """Gives the rows as FAISS takes them, their shape and k checked."""
     features = np.ascontiguousarray(features, dtype=np.float32)
     if features.ndim != 2:
         raise ValueError(f"features have shape {features.shape}; expected [N, D]")

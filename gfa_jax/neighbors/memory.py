@@ -6,10 +6,9 @@ from gfa_jax.neighbors import tiles
 
 
 def halve(size: int, error: RuntimeError) -> int:
-    """Halves a block for which there was no memory, and says so by a warning.
+    """Halves a block, a multiple of 32, for which there was no memory, and warns.
 
-    The size is a multiple of 32 before and after. Raises the error again where it is
-    another fault of the runtime or the block cannot be halved any more.
+    Raises the error again where it is another one, or the block is the smallest.
     """
     if "RESOURCE_EXHAUSTED" not in str(error) or size % (2 * tiles.GROUP):
         raise error

@@ -1,14 +1,12 @@
 """A tile of F Fᵀ, merged into the K best of its rows and of its columns.
 
-A tile is merged into the running K best by extraction. The maxima of groups of
-consecutive elements are taken first; then, as long as any row has a group whose
-maximum beats that row's K-th best, every row takes its best remaining element into
-its sorted list. Once the lists have filled, few elements of a tile beat them, so a
-handful of rounds replaces a sort of the tile.
+The maxima of groups of consecutive elements are taken first; then, as long as any row
+has a group whose maximum beats that row's K-th best, every row takes its best remaining
+element into its sorted list. Once the lists have filled, a handful of such rounds
+replaces a sort of the tile.
 
 Lists and elements are ordered by descending similarity, then by ascending index. The
-order is total, so the lists are the same whatever the order in which tiles arrive,
-and ties always go to the lower index.
+order is total, so the lists are the same whatever the order in which tiles arrive.
 """
 
 import functools
@@ -21,41 +19,29 @@ from jax import lax
 
 from gfa_jax import numerics
 
-# Elements whose maximum is taken together, and rows of a tile. A tile of 1024²
-# float32 is 4 MiB; both numbers were chosen by measurement on CPU.
+# Elements whose maximum is taken together, and rows of a tile, as measured on CPU.
 GROUP = 32
 TILE = 1024
 
 
 class Rows(NamedTuple):
-    """Consecutive rows of the set.
+    """Consecutive rows of the set."""
 
-    Attributes:
-        features: [M, D] floating.
-        valid: [M] bool, False for a row that has no neighbour and is none.
-        first: [] integer number of the first of them among all rows.
-    """
-
-    features: jax.Array
-    valid: jax.Array
-    first: jax.Array | int
+    features: jax.Array  # [M, D] floating
+    valid: jax.Array  # [M] bool, False for a row that has no neighbour and is none
+    first: jax.Array | int  # number of the first of them among all rows
 
 
 class Best(NamedTuple):
-    """The K best of every row so far; K leads, so that rows fill the vector lanes.
+    """The K best of every row so far; K leads, so that rows fill the vector lanes."""
 
-    Attributes:
-        similarity: [K, M] floating, descending along K.
-        indices: [K, M] int32, ascending among equals; -1 in an empty slot.
-    """
-
-    similarity: jax.Array
-    indices: jax.Array
+    similarity: jax.Array  # [K, M] floating, descending; -inf in an empty slot
+    indices: jax.Array  # [K, M] int32, ascending among equals; -1 in an empty slot
 
 
 @functools.partial(jax.jit, static_argnames=("k", "num_rows", "dtype"))
 def empty_topk(k: int, num_rows: int, dtype: jnp.dtype) -> Best:
-    """Makes empty lists: -inf and -1 in every slot."""
+    """Makes empty lists."""
     return Best(
         jnp.full((k, num_rows), -jnp.inf, dtype),
         jnp.full((k, num_rows), -1, jnp.int32),
@@ -149,18 +135,14 @@ def _extract(
 ) -> Best:
     """Takes elements out of a tile, best first, while any beats its row's K-th.
 
-    Elements leave in the order (similarity descending, position ascending), so those
-    that remain are exactly those that come after the last one in this order: the
-    tile itself is never written.
+    Elements leave in the total order, so those that remain come after the last one:
+    the tile itself is never written.
 
     Args:
         best: [K, rows] lists to merge into.
         maxima: [G, rows] largest element of every group.
         elements_of: gives the elements of one group a row, [rows] -> [group, rows].
         offset: [] index of the first new element.
-
-    Returns:
-        The merged lists.
     """
     num_groups, num_rows = maxima.shape
     group_numbers = lax.broadcasted_iota(jnp.int32, maxima.shape, 0)
