@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.paper import grid, protocols, rankings
 from experiments.paper.protocols import MarketImages
-from gfa_jax import datasets, metrics
+from gfa_jax import datasets
 from gfa_jax.programs import cli, flags, inputs, pooled
 
 FLAGS = flags.FLAGS
@@ -64,9 +64,11 @@ def _load() -> rankings.Task:
     first = len(stored[0])
     rows = {"query": query.rows, "gallery": first + gallery.rows}
     # A row that no list keeps is never ranked; its identity is not read.
-    identities, cameras = np.full((2, len(features)), metrics.MARKET_1501["junk"])
+    identities, cameras = np.full((2, len(features)), -1)
     for images, places in zip((query, gallery), rows.values(), strict=True):
         identities[places], cameras[places] = images.identities, images.cameras
+    # Nobody's match, not even of a query that is a distractor itself.
+    identities[rows["gallery"][gallery.identities == 0]] = -1
     counts = tuple(
         count._replace(name=f"{subset} {count.name}")
         for subset, images in (("query", query), ("gallery", gallery))
@@ -80,7 +82,6 @@ def _load() -> rankings.Task:
         rows["gallery"],
         identities,
         cameras,
-        distractor=metrics.MARKET_1501["distractor"],
         counts=counts,
         notes={"rows": {"query": first, "gallery": len(stored[1])}},
     )

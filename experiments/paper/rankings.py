@@ -46,7 +46,6 @@ class Task(NamedTuple):
         identities: [N] integers or strings, of the rows of the pool.
         cameras: [N] likewise: a match must come from another camera. Or None.
         own_rows: [Q] position in the gallery of each query itself, or None.
-        distractor: the identity that never matches, or None.
         counts: what the protocol holds beside what was published.
         notes: what else the report says.
     """
@@ -57,7 +56,6 @@ class Task(NamedTuple):
     identities: np.ndarray
     cameras: np.ndarray | None = None
     own_rows: np.ndarray | None = None
-    distractor: int | None = None
     counts: tuple[protocols.Count, ...] = ()
     notes: dict[str, Any] | None = None
 
@@ -137,7 +135,6 @@ def measure(
         identities,
         task.identities[task.gallery],
         own_rows=task.own_rows,
-        distractor=task.distractor,
         progress=cli.progress,
         **cameras,
     )
@@ -151,19 +148,13 @@ def measure(
     draws = {"num_resamples": FLAGS.resamples, "seed": FLAGS.seed}
     bounds = gains = None
     if FLAGS.resamples:
-        bounds = _stack(metrics.bootstrap_rankings(rankings, identities, **draws))
+        bounds = metrics.bootstrap_rankings(rankings, identities, **draws)
         figures["interval"] = bounds
     if FLAGS.resamples and before is not None:
-        gains = _stack(
-            metrics.bootstrap_rankings(rankings, identities, before=before, **draws)
-        )
+        gains = metrics.bootstrap_rankings(rankings, identities, before=before, **draws)
         figures["gain_interval"] = gains
     values = np.array([mean, *shares])
     return Row(setting, values, bounds, gains, rankings, figures)
-
-
-def _stack(interval: metrics.RetrievalInterval) -> np.ndarray:
-    return np.vstack([interval.mean_average_precision, interval.cmc])
 
 
 def render(task: Task, rows: Sequence[Row]) -> str:
@@ -235,5 +226,5 @@ def draw(task: Task, rows: Sequence[Row]) -> "Figure":
                 CMC_RANKS,
                 num_resamples=FLAGS.resamples,
                 seed=FLAGS.seed,
-            ).cmc
+            )[1:]
     return plot_cmc(curves, CMC_RANKS, intervals=intervals)

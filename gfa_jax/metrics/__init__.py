@@ -26,9 +26,7 @@ from gfa_jax.metrics.operating_point import (
 )
 from gfa_jax.metrics.retrieval import (
     DEFAULT_RANKS,
-    MARKET_1501,
     Rankings,
-    RetrievalInterval,
     bootstrap_rankings,
     cmc,
     mean_average_precision,
@@ -40,7 +38,6 @@ from gfa_jax.metrics.scored_pairs import ScoredPairs, pair_scores
 __all__ = [
     "DEFAULT_FPRS",
     "DEFAULT_RANKS",
-    "MARKET_1501",
     "MIN_FALSE_ACCEPTS",
     "RULES",
     "AllPairs",
@@ -50,7 +47,6 @@ __all__ = [
     "PrecisionRecall",
     "Rankings",
     "ResampledTprs",
-    "RetrievalInterval",
     "Roc",
     "ScoreHistogram",
     "ScoredPairs",

@@ -9,13 +9,9 @@ and mAP and CMC are the means over the queries that have a match; the others are
 skipped. **Ties**: a match stands behind every non-match of its score, the ranking that
 is worst for the query. So the figures do not depend on the order of the gallery, and
 features that are all alike gain nothing.
-
-Rules of Market-1501 (Zheng et al., Scalable Person Re-identification, ICCV 2015): for
-each query the rows of its own identity and camera are left out, junk (−1) is left out
-for all, and a distractor (0) is nobody's match.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -25,37 +21,24 @@ import numpy.typing as npt
 
 from gfa_jax import numerics
 from gfa_jax.datasets.labels import as_labels
+from gfa_jax.metrics.bootstrap import BOUNDS
 from gfa_jax.metrics.scored_pairs import check_features
 
 DEFAULT_RANKS = (1, 5, 10)
-MARKET_1501: Mapping[str, Any] = {"junk": -1, "distractor": 0}
+_BLOCK = 128  # queries scored at a time
 
 
 class Rankings(NamedTuple):
-    """Where every query finds its matches.
+    """Where every query finds its matches."""
 
-    Attributes:
-        average_precision: [Q] float64 in [0, 1]; 0 for a query without a match.
-        first_rank: [Q] int64 rank of the first match, from 1; 0 without a match.
-        num_matches: [Q] int64 matches in the gallery; where it is 0 the query is
-            skipped.
-    """
-
-    average_precision: np.ndarray
-    first_rank: np.ndarray
-    num_matches: np.ndarray
+    average_precision: np.ndarray  # [Q] float64 in [0, 1]; 0 without a match
+    first_rank: np.ndarray  # [Q] int64 rank of the first match, from 1; 0 without one
+    num_matches: np.ndarray  # [Q] int64 matches in the gallery; skipped where it is 0
 
     @property
     def counted(self) -> np.ndarray:
         """[Q] bool: the queries that have a match."""
         return self.num_matches > 0
-
-
-class RetrievalInterval(NamedTuple):
-    """Bounds of the mean average precision, and [R, 2] of the CMC at each rank."""
-
-    mean_average_precision: tuple[float, float]
-    cmc: np.ndarray
 
 
 def rank_gallery(
@@ -67,9 +50,6 @@ def rank_gallery(
     query_cameras: npt.ArrayLike | None = None,
     gallery_cameras: npt.ArrayLike | None = None,
     own_rows: npt.ArrayLike | None = None,
-    junk: int | str | None = None,
-    distractor: int | str | None = None,
-    block_size: int = 128,
     progress: Callable | None = None,
 ) -> Rankings:
     """Ranks a gallery for every query and finds the matches in it.
@@ -79,20 +59,15 @@ def rank_gallery(
             NumPy array, a memory map or a JAX array.
         gallery: [G, D] likewise.
         query_identities: [Q] integers or strings.
-        gallery_identities: [G] likewise.
-        query_cameras: [Q] integers or strings: what a query and a match may not have
-            in common. With `gallery_cameras`, or neither.
+        gallery_identities: [G] likewise; a distractor needs one that no query has.
+        query_cameras: [Q] integers or strings. Gallery rows of the query's identity and
+            camera are left out of its ranking (Market-1501: Zheng et al., Scalable
+            Person Re-identification, ICCV 2015). With `gallery_cameras`, or neither.
         gallery_cameras: [G] likewise.
         own_rows: [Q] integers, the gallery row that is the query itself and is left
             out of its ranking; -1 where there is none.
-        junk: identity of the gallery rows that are left out of every ranking.
-        distractor: identity whose rows match no query, not even one of that identity.
-        block_size: queries scored at a time.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
-            blocks.
-
-    Returns:
-        Rankings.
+            blocks of queries.
 
     Raises:
         ValueError: shapes, dtypes or widths that do not fit, rows not of unit length,
@@ -108,47 +83,38 @@ def rank_gallery(
             f"queries have {queries.shape[1]} columns and the gallery "
             f"{gallery.shape[1]}; expected features of one network"
         )
-    if block_size < 1:
-        raise ValueError(f"block_size is {block_size}; expected at least 1")
     for features in (queries, gallery):
         numerics.check_unit_rows(features)
-    wanted, known = (
-        _check_names(query_identities, len(queries), "query_identities"),
-        _check_names(gallery_identities, len(gallery), "gallery_identities"),
-    )
-    allowed, matchable = ~_equals(known, junk), ~_equals(known, distractor)
-    wanted, known = _number(wanted, known, "identities")
+    sizes = len(queries), len(gallery)
+    wanted, known = _number(query_identities, gallery_identities, sizes, "identities")
     if (query_cameras is None) != (gallery_cameras is None):
         raise ValueError("got cameras of one side only; expected both, or neither")
     cameras = None
     if query_cameras is not None and gallery_cameras is not None:
-        cameras = _number(
-            _check_names(query_cameras, len(queries), "query_cameras"),
-            _check_names(gallery_cameras, len(gallery), "gallery_cameras"),
-            "cameras",
-        )
-    own = _check_own(own_rows, len(queries), len(gallery))
+        cameras = _number(query_cameras, gallery_cameras, sizes, "cameras")
+    own = np.full(len(queries), -1)
+    if own_rows is not None:
+        own = _check_own(np.asarray(own_rows), *sizes)
     result = Rankings(
         np.zeros(len(queries)),
         np.zeros(len(queries), np.int64),
         np.zeros(len(queries), np.int64),
     )
-    for number, scores in _scores(queries, gallery, block_size, progress):
+    for number, scores in _scores(queries, gallery, progress):
         same = known == wanted[number]
-        kept = allowed
+        kept = np.ones(len(gallery), bool)
         if cameras is not None:
-            kept = kept & ~(same & (cameras[1] == cameras[0][number]))
-        if own is not None and own[number] >= 0:
-            kept = kept.copy()
+            kept = ~(same & (cameras[1] == cameras[0][number]))
+        if own[number] >= 0:
             kept[own[number]] = False
-        is_match = same & matchable & kept
+        is_match = same & kept
         if is_match.any():
             found = _find(scores[is_match], scores[kept & ~is_match])
             for column, value in zip(result, found, strict=True):
                 column[number] = value
     if not result.counted.any():
         why = "are the identities of both numbered alike?"
-        if np.isin(wanted, known[allowed & matchable]).any():
+        if np.isin(wanted, known).any():
             why = "each match is of the query's own camera, or the query itself"
         raise ValueError(
             f"none of {len(queries)} queries has a match in the gallery; {why}"
@@ -157,28 +123,14 @@ def rank_gallery(
 
 
 def mean_average_precision(rankings: Rankings) -> float:
-    """Averages AP over the queries that have a match, mAP = mean_q AP_q.
-
-    Args:
-        rankings: of `rank_gallery`.
-
-    Returns:
-        mAP, in [0, 1].
-    """
+    """Averages AP over the queries that have a match, mAP = mean_q AP_q, in [0, 1]."""
     return float(rankings.average_precision[rankings.counted].mean())
 
 
 def cmc(rankings: Rankings, ranks: Iterable[int] = DEFAULT_RANKS) -> np.ndarray:
-    """Measures the share of queries whose first match is among the first r.
+    """Measures the share [R] of queries whose first match is among the first r >= 1.
 
     CMC(r) = mean_q [first_rank_q <= r], over the queries that have a match.
-
-    Args:
-        rankings: of `rank_gallery`.
-        ranks: R ranks r >= 1.
-
-    Returns:
-        [R] float64 in [0, 1].
 
     Raises:
         ValueError: no rank, or a rank below 1.
@@ -193,28 +145,24 @@ def bootstrap_rankings(
     *,
     before: Rankings | None = None,
     num_resamples: int = 200,
-    level: float = 0.95,
     seed: int = 0,
-) -> RetrievalInterval:
+) -> np.ndarray:
     """Bounds mAP and CMC, or their gain, by drawing the queries' identities anew.
 
     Queries of one person are not independent, so whole identities are drawn, with
-    replacement; the gallery stays. The bounds are the percentiles over the draws; of a
-    gain, those of after − before, draw by draw: what makes a draw easy or hard for both
-    is no part of them.
+    replacement; the gallery stays. The bounds are those of `bootstrap`.
 
     Args:
         rankings: of `rank_gallery`.
         identities: [Q] integers or strings, of the queries.
         ranks: R ranks r >= 1.
         before: rankings by other features of the same queries and gallery, whose
-            figures are taken off; None for the figures themselves.
+            figures are taken off, draw by draw; None for the figures themselves.
         num_resamples: draws, >= 1.
-        level: share of the draws between the bounds, in (0, 1).
         seed: of the draws.
 
     Returns:
-        RetrievalInterval; of a gain in [-1, 1].
+        [1 + R, 2] lower and upper bounds, of mAP and of the CMC at each rank.
 
     Raises:
         ValueError: identities of another shape, an option out of its range, rankings
@@ -222,60 +170,44 @@ def bootstrap_rankings(
 
     Cost and memory: O(num_resamples · identities).
     """
-    ranks = tuple(ranks)
-    means = _resampled_means(rankings, identities, ranks, num_resamples, level, seed)
-    if before is not None:
-        if not np.array_equal(before.num_matches, rankings.num_matches):
-            raise ValueError(
-                "the queries of before and after do not have the same numbers of "
-                "matches; expected rankings of the same queries in the same gallery"
-            )
-        means -= _resampled_means(before, identities, ranks, num_resamples, level, seed)
-    bounds = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T
-    return RetrievalInterval((float(bounds[0, 0]), float(bounds[0, 1])), bounds[1:])
-
-
-def _resampled_means(
-    rankings: Rankings,
-    identities: npt.ArrayLike,
-    ranks: Iterable[int],
-    num_resamples: int,
-    level: float,
-    seed: int,
-) -> np.ndarray:
-    """Returns mAP and CMC [num_resamples, 1 + R] on identities drawn anew."""
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples is {num_resamples}; expected at least 1")
     identities = _check_names(identities, len(rankings.counted), "identities")
-    if num_resamples < 1 or not 0 < level < 1:
+    if before is not None and not np.array_equal(
+        before.num_matches, rankings.num_matches
+    ):
         raise ValueError(
-            f"num_resamples is {num_resamples} and level {level}; expected at least 1, "
-            "and a share in (0, 1)"
+            "the queries of before and after do not have the same numbers of "
+            "matches; expected rankings of the same queries in the same gallery"
         )
+    ranks = tuple(ranks)
     codes = np.unique(identities[rankings.counted], return_inverse=True)[1]
-    values = _statistics(rankings, ranks)
     sizes = np.bincount(codes)
-    sums = np.stack([np.bincount(codes, column) for column in values.T], axis=1)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(
+    draws = np.random.default_rng(seed).multinomial(
         sizes.size, np.full(sizes.size, 1 / sizes.size), num_resamples
     )
-    return (draws @ sums) / (draws @ sizes)[:, None]
+
+    def means(rankings: Rankings) -> np.ndarray:
+        columns = _statistics(rankings, ranks).T
+        sums = np.stack([np.bincount(codes, column) for column in columns], axis=1)
+        return (draws @ sums) / (draws @ sizes)[:, None]
+
+    drawn = means(rankings) if before is None else means(rankings) - means(before)
+    return np.quantile(drawn, BOUNDS, axis=0).T
 
 
 def _scores(
-    queries: np.ndarray,
-    gallery: np.ndarray,
-    block_size: int,
-    progress: Callable | None,
+    queries: np.ndarray, gallery: np.ndarray, progress: Callable | None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields the number of each query and its scores [G], block by block."""
     on_device = numerics.to_compute_dtype(gallery)
-    starts = range(0, len(queries), block_size)
+    starts = range(0, len(queries), _BLOCK)
     if progress is not None:
         starts = progress(starts, total=len(starts), desc="queries")
     for start in starts:
-        block = queries[start : start + block_size]
+        block = queries[start : start + _BLOCK]
         # A last block of full height spares the compiler a second program.
-        padded = np.zeros((block_size, queries.shape[1]), queries.dtype)
+        padded = np.zeros((_BLOCK, queries.shape[1]), queries.dtype)
         padded[: len(block)] = block
         scores = np.asarray(_multiply(jnp.asarray(padded), on_device))
         yield from enumerate(scores[: len(block)], start)
@@ -317,35 +249,22 @@ def _check_names(names: npt.ArrayLike, count: int, name: str) -> np.ndarray:
     return names if names.dtype.kind == "U" else names.astype(np.int64)
 
 
-def _equals(names: np.ndarray, name: int | str | None) -> np.ndarray:
-    """Tells which names are the given one; none is None."""
-    if name is None:
-        return np.zeros(len(names), bool)
-    if isinstance(name, str) != (names.dtype.kind == "U"):
-        raise ValueError(
-            f"got {name!r} as junk or distractor, and identities of {names.dtype}; "
-            "expected integers both, or strings"
-        )
-    return names == name
-
-
-def _number(first: np.ndarray, second: np.ndarray, name: str) -> list[np.ndarray]:
+def _number(
+    queries: npt.ArrayLike, gallery: npt.ArrayLike, sizes: tuple[int, int], name: str
+) -> list[np.ndarray]:
     """Numbers the names of both sides alike: integers compare fast."""
+    first = _check_names(queries, sizes[0], f"{name} of the queries")
+    second = _check_names(gallery, sizes[1], f"{name} of the gallery")
     if first.dtype.kind != second.dtype.kind:
         raise ValueError(
             f"{name} of the queries are {first.dtype} and of the gallery "
             f"{second.dtype}; expected integers both, or strings"
         )
     codes = np.unique(np.concatenate([first, second]), return_inverse=True)[1]
-    return np.split(codes, [len(first)])
+    return np.split(codes, sizes[:1])
 
 
-def _check_own(
-    own_rows: npt.ArrayLike | None, num_queries: int, num_gallery: int
-) -> np.ndarray | None:
-    if own_rows is None:
-        return None
-    own = np.asarray(own_rows)
+def _check_own(own: np.ndarray, num_queries: int, num_gallery: int) -> np.ndarray:
     if own.shape != (num_queries,) or own.dtype.kind not in "iu":
         raise ValueError(
             f"own_rows are {own.dtype} of shape {own.shape}; expected integers of "
