@@ -32,7 +32,7 @@ from gfa_jax.metrics.retrieval import (
     mean_average_precision,
     rank_gallery,
 )
-from gfa_jax.metrics.roc import EqualError, Roc, auc, eer, roc_curve
+from gfa_jax.metrics.roc import Roc, auc, eer, roc_curve
 from gfa_jax.metrics.scored_pairs import ScoredPairs, pair_scores
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "RULES",
     "AllPairs",
     "ClusterScores",
-    "EqualError",
     "OperatingPoint",
     "PrecisionRecall",
     "Rankings",

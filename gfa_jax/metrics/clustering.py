@@ -5,7 +5,7 @@ With n_gc the rows of identity g in cluster c, a_g and b_c its sums and N their 
     pairwise  P = (Σ n² − N) / (Σ b² − N)      R = (Σ n² − N) / (Σ a² − N)
     BCubed    P = (1/N) Σ n² / b_c             R = (1/N) Σ n² / a_g
     F = 2 P R / (P + R)
-    NMI = I(g; c) / mean(H(g), H(c)),          arithmetic or geometric mean
+    NMI = 2 I(g; c) / (H(g) + H(c))
 
 Pairwise weighs an identity by the square of its rows, BCubed by its rows. The cells
 that are not 0 number at most N, so no identity × cluster matrix ever exists.
@@ -14,6 +14,11 @@ Where a ratio is 0 / 0 there was nothing to get wrong, and it is 1: the precisio
 clusters that join no pair, the recall of identities that have none, the NMI of one
 identity in one cluster. Partitions that agree so score 1 whatever they are. F is 0
 where P + R = 0.
+
+Sources: pairwise F as in the learn-to-cluster benchmarks; BCubed by Amigó et al., "A
+comparison of extrinsic clustering evaluation metrics based on formal constraints",
+2009; NMI by Vinh et al., "Information theoretic measures for clusterings comparison",
+2010.
 """
 
 from typing import NamedTuple
@@ -42,13 +47,9 @@ class ClusterScores(NamedTuple):
 
     pairwise: PrecisionRecall  # over the pairs of rows
     bcubed: PrecisionRecall  # mean over the rows
-    nmi_arithmetic: float  # normalised mutual information in [0, 1]
-    nmi_geometric: float  # the same by the geometric mean, never smaller
-    num_rows: int  # N
+    nmi_arithmetic: float  # by the arithmetic mean of the entropies, in [0, 1]
     num_identities: int
-    num_clusters: int  # singletons counted
-    num_singletons: int  # clusters of one row
-    num_unlabeled: int  # rows that had no cluster
+    num_clusters: int  # rows without a cluster counted, each as one
 
 
 class _Contingency(NamedTuple):
@@ -73,41 +74,37 @@ def cluster_scores(
             for a row without a cluster, which is scored as a cluster of its own, so
             that recall pays for it.
 
-    Returns:
-        ClusterScores.
-
     Raises:
         ValueError: lengths that differ, other shapes or dtypes, or no row to score.
-
-    References: pairwise F as in the learn-to-cluster benchmarks; BCubed by Amigó et
-    al., "A comparison of extrinsic clustering evaluation metrics based on formal
-    constraints", 2009; NMI by Vinh et al., "Information theoretic measures for
-    clusterings comparison", 2010.
 
     Cost: three sorts of N numbers (one thread). Memory: about 80 bytes a row.
     """
     identities, clusters = _check_labels(labels_true, labels_pred)
-    is_unlabeled = np.zeros(clusters.shape, bool)
-    if clusters.dtype.kind == "i":
-        is_unlabeled = clusters == -1
-    clusters = np.unique(clusters, return_inverse=True)[1]
-    rows = np.flatnonzero(is_unlabeled)
-    clusters[rows] = len(clusters) + rows
     if not clusters.size:
         raise ValueError("no row is left to score; expected at least one with a label")
-
+    alone = np.empty(0, int)
+    if clusters.dtype.kind == "i":
+        alone = np.flatnonzero(clusters == -1)
+    clusters = np.unique(clusters, return_inverse=True)[1]
+    clusters[alone] = len(clusters) + alone
     table = _count(identities, clusters)
-    nmi_arithmetic, nmi_geometric = _mutual_information(table)
+    pairs, identity_pairs, cluster_pairs = (
+        int(np.sum(sizes * (sizes - 1)))
+        for sizes in (table.counts, table.identity_sizes, table.cluster_sizes)
+    )
+    squares, num_rows = table.counts.astype(np.float64) ** 2, np.sum(table.counts)
     return ClusterScores(
-        _pairwise(table),
-        _bcubed(table),
-        nmi_arithmetic,
-        nmi_geometric,
-        num_rows=clusters.size,
+        PrecisionRecall(
+            pairs / cluster_pairs if cluster_pairs else 1.0,
+            pairs / identity_pairs if identity_pairs else 1.0,
+        ),
+        PrecisionRecall(
+            float(np.sum(squares / table.cluster_sizes[table.clusters]) / num_rows),
+            float(np.sum(squares / table.identity_sizes[table.identities]) / num_rows),
+        ),
+        _mutual_information(table),
         num_identities=table.identity_sizes.size,
         num_clusters=table.cluster_sizes.size,
-        num_singletons=int(np.count_nonzero(table.cluster_sizes == 1)),
-        num_unlabeled=rows.size,
     )
 
 
@@ -125,8 +122,6 @@ def cluster_purity(
 
     Raises:
         ValueError: arrays that are not [N], or of dtypes that name nothing.
-
-    Cost: O(N log N) time, O(N) memory.
     """
     identities, clusters = _check_labels(labels_true, labels_pred)
     kept = clusters >= 0
@@ -151,28 +146,8 @@ def _count(identities: np.ndarray, clusters: np.ndarray) -> _Contingency:
     )
 
 
-def _pairwise(table: _Contingency) -> PrecisionRecall:
-    def ordered_pairs(sizes: np.ndarray) -> int:
-        return int(np.sum(sizes * (sizes - 1)))
-
-    true_pairs = ordered_pairs(table.counts)
-    return PrecisionRecall(
-        _ratio(true_pairs, ordered_pairs(table.cluster_sizes)),
-        _ratio(true_pairs, ordered_pairs(table.identity_sizes)),
-    )
-
-
-def _bcubed(table: _Contingency) -> PrecisionRecall:
-    squares = table.counts.astype(np.float64) ** 2
-    num_rows = np.sum(table.counts)
-    return PrecisionRecall(
-        float(np.sum(squares / table.cluster_sizes[table.clusters]) / num_rows),
-        float(np.sum(squares / table.identity_sizes[table.identities]) / num_rows),
-    )
-
-
-def _mutual_information(table: _Contingency) -> tuple[float, float]:
-    """Evaluates I(g; c) over both means of the entropies."""
+def _mutual_information(table: _Contingency) -> float:
+    """Evaluates I(g; c) over the mean of the entropies."""
     num_rows = np.sum(table.counts)
     log_a = np.log(table.identity_sizes / num_rows)
     log_b = np.log(table.cluster_sizes / num_rows)
@@ -183,18 +158,9 @@ def _mutual_information(table: _Contingency) -> tuple[float, float]:
     entropy_a = -np.sum(table.identity_sizes * log_a)
     entropy_b = -np.sum(table.cluster_sizes * log_b)
     if entropy_a == 0 or entropy_b == 0:
-        agree = float(entropy_a == entropy_b)
-        return agree, agree
-    means = (entropy_a + entropy_b) / 2, np.sqrt(entropy_a * entropy_b)
-    arithmetic, geometric = (
-        float(np.clip(information / mean, 0.0, 1.0))  # rounding may carry it out
-        for mean in means
-    )
-    return arithmetic, geometric
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 1.0
+        return float(entropy_a == entropy_b)
+    # Rounding may carry it out of its range.
+    return float(np.clip(information / ((entropy_a + entropy_b) / 2), 0.0, 1.0))
 
 
 def _check_labels(*both: npt.ArrayLike) -> list[np.ndarray]:

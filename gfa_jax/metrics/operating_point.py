@@ -11,13 +11,14 @@ IJB scripts of insightface print: it may pick a point beyond x.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from gfa_jax.metrics.roc import Roc
 
+RULES = ("conservative", "interpolate", "nearest")
 DEFAULT_FPRS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 # Below ten false accepts the relative standard error of the FPR exceeds 1/√10, about
@@ -26,22 +27,13 @@ MIN_FALSE_ACCEPTS = 10
 
 
 class OperatingPoint(NamedTuple):
-    """One cell of a verification table.
-
-    Attributes:
-        fpr_target: the false positive rate asked for.
-        tpr: the true positive rate there, in [0, 1].
-        fpr: the false positive rate of the point used (`interpolate`: the target).
-        false_accepts: impostor pairs accepted at `threshold`.
-        threshold: the score of the point used (`interpolate`: of the stricter one
-            of the two points used); inf where nothing is accepted.
-    """
+    """One cell of a verification table: the point of the curve that was used."""
 
     fpr_target: float
     tpr: float
-    fpr: float
-    false_accepts: int
-    threshold: float
+    fpr: float  # of `interpolate` the target
+    false_accepts: int  # impostor pairs accepted at `threshold`
+    threshold: float  # of `interpolate` the stricter of two; inf: nothing is accepted
 
     @property
     def is_reliable(self) -> bool:
@@ -60,40 +52,25 @@ def tpr_at_fpr(
     Args:
         roc: the curve.
         fpr_targets: rates in [0, 1].
-        rule: `conservative`, `nearest` or `interpolate`, as the module says.
-            `nearest` searches the points that scikit-learn's `roc_curve` keeps
-            (collinear ones dropped) in float64 as the published scripts do; equal
-            distances go to the larger FPR, then to the larger TPR. `interpolate`
-            leaves a vertical segment at its top and enters the next at its bottom.
-
-    Returns:
-        One OperatingPoint a target, in order.
+        rule: of `RULES`, as the module says. `nearest` searches the points that
+            scikit-learn's `roc_curve` keeps (collinear ones dropped) in float64 as the
+            published scripts do; equal distances go to the larger FPR, then to the
+            larger TPR. `interpolate` leaves a vertical segment at its top and enters
+            the next at its bottom.
 
     Raises:
         ValueError: a target outside [0, 1], or an unknown rule.
     """
-    if rule not in _RULES:
-        raise ValueError(
-            f"rule is {rule!r}; expected one of {', '.join(sorted(_RULES))}"
-        )
+    if rule not in RULES:
+        raise ValueError(f"rule is {rule!r}; expected one of {', '.join(RULES)}")
     targets = check_targets(fpr_targets)
     if rule == "nearest":
-        roc = drop_collinear(roc)
-    return tuple(_RULES[rule](roc, target) for target in targets)
+        roc = _drop_collinear(roc)
+    return tuple(_read(roc, target, rule) for target in targets)
 
 
 def check_targets(fpr_targets: Iterable[float]) -> tuple[float, ...]:
-    """Checks FPR targets and returns them as floats.
-
-    Args:
-        fpr_targets: rates in [0, 1].
-
-    Returns:
-        The same rates.
-
-    Raises:
-        ValueError: a target outside [0, 1].
-    """
+    """Returns FPR targets as floats; raises ValueError for one outside [0, 1]."""
     targets = tuple(float(target) for target in fpr_targets)
     for target in targets:
         if not 0 <= target <= 1:
@@ -116,7 +93,7 @@ def allowed_false_accepts(fpr_target: float, num_impostor: int) -> int:
     return count
 
 
-def drop_collinear(roc: Roc) -> Roc:
+def _drop_collinear(roc: Roc) -> Roc:
     """Drops the points that scikit-learn's `drop_intermediate=True` drops.
 
     A point goes where the steps before and after it are equal in both counts; the
@@ -132,9 +109,18 @@ def drop_collinear(roc: Roc) -> Roc:
     )
 
 
-def _last_allowed(roc: Roc, target: float) -> int:
+def _read(roc: Roc, target: float, rule: str) -> OperatingPoint:
+    if rule == "nearest":
+        distance = np.abs(roc.fpr - target)
+        return _at(roc, target, distance.size - 1 - int(np.argmin(distance[::-1])))
     allowed = allowed_false_accepts(target, roc.num_impostor)
-    return int(np.searchsorted(roc.false_accepts, allowed, side="right")) - 1
+    index = int(np.searchsorted(roc.false_accepts, allowed, side="right")) - 1
+    below = _at(roc, target, index)
+    if rule == "conservative" or index + 1 == roc.thresholds.size:
+        return below
+    above = _at(roc, target, index + 1)
+    part = (target - below.fpr) / (above.fpr - below.fpr)
+    return below._replace(tpr=below.tpr + part * (above.tpr - below.tpr), fpr=target)
 
 
 def _at(roc: Roc, target: float, index: int) -> OperatingPoint:
@@ -142,30 +128,3 @@ def _at(roc: Roc, target: float, index: int) -> OperatingPoint:
     tpr = int(roc.true_accepts[index]) / roc.num_genuine
     fpr = false_accepts / roc.num_impostor
     return OperatingPoint(target, tpr, fpr, false_accepts, float(roc.thresholds[index]))
-
-
-def _conservative(roc: Roc, target: float) -> OperatingPoint:
-    return _at(roc, target, _last_allowed(roc, target))
-
-
-def _nearest(roc: Roc, target: float) -> OperatingPoint:
-    distance = np.abs(roc.fpr - target)
-    return _at(roc, target, distance.size - 1 - int(np.argmin(distance[::-1])))
-
-
-def _interpolate(roc: Roc, target: float) -> OperatingPoint:
-    index = _last_allowed(roc, target)
-    below = _at(roc, target, index)
-    if index + 1 == roc.thresholds.size:
-        return below
-    above = _at(roc, target, index + 1)
-    part = (target - below.fpr) / (above.fpr - below.fpr)
-    return below._replace(tpr=below.tpr + part * (above.tpr - below.tpr), fpr=target)
-
-
-_RULES: dict[str, Callable[[Roc, float], OperatingPoint]] = {
-    "conservative": _conservative,
-    "interpolate": _interpolate,
-    "nearest": _nearest,
-}
-RULES = tuple(_RULES)

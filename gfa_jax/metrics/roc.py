@@ -16,21 +16,13 @@ import numpy.typing as npt
 
 
 class Roc(NamedTuple):
-    """A ROC curve, from the strictest threshold to the loosest.
+    """A ROC curve, from the strictest threshold to the loosest."""
 
-    Attributes:
-        thresholds: [P] float64, strictly descending from inf.
-        false_accepts: [P] int64 impostor pairs with score >= threshold, from 0.
-        true_accepts: [P] int64 genuine pairs with score >= threshold, from 0.
-        num_impostor: number of impostor pairs, > 0.
-        num_genuine: number of genuine pairs, > 0.
-    """
-
-    thresholds: np.ndarray
-    false_accepts: np.ndarray
-    true_accepts: np.ndarray
-    num_impostor: int
-    num_genuine: int
+    thresholds: np.ndarray  # [P] float64, strictly descending from inf
+    false_accepts: np.ndarray  # [P] int64 impostor pairs with score >= threshold
+    true_accepts: np.ndarray  # [P] int64 genuine pairs with score >= threshold
+    num_impostor: int  # > 0
+    num_genuine: int  # > 0
 
     @property
     def fpr(self) -> np.ndarray:
@@ -41,18 +33,6 @@ class Roc(NamedTuple):
     def tpr(self) -> np.ndarray:
         """[P] float64 true positive rates, in [0, 1]."""
         return self.true_accepts / self.num_genuine
-
-
-class EqualError(NamedTuple):
-    """Where a ROC has as many false accepts as false rejects, as rates.
-
-    Attributes:
-        rate: the equal error rate, in [0, 1].
-        threshold: the score where it is reached.
-    """
-
-    rate: float
-    threshold: float
 
 
 def roc_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
@@ -79,62 +59,35 @@ def roc_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
 def count_accepts(
     impostor: np.ndarray, genuine: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Counts the scores that reach each distinct score, from (inf, 0, 0) downwards.
+    """Counts the scores that reach each distinct one, from (inf, 0, 0) downwards.
 
-    Args:
-        impostor: [I] finite floating scores, in any order.
-        genuine: [G] likewise.
-
-    Returns:
-        thresholds [P] float64, false accepts [P] int64, true accepts [P] int64.
+    Of scores in any order: thresholds [P] float64, false and true accepts [P] int64.
     """
     descending = np.unique(np.concatenate([impostor, genuine]))[::-1]
-    start = np.zeros(1, np.int64)
-    return (
-        np.concatenate([[np.inf], descending]),
-        np.concatenate([start, _count_at_least(impostor, descending)]),
-        np.concatenate([start, _count_at_least(genuine, descending)]),
-    )
 
+    def reach(scores: np.ndarray) -> np.ndarray:
+        below = np.searchsorted(np.sort(scores), descending, side="left")
+        return np.concatenate([np.zeros(1, np.int64), scores.size - below])
 
-def _count_at_least(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    return scores.size - np.searchsorted(np.sort(scores), thresholds, side="left")
+    return np.concatenate([[np.inf], descending]), reach(impostor), reach(genuine)
 
 
 def auc(roc: Roc) -> float:
-    """Measures the area under the curve, ∫ TPR dFPR, by trapezoids.
+    """Measures the area under the curve, ∫ TPR dFPR in [0, 1], by trapezoids.
 
-    Equal to the probability that a genuine score beats an impostor score, ties
-    counted half.
-
-    Args:
-        roc: the curve.
-
-    Returns:
-        The area, in [0, 1].
+    It is the probability that a genuine score beats an impostor score, ties counted
+    half.
     """
     return float(np.trapezoid(roc.tpr, roc.fpr))
 
 
-def eer(roc: Roc) -> EqualError:
-    """Finds where FPR = FNR = 1 − TPR, linear between the points of the curve.
-
-    Args:
-        roc: the curve.
-
-    Returns:
-        EqualError: the rate and the threshold. The threshold is interpolated like
-        the rate, except that beside the point at inf it is that of the first score.
-    """
+def eer(roc: Roc) -> float:
+    """Finds the rate where FPR = FNR = 1 − TPR, linear between points of the curve."""
     excess = roc.fpr + roc.tpr - 1  # FPR − FNR: rises strictly from −1 to 1
     upper = int(np.searchsorted(excess, 0))
     lower = upper - 1
     part = -excess[lower] / (excess[upper] - excess[lower])
-    rate = roc.fpr[lower] + part * (roc.fpr[upper] - roc.fpr[lower])
-    threshold = roc.thresholds[upper]
-    if lower > 0:
-        threshold += (1 - part) * (roc.thresholds[lower] - threshold)
-    return EqualError(float(rate), float(threshold))
+    return float(roc.fpr[lower] + part * (roc.fpr[upper] - roc.fpr[lower]))
 
 
 def check_pairs(

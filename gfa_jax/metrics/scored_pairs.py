@@ -16,15 +16,10 @@ _BLOCK = 256
 
 
 class ScoredPairs(NamedTuple):
-    """Pairs of rows and their scores.
+    """Pairs of rows and their scores."""
 
-    Attributes:
-        scores: [M] floating.
-        rows: [M, 2] int32 row numbers i < j.
-    """
-
-    scores: np.ndarray
-    rows: np.ndarray
+    scores: np.ndarray  # [M] floating
+    rows: np.ndarray  # [M, 2] int32 row numbers i < j
 
 
 def pair_scores(features: Any, pairs: npt.ArrayLike) -> np.ndarray:
@@ -35,7 +30,7 @@ def pair_scores(features: Any, pairs: npt.ArrayLike) -> np.ndarray:
         pairs: [M, 2] integer row numbers in [0, N).
 
     Returns:
-        [M] scores, float32 (float64 where the features are float64).
+        [M] float32 (float64 where the features are float64).
 
     Raises:
         ValueError: shapes or dtypes other than these, or a row number outside [0, N).
@@ -111,11 +106,7 @@ def by_descending_score(scores: np.ndarray, rows: np.ndarray) -> ScoredPairs:
 
 
 def check_features(features: Any) -> np.ndarray:
-    """Checks for a floating [N, D] array and returns a view of it on the host.
-
-    Raises:
-        ValueError: another shape or dtype.
-    """
+    """Checks for a floating [N, D] array and returns a view of it on the host."""
     features = np.asarray(features)
     if features.ndim != 2:
         raise ValueError(f"features have shape {features.shape}; expected [N, D]")

@@ -194,7 +194,7 @@ def as_report(
         "impostor_pairs": verification.roc.num_impostor,
         "tpr_at_fpr": points,
         "auc": metrics.auc(verification.roc),
-        "eer": metrics.eer(verification.roc).rate,
+        "eer": metrics.eer(verification.roc),
     }
 
 

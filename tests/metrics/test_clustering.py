@@ -33,14 +33,6 @@ def labelings(draw):
     )
 
 
-def sklearn_nmi(true, pred, average):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of many classes
-        return sklearn.metrics.normalized_mutual_info_score(
-            true, pred, average_method=average
-        )
-
-
 def brute_bcubed(true, pred):
     """Mean over the rows, straight from the definition."""
     precision, recall = [], []
@@ -62,17 +54,12 @@ def test_equals_scikit_learn_and_brute_force(labeling):
     assert scores.pairwise.precision == (true_pairs / joined if joined else 1)
     assert scores.pairwise.recall == (true_pairs / genuine if genuine else 1)
     np.testing.assert_allclose(scores.bcubed, brute_bcubed(true, pred), **EXACT)
-    for average, got in (
-        ("arithmetic", scores.nmi_arithmetic),
-        ("geometric", scores.nmi_geometric),
-    ):
-        np.testing.assert_allclose(got, sklearn_nmi(true, pred, average), **EXACT)
-    sizes = np.unique(pred, return_counts=True)[1]
-    assert scores.num_rows == true.size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of many classes
+        nmi = sklearn.metrics.normalized_mutual_info_score(true, pred)
+    np.testing.assert_allclose(scores.nmi_arithmetic, nmi, **EXACT)
     assert scores.num_identities == np.unique(true).size
-    assert scores.num_clusters == sizes.size
-    assert scores.num_singletons == np.sum(sizes == 1)
-    assert scores.num_unlabeled == 0
+    assert scores.num_clusters == np.unique(pred).size
 
 
 @hypothesis.given(labelings(), st.integers(0, 2**32 - 1))
@@ -82,9 +69,7 @@ def test_only_the_partition_counts(labeling, seed):
     order = rng.permutation(true.size)
     names = np.array([f"name {number}" for number in rng.permutation(1000)])
     shuffled = cluster_scores(names[true[order]], (names[pred[order]]).tolist())
-    for got, want in zip(
-        flatten(shuffled), flatten(cluster_scores(true, pred)), strict=True
-    ):
+    for got, want in zip(shuffled, cluster_scores(true, pred), strict=True):
         np.testing.assert_allclose(got, want, **EXACT)
 
 
@@ -95,7 +80,6 @@ def test_changing_sides_changes_precision_and_recall(labeling):
         (swapped.pairwise, scores.pairwise[::-1]),
         (swapped.bcubed, scores.bcubed[::-1]),
         (swapped.nmi_arithmetic, scores.nmi_arithmetic),
-        (swapped.nmi_geometric, scores.nmi_geometric),
     ):
         np.testing.assert_allclose(got, want, **EXACT)
 
@@ -107,10 +91,7 @@ def test_rows_without_a_cluster(labeling, seed):
     marked = np.where(is_unlabeled, -1, pred)
     fresh = np.where(is_unlabeled, 10_000 + np.arange(true.size), pred)
 
-    alone = cluster_scores(true, marked)
-    assert alone == cluster_scores(true, fresh)._replace(
-        num_unlabeled=is_unlabeled.sum()
-    )
+    assert cluster_scores(true, marked) == cluster_scores(true, fresh)
 
 
 def test_by_hand():
@@ -121,9 +102,6 @@ def test_by_hand():
     precision = (1 + 1 + 1 / 3 + 2 / 3 + 2 / 3) / 5
     recall = (2 / 3 + 2 / 3 + 1 / 3 + 1 + 1) / 5
     np.testing.assert_allclose(scores.bcubed, (precision, recall), **EXACT)
-    np.testing.assert_allclose(
-        scores.bcubed.f_score, 2 * precision * recall / (precision + recall), **EXACT
-    )
 
 
 def test_clusters_that_join_nothing():
@@ -131,22 +109,18 @@ def test_clusters_that_join_nothing():
     assert alone.pairwise == PrecisionRecall(1.0, 0.0)
     assert alone.pairwise.f_score == 0.0
     assert alone.bcubed == PrecisionRecall(1.0, 0.5)
-    assert (alone.num_clusters, alone.num_singletons) == (4, 4)
+    assert alone.num_clusters == 4
     # No identity has a pair either: the partitions agree.
     agree = cluster_scores([0, 1, 2], [5, 4, 3])
     assert agree.pairwise == agree.bcubed == PrecisionRecall(1.0, 1.0)
-    assert agree.pairwise.f_score == agree.nmi_arithmetic == agree.nmi_geometric == 1
+    assert agree.pairwise.f_score == agree.nmi_arithmetic == 1
+    one = cluster_scores([7, 7, 7], [7, 7, 7])
+    assert one.pairwise == one.bcubed == PrecisionRecall(1.0, 1.0)
+    assert one.nmi_arithmetic == 1
     # Identities without a pair: nothing to recall, and every joined pair is wrong.
     joined = cluster_scores([0, 1, 2], [0, 0, 0])
     assert joined.pairwise == PrecisionRecall(0.0, 1.0)
-    assert joined.nmi_arithmetic == joined.nmi_geometric == 0
-
-
-def test_one_cluster_of_one_identity():
-    for labels in ([7], [7, 7, 7]):
-        scores = cluster_scores(labels, labels)
-        assert scores.pairwise == scores.bcubed == PrecisionRecall(1.0, 1.0)
-        assert scores.nmi_arithmetic == scores.nmi_geometric == 1
+    assert joined.nmi_arithmetic == 0
 
 
 def test_squares_do_not_overflow():
@@ -164,26 +138,22 @@ def test_labels_as_large_as_they_get():
     assert scores.pairwise.f_score == scores.bcubed.f_score == 1
     # An unsigned label cannot be -1, whatever its bits.
     top = np.full(2, 2**64 - 1, np.uint64)
-    assert cluster_scores([0, 0], top).num_unlabeled == 0
+    assert cluster_scores([0, 0], top).num_clusters == 1
 
 
 @pytest.mark.parametrize(
-    ("true", "pred", "options", "message"),
+    ("true", "pred", "message"),
     [
-        ([0, 1], [0], {}, "labels_true has 2 rows and labels_pred 1"),
-        ([[0, 1]], [0, 1], {}, r"labels_true have shape \(1, 2\); expected \[N\]"),
-        ([0, 1], [0.0, 1.0], {}, "labels_pred are float64; expected integers or str"),
-        ([0, 1], np.array([0, None]), {}, "labels_pred are object"),
-        (np.empty(0, int), np.empty(0, int), {}, "no row is left to score"),
+        ([0, 1], [0], "labels_true has 2 rows and labels_pred 1"),
+        ([[0, 1]], [0, 1], r"labels_true have shape \(1, 2\); expected \[N\]"),
+        ([0, 1], [0.0, 1.0], "labels_pred are float64; expected integers or str"),
+        ([0, 1], np.array([0, None]), "labels_pred are object"),
+        (np.empty(0, int), np.empty(0, int), "no row is left to score"),
     ],
 )
-def test_bad_input_is_refused(true, pred, options, message):
+def test_bad_input_is_refused(true, pred, message):
     with pytest.raises(ValueError, match=message):
-        cluster_scores(true, pred, **options)
-
-
-def flatten(scores):
-    return (*scores.pairwise, *scores.bcubed, *scores[2:])
+        cluster_scores(true, pred)
 
 
 def test_purity_is_the_share_of_the_largest_identity():
@@ -192,7 +162,3 @@ def test_purity_is_the_share_of_the_largest_identity():
     np.testing.assert_allclose(
         cluster_purity(true, clusters), [2 / 3, 1.0, 1.0], rtol=1e-15
     )
-    with pytest.raises(ValueError, match="expected one of each"):
-        cluster_purity(true, clusters[1:])
-    with pytest.raises(ValueError, match="expected integers or strings"):
-        cluster_purity(true, clusters / 2)

@@ -60,7 +60,7 @@ def test_every_clusterer_is_tuned_and_scored_on_each_split(tmp_path, files):
 
 def outcome(precision: float) -> tuning.Outcome:
     agreement = metrics.PrecisionRecall(precision, 1.0)
-    scores = metrics.ClusterScores(agreement, agreement, 1, 1, 4, 2, 3, 1, 0)
+    scores = metrics.ClusterScores(agreement, agreement, 1, 2, 3)
     return tuning.Outcome({}, [], scores, 0.5)
 
 
