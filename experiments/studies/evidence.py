@@ -65,8 +65,10 @@ _NETWORKS = {"cfp_dev": "MobileFaceNet", "lfw": "MobileFaceNet", "dlib": "dlib"}
 _NETWORKS |= {"ecapa": "ECAPA", "resemblyzer": "GE2E", "minilm": "MiniLM"}
 _NETWORKS |= {"efflite0": "EfficientNet", "osnet025": "OSNet"}
 MOVED = {
-    "posterior_center": (3.5, 5.5),
-    "scale_power": (0.5, 1.0),
+    "posterior_center": (4.0, 6.0),
+    "prior_slope": (0.0, 0.5),
+    "excluded": (0.0,),
+    "scale_power": (0.5, 1.5),
     "shared_power": (0.0, 1.0),
     "pool_share": (1.0, 6.0),
     "least_steps": (1,),

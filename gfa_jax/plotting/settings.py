@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfa_jax.plotting.style import COLORS
-from gfa_jax.selection.evidence import POSTERIOR_CENTER
 from gfa_jax.selection.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def plot_settings(settings: Settings, *, name: str = "") -> "Figure":
     posterior = top.twinx()
     posterior.plot(
         centers,
-        1 / (1 + np.exp(POSTERIOR_CENTER - centers)),
+        1 / (1 + np.exp(seen.center - centers)),
         color=COLORS[2],
         label="posterior of an edge (right)",
     )
@@ -58,6 +57,6 @@ def plot_settings(settings: Settings, *, name: str = "") -> "Figure":
     bottom.set_xticks(seen.sizes, [str(size) for size in seen.sizes])
     bottom.minorticks_off()
     bottom.set_xlabel("K: neighbours of a row")
-    bottom.set_ylabel("closure")
+    bottom.set_ylabel("closure beyond chance")
     bottom.legend(frameon=False)
     return figure

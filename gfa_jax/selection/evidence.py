@@ -2,12 +2,13 @@
 
 Four kinds of evidence, each of which has failures of its own, are multiplied:
 
-    w_ij = σ(z_ij − 4.5) · max(a_ij, 0) · exp(−¾ max(d_ij / √(d_i d_j) − 1, 0)) · √J_ij
+    w_ij = σ(z_ij − z₀) · max(a_ij, 0) · exp(−max(d_ij / √(d_i d_j) − 1, 0)) · √J_ij
 
 - σ(z − z₀), the posterior that an edge is not chance: the local false discovery rate
   (Efron 2001) of a Gaussian null against edges whose density falls exponentially is a
-  logistic function of z (metric.py). z₀ is where a pool of some thousand rows has as
-  many strangers above as mates.
+  logistic function of z (metric.py). z₀ = 5 + ¼ ln(N / (400 K)) is where strangers and
+  mates are equally many: of each row there are N / K strangers to a mate, and under a
+  Gaussian tail a factor in that ratio moves the crossing by its logarithm over z ≈ 4.
 - a_ij itself, the cosine in the pool's units.
 - d_ij = 1 − a_ij in units of the rows' own scale, d_i the mean of the two nearest
   (local scaling: Zelnik-Manor and Perona 2004): where a row has near copies, rows of
@@ -26,6 +27,7 @@ to it or from it. A hard image of a person is kept, since the person's other ima
 around it are not distant.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -43,7 +45,9 @@ class Constants(NamedTuple):
     """What experiments/studies/evidence.py moves, and nobody else has to.
 
     Attributes:
-        posterior_center: z₀.
+        posterior_center: z₀ of a pool with N / K = 400.
+        prior_slope: what z₀ rises with ln(N / K).
+        excluded: times κ, the part of each mate that is no stranger; 0 for none.
         scale_power: what d_ij beyond the rows' own scale is multiplied by.
         shared_power: the exponent of J_ij.
         pool_share: what the pool's mean closure counts beside a row's own, for K_i.
@@ -51,8 +55,10 @@ class Constants(NamedTuple):
         distant: share of the median b under which a row is distant; 0 for none.
     """
 
-    posterior_center: float = 4.5
-    scale_power: float = 0.75
+    posterior_center: float = 5.0
+    prior_slope: float = 0.25
+    excluded: float = 1.0
+    scale_power: float = 1.0
     shared_power: float = 0.5
     pool_share: float = 3.0
     least_steps: int = 2
@@ -60,7 +66,7 @@ class Constants(NamedTuple):
 
 
 CONSTANTS = Constants()
-POSTERIOR_CENTER = CONSTANTS.posterior_center
+_STRANGERS_PER_MATE = 400  # of a pool of some thousand rows
 
 
 class RowEvidence(NamedTuple):
@@ -122,12 +128,19 @@ def find_dropped(
     return distant[rows] & (crowd >= _CROWD * around[1].sum(axis=1))
 
 
+def posterior_center(num_rows: int, k: int, *, constants: Constants) -> float:
+    """Evaluates z₀ of a pool of N rows with K mates each."""
+    ratio = num_rows / k / _STRANGERS_PER_MATE
+    return constants.posterior_center + constants.prior_slope * math.log(ratio)
+
+
 def edge_weights(
     cosines: Array,
     shared: Array,
     is_other: Array,
     own: RowEvidence,
     theirs: RowEvidence,
+    center: Array | float,
     *,
     constants: Constants,
 ) -> tuple[jax.Array, jax.Array]:
@@ -139,7 +152,8 @@ def edge_weights(
         is_other: [n, W] bool, False for an empty slot and the row itself.
         own: [n, 1] of the rows.
         theirs: [n, W] of their candidates.
-        constants: z₀ and the two powers.
+        center: [] z₀.
+        constants: the two powers.
 
     Returns:
         [n, W] float32 w_ij in [0, 1], 0 where not an edge; [n, W] float32 z_ij.
@@ -147,7 +161,7 @@ def edge_weights(
     z = jnp.minimum(
         (cosines - own.mean) / own.spread, (cosines - theirs.mean) / theirs.spread
     )
-    posterior = jnp.where(is_other, jax.nn.sigmoid(z - constants.posterior_center), 0)
+    posterior = jnp.where(is_other, jax.nn.sigmoid(z - center), 0)
     ratio = (1 - cosines) / jnp.sqrt(own.scale * theirs.scale)
     near = jnp.exp(-constants.scale_power * jnp.maximum(ratio - 1, 0))
     weights = posterior * jnp.maximum(cosines, 0) * near

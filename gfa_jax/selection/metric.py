@@ -12,9 +12,14 @@ is the cosine after half a whitening: each principal axis is divided by the four
 root of its variance. A common mean vector and an affine change of all cosines, such as
 a constant column brings, leave a_ij as it is.
 
-A stranger of row i is any row of the pool; over those a_ij has the mean μ_i = v_i · w
-and the variance s_i² = v_iᵀ W v_i, with w and W the mean and the covariance of the
-v_j, so that no pair needs to be looked at. What is measured of an edge is
+Over all rows of the pool a_ij has the mean v_i · w and the variance v_iᵀ W v_i, with w
+and W the mean and the covariance of the v_j, so that no pair needs to be looked at. The
+strangers of row i are all rows but itself and its mates: of its K nearest, which are
+known with their cosines, the share κ that closure puts above chance (shared.py) is
+taken out again, each by the part κ (the null of a local false discovery rate is read
+where no mates are: Efron 2004). That leaves N − 1 − κK strangers, of whose a_ij μ_i is
+the mean and s_i the standard deviation. In a pool of many groups it changes little; of
+two groups, half of all rows are mates. What is measured of an edge is
 
     z_ij = min((a_ij − μ_i) / s_i, (a_ij − μ_j) / s_j)
 
@@ -35,6 +40,7 @@ from gfa_jax.types import Array
 # copies, has directions without any.
 _LEAST_VARIANCE = 1e-6
 _TINY = 1e-12
+_LEAST_SPREAD = 1e-6
 
 
 class PoolMetric(NamedTuple):
@@ -58,8 +64,8 @@ class RowNull(NamedTuple):
 
     Attributes:
         length: [n] float32 ‖B (F_i − m)‖.
-        mean: [n] float32 μ_i.
-        spread: [n] float32 s_i > 0.
+        mean: [n] float32 mean of a_ij over the pool, or of the strangers μ_i.
+        spread: [n] float32 its standard deviation, or s_i > 0.
     """
 
     length: Array
@@ -104,7 +110,7 @@ def measure_pool(rows: Array) -> PoolMetric:
 
 @jax.jit
 def measure_rows(features: Array, pool: PoolMetric) -> RowNull:
-    """Evaluates μ_i and s_i of some rows.
+    """Evaluates mean and spread of the a_ij of some rows over the whole pool.
 
     Args:
         features: [n, D] floating unit rows.
@@ -122,7 +128,7 @@ def measure_rows(features: Array, pool: PoolMetric) -> RowNull:
     spread = numerics.dot("nd,de->ne", centered, pool.null_covariance)
     variance = jnp.maximum(jnp.sum(centered * spread, axis=1), 0) * scale**2
     mean = numerics.dot("nd,d->n", centered, pool.null_mean) * scale
-    return RowNull(length, mean, jnp.sqrt(variance) + 1e-6)
+    return RowNull(length, mean, jnp.sqrt(variance) + _LEAST_SPREAD)
 
 
 def measure_rows_in_blocks(
@@ -137,6 +143,32 @@ def measure_rows_in_blocks(
         np.concatenate([block.length for block in blocks]),
         np.concatenate([block.mean for block in blocks]),
         np.concatenate([block.spread for block in blocks]),
+    )
+
+
+def without_mates(
+    null: RowNull, cosines: np.ndarray, *, share: float, num_rows: int
+) -> RowNull:
+    """Takes the row itself and its mates out of the null: μ_i and s_i.
+
+    Args:
+        null: over the whole pool.
+        cosines: [n, K] a_ij of the K nearest others; NaN in an empty slot.
+        share: κ in [0, 1], of the K nearest that are mates.
+        num_rows: N.
+
+    Returns:
+        RowNull.
+    """
+    near = np.nan_to_num(np.asarray(cosines, np.float64))
+    known = share * np.isfinite(cosines).sum(axis=1)
+    left = np.maximum(num_rows - 1 - known, 1)
+    mean, spread = (np.asarray(part, np.float64) for part in null[1:])
+    first = (num_rows * mean - 1 - share * near.sum(axis=1)) / left
+    second = num_rows * (spread**2 + mean**2) - 1 - share * (near**2).sum(axis=1)
+    variance = np.maximum(second / left - first**2, 0)
+    return RowNull(
+        null.length, np.float32(first), np.float32(np.sqrt(variance) + _LEAST_SPREAD)
     )
 
 

@@ -1,7 +1,7 @@
 """All that `aggregate` needs, chosen from the pool: edges, K, T and dropped rows.
 
-    pool statistics of a sample ─► a_ij, z_ij of the candidates ─► closure ─► K, K_i, T
-                                                                └► w_ij ─► K_i largest
+    candidates ─► closure ─► K, K_i, T ─► strangers of each row ─► z_ij ─► w_ij
+    pool statistics of a sample ─► a_ij ──┘                        K_i largest ◄┘
 
 Every number of a row comes from the row, its candidates and what a few numbers a row
 say of those, and the numbers of the pool from a sample drawn by a seed or from means
@@ -37,8 +37,9 @@ class Evidence(NamedTuple):
             one half; NaN where it does nowhere.
         edges_per_row: mean number of candidates with a posterior of one half or more.
         weight_per_row: mean of Σ_j w_ij without the row itself: how far rows move.
+        center: z₀, at which the posterior of an edge is one half.
         sizes: the K that were compared.
-        closure: mean closure at each of them.
+        closure: mean closure beyond chance at each of them, κ.
         z: [B + 1] ends of bins of z_ij.
         candidates: [B] candidates a row in each.
         strangers: [B] strangers a row that the null expects in each.
@@ -49,6 +50,7 @@ class Evidence(NamedTuple):
     half_cosine: float
     edges_per_row: float
     weight_per_row: float
+    center: float
     sizes: tuple[int, ...]
     closure: np.ndarray
     z: np.ndarray
@@ -100,7 +102,8 @@ def choose_settings(
 ) -> Settings:
     """Chooses weights, K, T and the rows to drop; sees no label and has no option.
 
-    w_ij as in evidence.py; K = argmax of the mean closure (shared.py), K_i likewise;
+    w_ij as in evidence.py; K where the mean closure is most beyond chance (shared.py),
+    K_i likewise;
     T = max(1, ⌊2 + log₂(K / 5)⌋): the larger a group beside the five nearest that
     every row has, the more updates carry its mean to all of its rows. T = 1 where the
     candidates weigh less than the row itself: there is little to follow.
@@ -152,7 +155,22 @@ def choose_settings(
     is_other = indices >= 0
     is_other[:, 0] = False
     pool_lists = join(indices)
-    cosines, null = _measure(features, indices, fetch, join, len(pool_lists), seed)
+    num_rows = len(pool_lists)
+    ks = shared.sizes(indices.shape[1] - 1)
+    closures = join(np.asarray(shared.closure(indices, pool_lists, ks=ks)))
+    closures = shared.beyond_chance(closures, ks=ks, num_rows=num_rows)
+    k, row_k = shared.choose_size(
+        closures, indices[:, :6], ks=ks, pool_share=constants.pool_share
+    )
+    closure = closures.mean(axis=0)
+
+    cosines, null = _measure(features, indices, fetch, join, num_rows, seed)
+    null = metric.without_mates(
+        null,
+        np.where(is_other, cosines, np.nan)[:, 1 : 1 + k],
+        share=constants.excluded * max(float(closure[ks.index(k)]), 0),
+        num_rows=num_rows,
+    )
     scale, nearest = map(np.asarray, evidence.local_scale(cosines, is_other))
     all_rows = evidence.RowEvidence(
         join(null.mean), join(null.spread), join(scale), join(nearest)
@@ -163,11 +181,7 @@ def choose_settings(
     is_dropped = join(dropped)
     is_edge = is_other & ~dropped[:, None] & ~is_dropped[indices]
 
-    ks = shared.sizes(indices.shape[1] - 1)
-    closures = join(np.asarray(shared.closure(indices, pool_lists, ks=ks)))
-    k, row_k = shared.choose_size(
-        closures, indices[:, :6], ks=ks, pool_share=constants.pool_share
-    )
+    center = evidence.posterior_center(num_rows, k, constants=constants)
     weights, z = map(
         np.asarray,
         _weigh(
@@ -176,6 +190,7 @@ def choose_settings(
             is_edge,
             evidence.RowEvidence(*(column[rows, None] for column in all_rows)),
             evidence.RowEvidence(*(column[indices] for column in all_rows)),
+            center,
             constants=constants,
         ),
     )
@@ -188,16 +203,16 @@ def choose_settings(
         weights,
         z,
         join,
-        closures.mean(axis=0, dtype=np.float64),
+        closure,
         ks,
-        center=constants.posterior_center,
+        center=center,
     )
     is_structured = seen.weight_per_row >= 1
     num_steps = 1
     if is_structured:
         num_steps = max(1, math.floor(constants.least_steps + math.log2(k / 5)))
     seen = seen._replace(
-        **_explain(seen, k, num_steps, int(is_dropped.sum()), len(pool_lists))
+        **_explain(seen, k, num_steps, int(is_dropped.sum()), num_rows)
     )
     return Settings(k, num_steps, 1.0, kept, kept_weights, dropped, seen)
 
@@ -311,6 +326,7 @@ def _describe(
         half,
         float(edges_per_row),
         float(weight_per_row),
+        center,
         ks,
         closures,
         _Z_ENDS,
@@ -325,7 +341,7 @@ def _explain(seen: Evidence, k: int, num_steps: int, num_dropped: int, num_rows:
     """Says in words what was found."""
     text = [
         f"K = {k}: the neighbourhoods are most closed at this size "
-        f"({seen.closure.max():.2f} of their edges stay inside).",
+        f"({max(seen.closure.max(), 0):.2f} of the way from chance to closed).",
         f"T = {num_steps}, gamma = 1: weights say how far a row moves, "
         f"{seen.weight_per_row:.2g} on average beside 1 for itself.",
     ]

@@ -9,7 +9,11 @@ of m rows it rises up to K ≈ m and falls beyond, since larger neighbourhoods r
 other groups; where rows have one mate or none it falls from the start. So the K at
 which it is largest is the size at which the pool is best parted into neighbourhoods
 (the conductance of a cut, as in local graph clustering: Andersen, Chung and Lang
-2006). Only ranks enter: no monotone change of the cosines moves it.
+2006). Only ranks enter: no monotone change of the cosines moves it. A row taken at
+random lies in N_K(i) ∪ {i} by chance (K + 1) / N of the times; what is compared is the
+closure beyond chance, corrected as Cohen's kappa (1960) corrects an agreement:
+
+    κ_i(K) = (c_i(K) − (K + 1) / N) / (1 − (K + 1) / N)
 
 Two rows of one group have the same neighbours (Jarvis and Patrick 1973):
 
@@ -99,6 +103,14 @@ def _ranks(own: jax.Array, pool: Array, width: int) -> jax.Array:
     return jnp.where(known, place, width)
 
 
+def beyond_chance(
+    closures: np.ndarray, *, ks: tuple[int, ...], num_rows: int
+) -> np.ndarray:
+    """Evaluates κ_i(K) from c_i(K), [n, len(ks)]; 0 where K takes in the whole pool."""
+    chance = (np.asarray(ks) + 1) / num_rows
+    return np.where(chance < 1, (closures - chance) / np.maximum(1 - chance, 1e-9), 0)
+
+
 def choose_size(
     closures: np.ndarray,
     nearest: np.ndarray,
@@ -108,11 +120,11 @@ def choose_size(
 ) -> tuple[int, np.ndarray]:
     """Chooses K for the pool, and for each row.
 
-    argmax_K of the mean of c_i(K) over the pool; for row i of its own, averaged over
+    argmax_K of the mean of κ_i(K) over the pool; for row i of its own, averaged over
     itself and its five nearest, beside which the pool's mean counts `pool_share` times.
 
     Args:
-        closures: [N, len(ks)] float32 c_i(K) of all rows.
+        closures: [N, len(ks)] κ_i(K) of all rows.
         nearest: [n, 5] (or fewer columns) int32 the nearest others of the rows asked
             for, -1 for none, with the row itself in column 0 before them: [n, 6].
         ks: the K of the columns.

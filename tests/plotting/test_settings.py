@@ -10,6 +10,7 @@ def test_the_figure_shows_counts_null_posterior_and_closure():
         0.4,
         5.0,
         2.0,
+        5.0,
         (5, 7, 10),
         np.array([0.3, 0.5, 0.4]),
         ends,
@@ -28,5 +29,5 @@ def test_the_figure_shows_counts_null_posterior_and_closure():
     np.testing.assert_allclose(np.asarray(closure.lines[0].get_ydata()), seen.closure)
     assert np.asarray(closure.lines[1].get_xdata())[0] == 7
     curve = np.asarray(posterior.lines[0].get_xydata())
-    half = curve[np.searchsorted(curve[:, 0], 4.5)]
+    half = curve[np.searchsorted(curve[:, 0], seen.center)]
     assert abs(half[1] - 0.5) < 0.05

@@ -55,10 +55,22 @@ def oracle_weights(features, lists, k):
     views = centered @ axes * variances**-0.25
     views /= np.linalg.norm(views, axis=1, keepdims=True)
     cosines = views @ views.T
-    z = (cosines - cosines.mean(axis=1, keepdims=True)) / cosines.std(
-        axis=1, keepdims=True
+    mates = [set(own[1 : k + 1]) for own in lists]
+    inside = [
+        len(mates[j] & (mates[i] | {i})) for i in range(num_rows) for j in mates[i]
+    ]
+    chance = (k + 1) / num_rows
+    kappa = (np.sum(inside) / k**2 / num_rows - chance) / (1 - chance)
+    stranger = 1 - np.eye(num_rows)
+    for i, own in enumerate(mates):
+        stranger[i, list(own)] = 1 - kappa
+    mean = np.average(cosines, axis=1, weights=stranger)[:, None]
+    deviation = (cosines - mean) ** 2
+    z = (cosines - mean) / np.sqrt(
+        np.average(deviation, axis=1, weights=stranger)[:, None]
     )
     z = np.minimum(z, z.T)
+    center = 5 + np.log(num_rows / k / 400) / 4
     weights = np.zeros(lists.shape)
     best = np.sort(np.take_along_axis(cosines, lists[:, 1:], axis=1), axis=1)[:, :-3:-1]
     scale = (1 - best).mean(axis=1)
@@ -68,9 +80,9 @@ def oracle_weights(features, lists, k):
             ratio = (1 - cosines[i, j]) / np.sqrt(scale[i] * scale[j])
             weights[i, column] = (
                 1
-                / (1 + np.exp(4.5 - z[i, j]))
+                / (1 + np.exp(center - z[i, j]))
                 * max(cosines[i, j], 0)
-                * np.exp(-0.75 * max(ratio - 1, 0))
+                * np.exp(-max(ratio - 1, 0))
                 * np.sqrt(len(mine & theirs) / len(mine | theirs))
             )
     return weights
@@ -104,6 +116,18 @@ def test_the_neighbourhood_is_as_large_as_the_groups(size):
     settings = choose(features)
     assert settings.k == max(k for k in shared.SIZES if k <= size - 1)
     assert settings.num_steps == max(1, int(2 + np.log2(settings.k / 5)))
+
+
+@pytest.mark.parametrize(("num_groups", "size"), [(2, 60), (3, 20), (5, 10), (20, 3)])
+def test_few_groups_are_brought_together(num_groups, size):
+    features, labels = make_groups(num_groups=num_groups, size=size, dim=128, noise=1.0)
+    same = labels[:, None] == labels
+    refined = refine(features, choose(features))
+    gaps = [
+        np.quantile((rows @ rows.T)[same], 0.05) - np.max((rows @ rows.T)[~same])
+        for rows in (features, refined)
+    ]
+    assert gaps[1] > gaps[0] + 0.1
 
 
 def test_closure_counts_edges_that_stay_inside():
@@ -158,8 +182,9 @@ def test_what_must_not_matter_does_not(change):
     np.testing.assert_allclose(other.weights.sum(axis=1), sums, atol=tolerance)
 
 
-def test_noise_is_left_nearly_as_it_is():
-    features = unit(np.random.default_rng(0).normal(size=(600, 32)))
+@pytest.mark.parametrize("shape", [(64, 8), (120, 64), (600, 32)])
+def test_noise_is_left_nearly_as_it_is(shape):
+    features = unit(np.random.default_rng(0).normal(size=shape))
     settings = choose(features)
     assert "nearly" in settings.evidence.distrust
     moved = np.sum(refine(features, settings) * features, axis=1)
