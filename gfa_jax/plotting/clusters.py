@@ -11,17 +11,9 @@ if TYPE_CHECKING:
 
 
 def plot_cluster_sizes(sizes: np.ndarray) -> "Figure":
-    """Draws how many clusters there are of each size, [C], on logarithmic axes.
-
-    Args:
-        sizes: [C] rows of each cluster.
-
-    Returns:
-        The figure.
-    """
+    """Draws how many of the clusters [C] there are of each number of rows."""
     (axes,) = panels(1, (6.0, 4.2))
-    values, counts = np.unique(sizes, return_counts=True)
-    axes.plot(values, counts, "o", color=COLORS[1], markersize=4)
+    axes.plot(*np.unique(sizes, return_counts=True), "o", color=COLORS[1], markersize=4)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("rows of the cluster")
@@ -35,15 +27,7 @@ def plot_cluster_sizes(sizes: np.ndarray) -> "Figure":
 
 
 def plot_purity(sizes: np.ndarray, purity: np.ndarray) -> "Figure":
-    """Draws the purity of each cluster against its size, [C]: where they over-merge.
-
-    Args:
-        sizes: [C] rows of each cluster.
-        purity: [C] share of the largest identity in it.
-
-    Returns:
-        The figure.
-    """
+    """Draws the purity of each cluster against its rows, [C]: where they over-merge."""
     (axes,) = panels(1, (6.0, 4.2))
     axes.plot(sizes, purity, "o", color=COLORS[1], markersize=4, alpha=0.3)
     axes.set_xscale("log")

@@ -10,27 +10,16 @@ from gfa_jax.plotting.style import COLORS, MARKERS, curve_style, finish, panels
 from gfa_jax.types import Neighbors
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def plot_residual(
-    residuals: Mapping[str, npt.ArrayLike], axes: "Axes | None" = None
-) -> "Figure":
-    """Draws how far each update moves the rows, one line a run.
+def plot_residual(residuals: Mapping[str, npt.ArrayLike]) -> "Figure":
+    """Draws how far each update moves the rows, one line a run: label -> [T].
 
     residual_t = √mean_i ‖F_i^t − F_i^{t−1}‖², on a logarithmic axis: a straight line
-    is linear convergence, a level one a cycle.
-
-    Args:
-        residuals: label -> [T] residuals, as `Aggregation.residual`; one of zero has
-            no logarithm and is not drawn.
-        axes: where to draw; a figure of its own by default.
-
-    Returns:
-        The figure that holds the axes.
+    is linear convergence, a level one a cycle. A residual of zero is not drawn.
     """
-    axes = panels(1, (6.0, 3.6))[0] if axes is None else axes
+    (axes,) = panels(1, (6.0, 3.6))
     for number, (label, values) in enumerate(residuals.items()):
         residual = np.asarray(values, float)
         axes.plot(
@@ -62,14 +51,9 @@ def plot_degree(
 
     Args:
         degree: [N] of `Aggregation`; fractions of a soft mask are rounded.
-        neighbors: [N, K] candidates, for the in-degree, which counts the row itself
-            where it lists itself, as the degree does where it is its own neighbour.
-            None draws the degree alone.
-        threshold: cosine t that an edge must exceed to count in the in-degree, by
-            `neighbors.similarity`. None counts every candidate.
-
-    Returns:
-        The figure.
+        neighbors: [N, K] candidates, for the in-degree; None draws the degree alone.
+        threshold: cosine t that a candidate must exceed to count in the in-degree.
+            None counts every one.
     """
     degree = np.rint(np.asarray(degree)).astype(int)
     drawn = {"degree": degree}
@@ -81,10 +65,8 @@ def plot_degree(
         drawn["in-degree"] = np.bincount(indices[counts], minlength=len(degree))
     (axes,) = panels(1, (6.0, 4.2))
     for number, (label, numbers) in enumerate(drawn.items()):
-        values, rows = np.unique(numbers, return_counts=True)
         axes.plot(
-            values,
-            rows,
+            *np.unique(numbers, return_counts=True),
             MARKERS[number],
             color=COLORS[1 + number],
             markerfacecolor="none" if number else COLORS[1],

@@ -11,22 +11,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot_settings(settings: Settings, *, name: str = "") -> "Figure":
-    """Draws counts, null and posterior of the edges, and the closure of each K.
+def plot_settings(settings: Settings, *, name: str) -> "Figure":
+    """Draws counts, null and posterior of the edges of a pool, the closure of each K.
 
     Args:
         settings: of `choose_settings`.
         name: what the pool is called.
-
-    Returns:
-        The figure.
     """
     import matplotlib.figure
 
     seen = settings.evidence
     figure = matplotlib.figure.Figure(figsize=(6.4, 6.4), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=(3, 2))
-    figure.suptitle(f"{name}: why these settings" if name else "Why these settings")
+    figure.suptitle(f"{name}: why these settings")
     centers = (seen.z[1:] + seen.z[:-1]) / 2
     width = seen.z[1] - seen.z[0]
     top.bar(centers, seen.candidates, width, color="0.8", label="candidates of a row")
@@ -46,8 +43,7 @@ def plot_settings(settings: Settings, *, name: str = "") -> "Figure":
     posterior.set_ylabel("posterior")
     handles = [axes.get_legend_handles_labels() for axes in (top, posterior)]
     top.legend(
-        handles[0][0] + handles[1][0],
-        handles[0][1] + handles[1][1],
+        *(ours + theirs for ours, theirs in zip(*handles, strict=True)),
         loc="upper right",
         frameon=False,
     )

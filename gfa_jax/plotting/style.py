@@ -16,15 +16,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def panels(count: int, size: tuple[float, float]) -> "list[Axes]":
-    """Makes the axes of a figure, one above the other, with common scales.
-
-    Args:
-        count: panels.
-        size: width and height of the figure in inches.
-
-    Returns:
-        The axes from top to bottom; `axes.figure` is the figure.
-    """
+    """Makes axes with common scales, one above the other, in a figure of `size` in."""
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfa_jax.metrics import (
-    DEFAULT_FPRS,
     MIN_FALSE_ACCEPTS,
     Roc,
     ScoreHistogram,
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_IMPOSTOR, _GENUINE = COLORS[2], COLORS[1]
 # A curve of a million points is drawn through this many; the eye sees no more.
 _MAX_POINTS = 2000
 
@@ -40,13 +38,8 @@ def plot_roc(
     Args:
         curves: label -> Roc; the first is taken for the baseline.
         axes: where to draw; a figure of its own by default.
-        intervals: label -> confidence intervals, as `metrics.tpr_intervals`
-            gives them, drawn as error bars where ten false
-            accepts or more stand behind the target and the bounds are known. A label
-            without intervals, or with None, has no bars.
-
-    Returns:
-        The figure that holds the axes.
+        intervals: label -> confidence intervals or None, as `metrics.tpr_intervals`
+            gives them, drawn as bars beside the full dots.
     """
     intervals = {} if intervals is None else intervals
     axes = panels(1, (6.0, 4.2))[0] if axes is None else axes
@@ -58,24 +51,33 @@ def plot_roc(
             "linestyle": STYLES[number % len(STYLES)],
         }
         fpr, tpr = _thinned(roc)
-        points = [p for p in tpr_at_fpr(roc, DEFAULT_FPRS) if p.fpr_target >= left]
-        reliable = [p for p in points if p.is_reliable]
-        solid = fpr >= (reliable[0].fpr_target if reliable else 1.0)
+        points = [p for p in tpr_at_fpr(roc) if p.fpr_target >= left]
+        reliable = [p.fpr_target for p in points if p.is_reliable]
+        solid = fpr >= min(reliable, default=1.0)
         axes.plot(fpr[~solid], tpr[~solid], alpha=0.35, linewidth=1.4, **line)
         axes.plot(fpr[solid], tpr[solid], linewidth=1.8, label=label, **line)
         for is_reliable, face in ((True, color), (False, "white")):
-            kept = [p for p in points if p.is_reliable == is_reliable]
+            dots = [p[:2] for p in points if p.is_reliable == is_reliable]
             axes.plot(
-                [p.fpr_target for p in kept],
-                [p.tpr for p in kept],
+                *np.reshape(dots, (-1, 2)).T,
                 "o",
                 color=color,
                 markerfacecolor=face,
                 markersize=4,
             )
-        # Bars of one target stand side by side, a little to the right of the dots.
-        beside = 10 ** (0.06 * number)
-        _draw_intervals(axes, roc, intervals.get(label) or (), beside, color)
+        known = [x for x in intervals.get(label) or () if np.isfinite(x).all()]
+        found = tpr_at_fpr(roc, [x.fpr_target for x in known])
+        for interval, point in zip(known, found, strict=True):
+            if point.is_reliable:
+                # Bars of one target stand side by side, right of the dots.
+                axes.plot(
+                    [interval.fpr_target * 10 ** (0.06 * number)] * 2,
+                    [interval.lower, interval.upper],
+                    "_-",
+                    color=color,
+                    linewidth=1.2,
+                    markersize=5,
+                )
     axes.set_xscale("log")
     axes.set_xlim(left, 1.0)
     axes.set_ylim(-0.02, 1.02)
@@ -83,6 +85,15 @@ def plot_roc(
     axes.set_ylabel("true positive rate")
     legend = f"pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts"
     return finish(axes, loc="lower right", title=legend)
+
+
+def _thinned(roc: Roc) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the FPR and TPR of the curve at evenly spaced places of the plot."""
+    false_accepts = np.maximum(roc.false_accepts, 0.5)  # log of the first point
+    logarithm = np.log(false_accepts)
+    places = np.linspace(logarithm[0], logarithm[-1], _MAX_POINTS)
+    chosen = np.unique(np.searchsorted(logarithm, places, side="right") - 1)
+    return (false_accepts / roc.num_impostor)[chosen], roc.tpr[chosen]
 
 
 def plot_similarity(histograms: Mapping[str, ScoreHistogram]) -> "Figure":
@@ -94,65 +105,25 @@ def plot_similarity(histograms: Mapping[str, ScoreHistogram]) -> "Figure":
     rows = panels(len(histograms), (6.0, 2.3 * len(histograms) + 0.6))
     left, right = 1.0, -1.0
     for axes, (title, fine) in zip(rows, histograms.items(), strict=True):
-        counted = coarsen(fine)
-        width = np.diff(counted.edges)
-        axes.stairs(
-            counted.genuine / counted.genuine.sum() / width,
-            counted.edges,
-            fill=True,
-            color=_GENUINE,
-            alpha=0.5,
-            label=f"genuine, {counted.genuine.sum():,} pairs",
-        )
-        axes.stairs(
-            counted.impostor / counted.impostor.sum() / width,
-            counted.edges,
-            color=_IMPOSTOR,
-            linewidth=1.6,
-            label=f"impostor, {counted.impostor.sum():,} pairs",
-        )
+        edges, impostor, genuine = coarsen(fine)
+        for name, counts, style in (
+            ("genuine", genuine, {"fill": True, "color": COLORS[1], "alpha": 0.5}),
+            ("impostor", impostor, {"color": COLORS[2], "linewidth": 1.6}),
+        ):
+            axes.stairs(
+                counts / counts.sum() / np.diff(edges),
+                edges,
+                label=f"{name}, {counts.sum():,} pairs",
+                **style,
+            )
         axes.set_title(title, loc="left", fontsize="medium")
         axes.set_yscale("log")
         axes.set_ylabel("density")
         axes.legend(frameon=False, fontsize="small", ncols=2, loc="upper center")
         axes.set_ylim(top=1e3)  # room for the legend
-        occupied = np.flatnonzero(counted.impostor + counted.genuine)
-        left = min(left, float(counted.edges[occupied[0]]))
-        right = max(right, float(counted.edges[occupied[-1] + 1]))
+        occupied = np.flatnonzero(impostor + genuine)
+        left = min(left, float(edges[occupied[0]]))
+        right = max(right, float(edges[occupied[-1] + 1]))
     rows[-1].set_xlim(left, right)
     rows[-1].set_xlabel("cosine similarity")
     return rows[-1].figure  # pyright: ignore[reportReturnType]  # never a sub-figure
-
-
-def _thinned(roc: Roc) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the FPR and TPR of the curve at evenly spaced places of the plot."""
-    false_accepts = np.maximum(roc.false_accepts, 0.5)  # log of the first point
-    logarithm = np.log(false_accepts)
-    places = np.linspace(logarithm[0], logarithm[-1], _MAX_POINTS)
-    chosen = np.unique(np.searchsorted(logarithm, places, side="right") - 1)
-    return (
-        false_accepts[chosen] / roc.num_impostor,
-        roc.true_accepts[chosen] / roc.num_genuine,
-    )
-
-
-def _draw_intervals(
-    axes: "Axes",
-    roc: Roc,
-    intervals: Iterable[TprInterval],
-    beside: float,
-    color: str,
-) -> None:
-    """Draws a bar from bound to bound at every target that has both and is reliable."""
-    known = [x for x in intervals if np.isfinite(x.lower) and np.isfinite(x.upper)]
-    points = tpr_at_fpr(roc, [x.fpr_target for x in known])
-    for interval, point in zip(known, points, strict=True):
-        if point.is_reliable:
-            axes.plot(
-                [interval.fpr_target * beside] * 2,
-                [interval.lower, interval.upper],
-                "_-",
-                color=color,
-                linewidth=1.2,
-                markersize=5,
-            )

@@ -5,16 +5,15 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import plotting
-from tests.plotting.reading import legend_of, own_axes, points_of
+from tests.plotting.reading import legend_of, points_of
 from tests.problems import clustered_features
 
 
 def test_residuals_are_drawn_from_the_first_update_on():
-    axes = own_axes()
     figure = plotting.plot_residual(
-        {"fixed": np.array([0.4, 0.1, 0.0]), "rescore": [0.5, 0.5]}, axes
+        {"fixed": np.array([0.4, 0.1, 0.0]), "rescore": [0.5, 0.5]}
     )
-    assert figure is axes.figure
+    (axes,) = figure.axes
     first, second = axes.get_lines()
     np.testing.assert_array_equal(points_of(first), [[1, 0.4], [2, 0.1], [3, np.nan]])
     np.testing.assert_array_equal(points_of(second), [[1, 0.5], [2, 0.5]])
@@ -63,10 +62,3 @@ def test_both_count_the_edges_of_aggregate(rng):
     ).axes
     totals = [points_of(line).prod(axis=1).sum() for line in axes.get_lines()]
     assert totals[0] == totals[1] == float(result.degree.sum())
-
-
-def test_the_degree_alone_needs_no_candidates():
-    (axes,) = plotting.plot_degree(np.array([0.6, 2.4])).axes
-    (degree,) = axes.get_lines()
-    np.testing.assert_array_equal(points_of(degree), [[1, 1], [2, 1]])
-    assert legend_of(axes) == ["degree, mean 1.5, at most 2"]
