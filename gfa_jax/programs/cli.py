@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import ModuleType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from absl import logging
 
@@ -36,8 +36,8 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        if {"--help", "-h"} & {*given}:
-            print(flags.describe(program))
+        if {"--help", "-h", "--help=all"} & {*given}:
+            print(flags.describe(program, everything="--help=all" in given))
         else:
             flags.parse(program, [name, *given])
             program.main()
@@ -45,7 +45,12 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # who read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (flags.Error, ValueError, ImportError, OSError) as error:
-        _stop(name, error)
+        program_path = pathlib.Path(name)
+        if program_path.stem == "__main__":
+            program_path = program_path.parent
+        line = " ".join(str(error).split())
+        print(f"{program_path.stem}: {line}", file=sys.stderr)
+        sys.exit(_USAGE_ERROR)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says no more
         print("interrupted; nothing was written", file=sys.stderr, flush=True)
@@ -70,18 +75,10 @@ def progress(iterable: Iterable[T], *, total: int | None, desc: str) -> Iterable
 
 
 def numbers(flag: str, kind: type, *, words: Collection[str] = ()) -> list[Any]:
-    """Reads the numbers of a list flag.
-
-    Args:
-        flag: its name.
-        kind: int or float.
-        words: what may stand among the numbers and is passed over.
-
-    Returns:
-        At least one number, or none beside a word.
+    """Reads the numbers, int or float, of a list flag, but for some words.
 
     Raises:
-        ValueError: none, or a text that is no number.
+        ValueError: an empty list, or a text that is no number.
     """
     texts: list[str] = getattr(flags.FLAGS, flag)
     try:
@@ -97,8 +94,7 @@ def numbers(flag: str, kind: type, *, words: Collection[str] = ()) -> list[Any]:
 
 def announce(work: str, seconds: float, reason: str) -> None:
     """Says what long work begins, about how long it takes, and why it is this one."""
-    about = f"{work}, about {max(1, round(seconds)):,} s"
-    _tell(f"{about}: {reason}")
+    _tell(f"{work}, about {max(1, round(seconds)):,} s: {reason}")
 
 
 def warn(message: str) -> None:
@@ -126,8 +122,7 @@ class Stages:
 def keep_compiled_programs() -> None:
     """Lets the next process start without compiling what this one compiled.
 
-    JAX's own setting wins: JAX_COMPILATION_CACHE_DIR names another folder, and
-    JAX_ENABLE_COMPILATION_CACHE=0 turns the cache off.
+    JAX's own settings, JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE, win.
     """
     import jax
 
@@ -160,11 +155,3 @@ def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
         threading.Timer(0.05, signal.pthread_kill, repeat).start()
     else:
         sys.__unraisablehook__(unraisable)
-
-
-def _stop(name: str, error: object) -> NoReturn:
-    line = " ".join(str(error).split())
-    program = pathlib.Path(name)
-    name = program.parent.name if program.stem == "__main__" else program.stem
-    print(f"{name}: {line}", file=sys.stderr)
-    sys.exit(_USAGE_ERROR)

@@ -14,8 +14,6 @@ all of its sizes by `learn_to_cluster`): --features=features/X.bin --dim=256
 --labels=labels/X.meta --candidates=knns/X/faiss_k_80.npz.
 """
 
-import pathlib
-
 import numpy as np
 
 import gfa_jax as gfa
@@ -67,17 +65,17 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "images", None, "Images in the order of the rows: folder, .npy, .npz, .txt list."
 )
-flags.DEFINE_string("images_key", "images", "Array of an images .npz.")
-flags.DEFINE_integer("sheet_clusters", 20, "Clusters to show of each kind.", 1)
-flags.DEFINE_integer("sheet_images", 24, "Images to show of a cluster.", 1)
 
 
 def main() -> None:
     """Runs the stages in the order in which the data travel."""
     cli.keep_compiled_programs()
-    stages = cli.Stages()
-    images = _open_images()
-    run = pipeline.Run(MemoryBackend(), stages)
+    images = None
+    if FLAGS.images is not None:
+        if FLAGS.features is None:
+            raise ValueError("--images shows the rows of --features; name that too")
+        images = contact_sheet.open_images(FLAGS.images, inputs.open_source().shape[0])
+    run = pipeline.Run(MemoryBackend(), cli.Stages())
     with run.refine(FLAGS.output_dir, _OUTPUTS) as refined:
         said = _cluster(run, refined, images)
     print(said)
@@ -90,13 +88,13 @@ def _cluster(
     images: contact_sheet.Images | None,
 ) -> str:
     """Groups the refined rows and writes what was found; says it in some lines."""
-    stages, pool, hidden = run.stages, refined.pool, refined.hidden
+    identities, hidden = refined.pool.labels, refined.hidden
     features, threshold = refined.features, _PLAIN_THRESHOLD
     if refined.settings.weights is not None:
         features, threshold = pool_views(features), _POOL_THRESHOLD
     if FLAGS.merge_threshold is not None:
         threshold = FLAGS.merge_threshold
-    with stages("clusters"):
+    with run.stages("clusters"):
         clusters = gfa.cluster(
             features,
             refined.settings.neighbors,
@@ -106,24 +104,25 @@ def _cluster(
             max_size=FLAGS.max_size,
             progress=cli.progress,
         )
-    scores = None
-    if pool.labels is not None:
-        scores = metrics.cluster_scores(pool.labels, clusters.labels)
-    with stages("files"):
+    scores = purity = sheet = None
+    if identities is not None:
+        scores = metrics.cluster_scores(identities, clusters.labels)
+        purity = metrics.cluster_purity(identities, clusters.labels)
+    with run.stages("files"):
         datasets.write_array(hidden / "labels.npy", clusters.labels)
         datasets.write_array(hidden / "confidence.npy", clusters.confidence)
         datasets.write_array(hidden / "dropped.npy", refined.dropped)
-        _draw(hidden, clusters, pool.labels)
-        sheet = None
+        if clusters.num_clusters:  # otherwise every row is left out: nothing to draw
+            from gfa_jax import plotting
+
+            figure = plotting.plot_cluster_sizes(clusters.sizes)
+            figure.savefig(hidden / "sizes.png", dpi=150)
+            if purity is not None:
+                figure = plotting.plot_purity(clusters.sizes, purity)
+                figure.savefig(hidden / "purity.png", dpi=150)
         if images is not None:
-            sheet = contact_sheet.write_sheet(
-                hidden / "contact_sheet.html",
-                clusters,
-                images,
-                pool.labels,
-                num_clusters=FLAGS.sheet_clusters,
-                num_images=FLAGS.sheet_images,
-            )
+            path = hidden / "contact_sheet.html"
+            sheet = contact_sheet.write_sheet(path, clusters, images, purity)
     report = run.report(refined) | {
         "clusters": clusters.num_clusters,
         "singletons": int(np.sum(clusters.sizes == 1)),
@@ -134,50 +133,22 @@ def _cluster(
         "contact_sheet": sheet,
     }
     datasets.write_json(hidden / "report.json", report)
-    lines = [
-        pipeline.say(refined),
-        f"{len(pool.features):,} rows in {clusters.num_clusters:,} clusters, "
-        f"{report['singletons']:,} of one row, the largest of {report['largest']:,}",
-    ]
-    if scores is not None:
-        for name, measured in (
-            ("pairwise", scores.pairwise),
-            ("BCubed", scores.bcubed),
-        ):
-            lines.append(
-                f"{name:9}precision {measured.precision:.4f}  recall "
-                f"{measured.recall:.4f}  F {measured.f_score:.4f}"
-            )
-        lines.append(
-            f"{scores.num_identities:,} identities; NMI {scores.nmi_arithmetic:.4f}"
-        )
     if sheet is not None and sheet["unreadable"]:
         names = ", ".join(sheet["unreadable"][:5])
         cli.warn(f"{len(sheet['unreadable'])} images could not be read: {names}")
+    lines = [
+        pipeline.say(refined),
+        f"{len(clusters.labels):,} rows in {clusters.num_clusters:,} clusters, "
+        f"{report['singletons']:,} of one row, the largest of {report['largest']:,}",
+    ]
+    if scores is not None:
+        both = {"pairwise": scores.pairwise, "BCubed": scores.bcubed}
+        lines += [
+            f"{name:9}precision {measured.precision:.4f}  recall "
+            f"{measured.recall:.4f}  F {measured.f_score:.4f}"
+            for name, measured in both.items()
+        ]
+        lines.append(
+            f"{scores.num_identities:,} identities; NMI {scores.nmi_arithmetic:.4f}"
+        )
     return "\n".join(lines)
-
-
-def _open_images() -> contact_sheet.Images | None:
-    """Finds the images, if any; refuses another number than rows before any work."""
-    if FLAGS.images is None:
-        return None
-    if FLAGS.features is None:
-        raise ValueError("--images shows the rows of --features; name that too")
-    images = contact_sheet.open_images(FLAGS.images, key=FLAGS.images_key)
-    contact_sheet.check_count(images, inputs.open_source().shape[0])
-    return images
-
-
-def _draw(
-    folder: pathlib.Path, clusters: gfa.Clusters, identities: np.ndarray | None
-) -> None:
-    from gfa_jax import plotting
-
-    if not clusters.num_clusters:  # every row left out: nothing to draw
-        return
-    sizes = plotting.plot_cluster_sizes(clusters.sizes)
-    sizes.savefig(folder / "sizes.png", dpi=150)
-    if identities is not None:
-        purity = metrics.cluster_purity(identities, clusters.labels)
-        figure = plotting.plot_purity(clusters.sizes, purity)
-        figure.savefig(folder / "purity.png", dpi=150)

@@ -44,18 +44,17 @@ def verify(
     max_images: int | None = None,
     progress: Callable | None = None,
 ) -> Verification:
-    """Measures one set of features on the pairs of the pool, or on all pairs.
+    """Measures unit rows [N, D] on the pairs of their pool, or on all by its labels.
 
     Args:
-        features: [N, D] unit rows, in the order of the pool.
+        features: in the order of the pool.
         pool: its pairs where it has them, otherwise its labels, say what is genuine.
         fprs: false positive rates to report.
-        rule: of the operating points (see `metrics.tpr_at_fpr`).
-        num_resamples: bootstrap draws of identities; 0 for no intervals. The
-            intervals need labels.
+        rule: of `metrics.tpr_at_fpr`.
+        num_resamples: bootstrap draws of the identities; 0 for no intervals.
         seed: of the draws.
-        max_images: see `measure_all_pairs`.
-        progress: see `metrics.all_pairs_roc`.
+        max_images: as for `measure_all_pairs`.
+        progress: as for `metrics.all_pairs_roc`.
     """
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
     if pool.pairs is None:
@@ -83,14 +82,10 @@ def measure_all_pairs(
     max_images: int | None = None,
     **options: Any,
 ) -> metrics.AllPairs:
-    """Measures all pairs, without the genuine ones of large identities.
+    """Measures all pairs, but for the genuine ones of large identities.
 
-    Args:
-        features: [N, D] unit rows.
-        labels: [N] identities.
-        max_images: genuine pairs of identities with more rows are left out, the
-            impostor pairs stay. None keeps all.
-        **options: of `metrics.all_pairs_roc`.
+    Those of identities with more than `max_images` rows are left out, where it is
+    given. Everything else is as for `metrics.all_pairs_roc`.
     """
     result = metrics.all_pairs_roc(features, labels, **options)
     return without_large(result, max_images=max_images)
@@ -201,28 +196,19 @@ def as_report(
 def table(
     before: Verification, after: Verification, expansion: Verification | None = None
 ) -> str:
-    """Lays the operating points out for the terminal, and the gain of the last.
+    """Lays the figures out for the terminal, an FPR a line, with the gain of `after`.
 
-    Args:
-        before: of the raw features.
-        after: of the refined ones.
-        expansion: of the one-line query expansion, where it was measured.
+    `expansion` is of the one-line query expansion, where it was measured.
     """
-    rows = [["TPR at FPR", *(f"{point.fpr_target:.0e}" for point in before.points)]]
-    measured = {"raw": before, "query expansion": expansion, "refined": after}
-    for name, found in measured.items():
-        if found is not None:
-            stars = (
-                f"{p.tpr:.4f}{' ' if p.is_reliable else '*'}" for p in found.points
-            )
-            rows.append([name, *stars])
-    gained = gains(before, after)
-    rows.append(["gain", *(f"{each.gain:+.4f} " for each in gained)])
-    if before.resampled is not None and after.resampled is not None:
-        for name, side in (("  95 % from", "lower"), ("       to", "upper")):
-            values = [getattr(each, side) for each in gained]
-            rows.append([name, *("? " if v is None else f"{v:+.4f} " for v in values)])
-    rows.append(["false accepts", *(f"{p.false_accepts:,} " for p in after.points)])
+    found = {"raw": before, "query expansion": expansion, "refined": after}
+    points = {name: each.points for name, each in found.items() if each is not None}
+    known = gains(before, after)
+    title = "gain" if known[0].lower is None else "gain [95 %]"
+    rows = [["TPR at FPR", *points, title, "false accepts"]]
+    for gain, *line in zip(known, *points.values(), strict=True):
+        cells = (f"{p.tpr:.4f}{' ' if p.is_reliable else '*'}" for p in line)
+        accepted = f"{line[-1].false_accepts:,}"
+        rows.append([f"{gain.fpr_target:.0e}", *cells, str(gain), accepted])
     return align(rows) + "\n" + footnote(after.roc.num_genuine, after.roc.num_impostor)
 
 

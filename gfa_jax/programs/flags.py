@@ -18,19 +18,15 @@ Error = flags.Error
 
 
 class _Defined:
-    """The flags of one module.
-
-    Attributes:
-        values: all that a command line may set.
-        shown: the names of those that help and report show, by the module they are
-            from.
-        required: the names of those that must be given.
-    """
+    """The flags of one module."""
 
     def __init__(self) -> None:
+        # All that a command line may set.
         self.values = flags.FlagValues()
         self.values.mark_as_parsed()
+        # The names of those that help and report show, by the module they are from.
         self.shown: dict[str, list[str]] = {}
+        # The names of those that must be given.
         self.required: list[str] = []
 
 
@@ -128,21 +124,39 @@ def values() -> dict[str, Any]:
     return {name: FLAGS[name].value for names in shown for name in names}
 
 
-def describe(program: ModuleType) -> str:
-    """Lays out what `--help` shows: the program's docstring and its flags."""
+def describe(program: ModuleType, *, everything: bool = False) -> str:
+    """Lays out what `--help` shows: the flags that the program's EVERYDAY names.
+
+    Of each the first sentence. All flags, by the module that defines them, where it
+    names none, or where `everything` is asked.
+    """
     defined = _modules[program.__name__]
-    lines = [(program.__doc__ or "").strip()]
+    about = (program.__doc__ or "").strip()
+    everyday: Sequence[str] = getattr(program, "EVERYDAY", ())
+    lines = []
+    if everyday and not everything:
+        lines += ["\n\n".join(about.split("\n\n")[:2]), ""]
+        for name in everyday:
+            switch, text, usual = _explain(defined.values[name])
+            line = f"  {switch:<17} {text.partition('. ')[0].rstrip('.')}{usual}"
+            lines += textwrap.wrap(line, 79, subsequent_indent=" " * 20)
+        count = sum(map(len, defined.shown.values())) - len(everyday)
+        return "\n".join([*lines, "", f"--help=all has {count} more, by group."])
     for owner, names in defined.shown.items():
         module = sys.modules.get(owner)
         title = (getattr(module, "__doc__", None) or owner).strip().splitlines()[0]
         lines += ["", title, ""]
         for name in names:
-            flag = defined.values[name]
-            switch = f"--[no]{name}" if flag.boolean else f"--{name}"
-            usual = "" if flag.default is None else f" (default: {flag.default_as_str})"
+            switch, text, usual = _explain(defined.values[name])
             lines.append(f"  {switch}")
-            about = f"{flag.help}{usual}"
-            lines += textwrap.wrap(
-                about, 76, initial_indent=" " * 6, subsequent_indent=" " * 6
-            )
-    return "\n".join(lines)
+            lines += textwrap.indent(
+                textwrap.fill(text + usual, 73), " " * 6
+            ).splitlines()
+    return "\n".join([about, *lines])
+
+
+def _explain(flag: flags.Flag) -> tuple[str, str, str]:
+    """Returns how a flag is written, its help and its default."""
+    switch = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    usual = f" (default: {flag.default_as_str})" if flag.default is not None else ""
+    return switch, flag.help or "", usual

@@ -18,11 +18,11 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "features",
     None,
-    "Features: .npy, .npz, .bin, or a folder of shards. A sample is generated without.",
+    "Embeddings: .npy, .npz, .bin or shards; else a sample.",
 )
 flags.DEFINE_string("labels", None, "Identities: .npy, .npz, .csv, .txt, .meta.")
 flags.DEFINE_string(
-    "pairs", None, "Pairs i,j[,same] to verify; all pairs of the labels without."
+    "pairs", None, "Pairs i,j[,same] to verify, else all pairs of the labels."
 )
 flags.DEFINE_integer("dim", None, "Columns of a .bin without header.", lower_bound=1)
 flags.DEFINE_string("features_key", "features", "Array of a features .npz.")
@@ -67,7 +67,9 @@ def load_pool() -> Pool:
     if FLAGS.features is None:
         if FLAGS.labels is not None or FLAGS.pairs is not None:
             raise ValueError("--labels and --pairs describe --features; name that too")
-        return _generated_pool(FLAGS.seed)
+        sample = datasets.synthetic_features(seed=FLAGS.seed)
+        norms = datasets.check_features(sample.features)
+        return Pool("generated", sample.features, norms, sample.labels, None)
     source = open_source()
     stored = source.read(0, source.shape[0])
     norms = datasets.check_features(stored, name=FLAGS.features)
@@ -118,13 +120,7 @@ def open_source() -> Source:
 
 
 def read_truth(num_rows: int) -> tuple[np.ndarray | None, datasets.Pairs | None]:
-    """Reads the labels and the pairs that the flags name.
-
-    Args:
-        num_rows: N, which they must fit.
-
-    Returns:
-        [N] identities, or None; pairs with `same` known, or None.
+    """Reads what the flags name: [N] identities, and pairs with `same` known.
 
     Raises:
         ValueError: anything about the files that cannot be used.
@@ -150,11 +146,40 @@ def read_truth(num_rows: int) -> tuple[np.ndarray | None, datasets.Pairs | None]
     return labels, pairs
 
 
-def _generated_pool(seed: int) -> Pool:
-    """Makes the labelled sample on which the program runs without any file."""
-    sample = datasets.synthetic_features(seed=seed)
-    norms = datasets.check_features(sample.features)
-    return Pool("generated", sample.features, norms, sample.labels, None)
+def _with_same(
+    pairs: datasets.Pairs, labels: np.ndarray | None, *, num_rows: int
+) -> datasets.Pairs:
+    """Decides by the labels which pairs are genuine, where the file does not say."""
+    itself = datasets.check_pairs(pairs, num_rows).self_pairs
+    if itself:
+        cli.warn(
+            f"{itself} of {len(pairs.indices)} pairs are of a row with itself, whose "
+            "cosine is 1; they are left out"
+        )
+        pairs = datasets.drop_self_pairs(pairs)
+    if pairs.same is None:
+        if labels is None:
+            raise ValueError(
+                "the pairs have two columns, i and j, and there are no labels; add a "
+                "third column with 1 for a genuine pair and 0 for an impostor pair, or "
+                "--labels"
+            )
+        first, second = pairs.indices.T
+        pairs = pairs._replace(same=labels[first] == labels[second])
+    datasets.check_pairs(pairs, num_rows)
+    return pairs
+
+
+def check_both_kinds(labels: np.ndarray) -> None:
+    """Refuses labels that make no genuine pair, or no impostor pair."""
+    num_identities = len(np.unique(labels))
+    if num_identities in (1, len(labels)):
+        kind = "impostor" if num_identities == 1 else "genuine"
+        raise ValueError(
+            f"labels: {len(labels)} rows of {num_identities} identities make no {kind} "
+            "pair, and a ROC curve needs both kinds; leave --labels out to refine "
+            "without figures"
+        )
 
 
 def refuse_overwriting(
@@ -171,15 +196,9 @@ def refuse_overwriting(
 
 
 def select(pool: Pool, rows: np.ndarray, codes: np.ndarray) -> Pool:
-    """Takes some rows of a pool, a pool of their own.
+    """Takes the rows where `rows` [N] holds, of a pool without listed pairs.
 
-    Args:
-        pool: without listed pairs.
-        rows: [N] bool, the rows to take.
-        codes: [N] integer identities, which become the labels.
-
-    Returns:
-        The rows in their order.
+    Their `codes` [N] become the labels.
 
     Raises:
         ValueError: rows that make no genuine pair, or no impostor pair.
@@ -201,43 +220,6 @@ def describe(pool: Pool) -> dict[str, Any]:
         "norms": outputs.spread(pool.norms),
         "normalized": pool.was_normalized,
     }
-
-
-def _with_same(
-    pairs: datasets.Pairs, labels: np.ndarray | None, *, num_rows: int
-) -> datasets.Pairs:
-    """Decides by the labels which pairs are genuine, where the file does not say."""
-    itself = datasets.check_pairs(pairs, num_rows).self_pairs
-    if itself:
-        cli.warn(
-            f"{itself} of {len(pairs.indices)} pairs are of a row with itself, whose "
-            "cosine is 1; they are left out"
-        )
-        pairs = datasets.drop_self_pairs(pairs)
-        datasets.check_pairs(pairs, num_rows)
-    if pairs.same is not None:
-        return pairs
-    if labels is None:
-        raise ValueError(
-            "the pairs have two columns, i and j, and there are no labels; add a third "
-            "column with 1 for a genuine pair and 0 for an impostor pair, or --labels"
-        )
-    first, second = pairs.indices.T
-    known = pairs._replace(same=labels[first] == labels[second])
-    datasets.check_pairs(known, num_rows)
-    return known
-
-
-def check_both_kinds(labels: np.ndarray) -> None:
-    """Refuses labels that make no genuine pair, or no impostor pair."""
-    num_identities = len(np.unique(labels))
-    if num_identities in (1, len(labels)):
-        kind = "impostor" if num_identities == 1 else "genuine"
-        raise ValueError(
-            f"labels: {len(labels)} rows of {num_identities} identities make no {kind} "
-            "pair, and a ROC curve needs both kinds; leave --labels out to refine "
-            "without figures"
-        )
 
 
 def is_scaled(norms: np.ndarray) -> bool:

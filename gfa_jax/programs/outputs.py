@@ -19,18 +19,8 @@ import gfa_jax
 from gfa_jax import metrics
 
 _PACKAGES = (
-    "absl-py",
-    "faiss-cpu",
-    "faiss-gpu",
-    "flax",
-    "infomap",
-    "jax",
-    "jaxlib",
-    "numpy",
-    "optax",
-    "optimistix",
-    "scikit-learn",
-    "scipy",
+    *("absl-py", "faiss-cpu", "faiss-gpu", "flax", "infomap", "jax", "jaxlib"),
+    *("numpy", "optax", "optimistix", "scikit-learn", "scipy"),
 )
 
 
@@ -52,13 +42,8 @@ def prepare_folder(path: str) -> pathlib.Path:
 def staged(folder: pathlib.Path, names: Sequence[str]) -> Iterator[pathlib.Path]:
     """Yields a hidden folder whose files move into `folder` once all are written.
 
-    Args:
-        folder: the output folder.
-        names: the files to hand over, in this order; those that are absent in the
-            hidden folder are skipped.
-
-    Yields:
-        The hidden folder. It is removed in any case.
+    They move in the order of `names`; those that are absent are skipped. The hidden
+    folder is removed in any case.
     """
     hidden = pathlib.Path(tempfile.mkdtemp(prefix=".gfa_jax-", dir=folder))
     try:
@@ -81,11 +66,7 @@ def environment() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "gfa_jax": gfa_jax.__version__,
         "python": platform.python_version(),
-        "packages": {
-            name: importlib.metadata.version(name)
-            for name in _PACKAGES
-            if _is_installed(name)
-        },
+        "packages": dict(_versions()),
         "platform": platform.platform(),
         "device": f"{device.platform}: {device.device_kind}",
         "device_count": jax.device_count(),
@@ -120,9 +101,7 @@ def cluster_report(scores: metrics.ClusterScores) -> dict[str, Any]:
     return stored
 
 
-def _is_installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield name, importlib.metadata.version(name)

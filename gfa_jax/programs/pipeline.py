@@ -33,9 +33,9 @@ flags.DEFINE_enum(
     "neighbors",
     None,
     ["exact", "approximate", "auto", "faiss"],
-    "exact: in JAX, the default; approximate: calibrated to --edge_recall; auto: the "
-    "one of these two that its time on this machine speaks for, the default with "
-    "--streamed; faiss: an index as --faiss_factory says.",
+    "Search, by default exact, auto with --streamed. approximate: calibrated to "
+    "--edge_recall; auto: the one of these two that its time on this machine speaks "
+    "for; faiss: an index as --faiss_factory says.",
 )
 flags.DEFINE_float(
     "edge_recall", 0.99, "Share of the edges above the threshold to find.", 0.0, 1.0

@@ -53,13 +53,12 @@ flags.DEFINE_integer(
     "Seconds of silence after which a process is dead, and the job with it.",
     lower_bound=1,
 )
-flags.DEFINE_integer(
-    "start_timeout", 300, "Seconds to wait for all processes.", lower_bound=1
-)
 
 _FAILED = 1
 _USAGE_ERROR = 2
 _POLL_SECONDS = 0.05
+# Seconds to wait for all processes.
+_START_TIMEOUT = 300
 # Seconds that processes have to say themselves why they end.
 _GRACE = 10
 # What a collective says when its other end is gone.
@@ -70,35 +69,34 @@ def is_job() -> bool:
     """Tells whether the flags ask for several processes or devices.
 
     Raises:
-        ValueError: flags of a job of several processes, for one.
+        ValueError: flags of the job that do not go together.
     """
-    alone = FLAGS.num_processes == 1
-    if alone and not (FLAGS.process_id is None and FLAGS.coordinator is None):
+    count, number, coordinator = (
+        FLAGS.num_processes,
+        FLAGS.process_id,
+        FLAGS.coordinator,
+    )
+    if count == 1 and (number, coordinator) != (None, None):
         raise ValueError(
             "--process_id and --coordinator are for --num_processes of at least 2"
         )
-    return FLAGS.num_processes > 1 or FLAGS.num_devices is not None
-
-
-def launches() -> bool:
-    """Tells whether this process is the one that starts the others.
-
-    Raises:
-        ValueError: flags of the job that do not go together.
-    """
-    number, coordinator = FLAGS.process_id, FLAGS.coordinator
     if (number is None) != (coordinator is None):
         given = "--coordinator" if number is None else "--process_id"
         raise ValueError(
             f"{given} is given alone; expected --coordinator and --process_id, or "
             "neither of them to start all processes here"
         )
-    if number is not None and number >= FLAGS.num_processes:
+    if number is not None and number >= count:
         raise ValueError(
-            f"--process_id={number} with --num_processes={FLAGS.num_processes}; "
-            f"expected 0 to {FLAGS.num_processes - 1}"
+            f"--process_id={number} with --num_processes={count}; "
+            f"expected 0 to {count - 1}"
         )
-    return FLAGS.num_processes > 1 and number is None
+    return count > 1 or FLAGS.num_devices is not None
+
+
+def launches() -> bool:
+    """Tells whether this process is the one that starts the others."""
+    return FLAGS.num_processes > 1 and FLAGS.process_id is None
 
 
 def launch() -> NoReturn:
@@ -109,27 +107,40 @@ def launch() -> NoReturn:
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="gfa_jax-") as folder:
-        logs = [pathlib.Path(folder, str(p)) for p in range(FLAGS.num_processes)]
-        children = [_start(p, port, log) for p, log in enumerate(logs)]
-        try:
-            failed = _wait(children)
-        finally:
-            for child in children:
-                child.kill()
-                child.wait()
+    children, logs = [], []
+    with contextlib.ExitStack() as stack:
+        for number in range(FLAGS.num_processes):
+            logs.append(
+                stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
+            )
+            command = [sys.executable, *sys.orig_argv[1:], f"--process_id={number}"]
+            children.append(
+                subprocess.Popen(
+                    [*command, f"--coordinator=127.0.0.1:{port}"],
+                    env=os.environ | {"JAX_LOCAL_DEVICE_IDS": str(number)},
+                    stderr=logs[number] if number else None,
+                )
+            )
+            stack.callback(children[number].wait)
+            stack.callback(children[number].kill)
+        failed = _wait(children)
         if failed is None:
             sys.exit(0)
         code = children[failed].returncode
-        if failed and (said := logs[failed].read_text(errors="replace").strip()):
-            print(said.splitlines()[-1], file=sys.stderr)
+        logs[failed].seek(0)
+        said = logs[failed].read().strip()
+    if said:
+        print(said.splitlines()[-1], file=sys.stderr)
     if code == _USAGE_ERROR:
         sys.exit(code)
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    raise _stop(
-        f"process {failed} of {FLAGS.num_processes} died ({how}) and the job with it; "
-        "the same command goes on after the last finished stage"
+    print(
+        f"{pathlib.Path(sys.argv[0]).stem}: process {failed} of {FLAGS.num_processes} "
+        f"died ({how}) and the job with it; the same command goes on after the last "
+        "finished stage",
+        file=sys.stderr,
     )
+    sys.exit(_FAILED)
 
 
 @contextlib.contextmanager
@@ -151,7 +162,7 @@ def joined() -> Iterator[None]:
             FLAGS.coordinator,
             FLAGS.num_processes,
             FLAGS.process_id,
-            initialization_timeout=FLAGS.start_timeout,
+            initialization_timeout=_START_TIMEOUT,
             heartbeat_timeout_seconds=FLAGS.heartbeat_timeout,
             shutdown_timeout_seconds=FLAGS.heartbeat_timeout,
         )
@@ -201,33 +212,16 @@ def agree(facts: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the first fact that differs, with both values.
     """
-    told = [json.loads(text) for text in sharding.gather_bytes(_json(facts))]
-    for process, theirs in enumerate(told):
-        for name in sorted(told[0].keys() | theirs.keys()):
-            first, other = told[0].get(name), theirs.get(name)
-            if first != other:
+    own = json.dumps(dict(facts), sort_keys=True).encode()
+    first, *others = (json.loads(text) for text in sharding.gather_bytes(own))
+    for process, theirs in enumerate(others, 1):
+        for name in sorted(first.keys() | theirs.keys()):
+            if first.get(name) != theirs.get(name):
                 raise ValueError(
-                    f"processes disagree on {name}: {first!r} in process 0, {other!r} "
-                    f"in process {process}; start all with the same"
+                    f"processes disagree on {name}: {first.get(name)!r} in process 0, "
+                    f"{theirs.get(name)!r} in process {process}; start all with the "
+                    "same"
                 )
-
-
-def _json(facts: Mapping[str, Any]) -> bytes:
-    return json.dumps(dict(facts), sort_keys=True).encode()
-
-
-def _start(number: int, port: int, log: pathlib.Path) -> subprocess.Popen:
-    with log.open("wb") as file:
-        return subprocess.Popen(
-            [
-                sys.executable,
-                *sys.orig_argv[1:],
-                f"--process_id={number}",
-                f"--coordinator=127.0.0.1:{port}",
-            ],
-            env=os.environ | {"JAX_LOCAL_DEVICE_IDS": str(number)},
-            stderr=file if number else None,
-        )
 
 
 def _wait(children: list[subprocess.Popen]) -> int | None:
@@ -235,44 +229,37 @@ def _wait(children: list[subprocess.Popen]) -> int | None:
     while True:
         codes = [child.poll() for child in children]
         # Signals come first: what the others say of it is only a consequence.
-        for number, code in enumerate(codes):
-            if code is not None and code < 0:
-                return number
-        for number, code in enumerate(codes):
-            if code:
-                _let_speak(children)
-                return number
+        failed = [number for number, code in enumerate(codes) if code and code < 0]
+        if not failed and any(codes):
+            failed = [number for number, code in enumerate(codes) if code]
+            end = time.monotonic() + _GRACE
+            for child in children:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(max(0.0, end - time.monotonic()))
+        if failed:
+            return failed[0]
         if all(code == 0 for code in codes):
             return None
         time.sleep(_POLL_SECONDS)
 
 
-def _let_speak(children: list[subprocess.Popen]) -> None:
-    end = time.monotonic() + _GRACE
-    for child in children:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(max(0.0, end - time.monotonic()))
-
-
 def _check_coordinator() -> None:
     """Says in one line what the runtime would say by aborting."""
+    given = f"--coordinator={FLAGS.coordinator}"
     host, _, port = FLAGS.coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise ValueError(
-            f"--coordinator={FLAGS.coordinator}: expected host:port, such as "
-            "10.0.0.1:8476"
-        )
+        raise ValueError(f"{given}: expected host:port, such as 10.0.0.1:8476")
     if FLAGS.process_id == 0:
         try:
             # The runtime listens on every address of this machine.
             socket.create_server(("", int(port))).close()
         except OSError as error:
             raise ValueError(
-                f"--coordinator={FLAGS.coordinator}: port {port} cannot be opened "
-                f"({error.strerror}); is it in use? Name another one"
+                f"{given}: port {port} cannot be opened ({error.strerror}); is it in "
+                "use? Name another one"
             ) from error
         return
-    end = time.monotonic() + FLAGS.start_timeout
+    end = time.monotonic() + _START_TIMEOUT
     while True:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
@@ -280,9 +267,8 @@ def _check_coordinator() -> None:
         except OSError as error:
             if time.monotonic() > end:
                 raise ValueError(
-                    f"--coordinator={FLAGS.coordinator}: process 0 did not answer in "
-                    f"{FLAGS.start_timeout} s ({error.strerror or error}); start it "
-                    "there"
+                    f"{given}: process 0 did not answer in {_START_TIMEOUT} s "
+                    f"({error.strerror or error}); start it there"
                 ) from error
         time.sleep(_POLL_SECONDS)
 
@@ -290,21 +276,17 @@ def _check_coordinator() -> None:
 def _fail(error: Exception) -> NoReturn:
     """Ends this process, after the runtime has named the one that is gone."""
     reason = " ".join(str(error).split())
-    number = FLAGS.process_id
-    if any(word in reason for word in _LOST):
-        print(
-            f"process {number} lost contact with another one ({reason}); within "
-            f"{FLAGS.heartbeat_timeout} s the runtime says which, and ends the job",
-            file=sys.stderr,
-            flush=True,
-        )
-        time.sleep(FLAGS.heartbeat_timeout + _GRACE)
-    else:
-        print(f"process {number} failed: {reason}", file=sys.stderr, flush=True)
+    number, timeout = FLAGS.process_id, FLAGS.heartbeat_timeout
+    is_lost = any(word in reason for word in _LOST)
+    print(
+        f"process {number} lost contact with another one ({reason}); within {timeout} "
+        "s the runtime says which, and ends the job"
+        if is_lost
+        else f"process {number} failed: {reason}",
+        file=sys.stderr,
+        flush=True,
+    )
+    if is_lost:
+        time.sleep(timeout + _GRACE)
     # An orderly exit would wait for the others, who wait for this one.
     os._exit(_FAILED)
-
-
-def _stop(line: str) -> SystemExit:
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {line}", file=sys.stderr)
-    return SystemExit(_FAILED)

@@ -39,7 +39,6 @@ flags.DEFINE_string("output_dir", "outputs/refine", "Folder of the results.")
 flags.DEFINE_list(
     "fprs", [f"{fpr:g}" for fpr in metrics.DEFAULT_FPRS], "FPRs to report."
 )
-flags.DEFINE_enum("rule", "conservative", metrics.RULES, "Reading of the ROC.")
 flags.DEFINE_integer(
     "max_images",
     None,
@@ -48,7 +47,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
 flags.DEFINE_bool("plots", True, "Whether the figures are drawn.")
-flags.DEFINE_bool("streamed", False, "Keep the features in their file, not in memory.")
+flags.DEFINE_bool("streamed", False, "Keep the features in their file.")
 flags.DEFINE_enum(
     "storage",
     "float32",
@@ -56,6 +55,11 @@ flags.DEFINE_enum(
     "Of the refined rows on disk, with --streamed.",
 )
 
+EVERYDAY = (
+    *("features", "labels", "pairs", "output_dir", "preset", "threshold", "k"),
+    *("gamma", "num_steps", "params", "neighbors", "plots"),
+    *("streamed", "num_processes"),
+)
 _PICTURES = ("residual", "degree", "settings", "roc", "similarity")
 _OUTPUTS = ("dropped.npy", *(f"{name}.png" for name in _PICTURES), "report.json")
 
@@ -83,7 +87,7 @@ def _refine(backend: Backend, fprs: tuple[float, ...]) -> None:
     run = pipeline.Run(backend, cli.Stages())
     options = {
         "fprs": fprs,
-        "rule": FLAGS.rule,
+        "rule": "conservative",
         "num_resamples": FLAGS.resamples,
         "seed": FLAGS.seed,
         "max_images": FLAGS.max_images,
@@ -99,12 +103,14 @@ def _refine(backend: Backend, fprs: tuple[float, ...]) -> None:
         with backend.together():
             if backend.is_first:
                 datasets.write_json(refined.hidden / "report.json", run.report(refined))
+                files = [n for n in _OUTPUTS if (refined.hidden / n).exists()]
+                files = ", ".join([backend.refined_name, *files])
+                said = [pipeline.say(refined)]
+                if run.figures:
+                    said.append(evaluation.table(**run.figures))
+                said.append(f"{refined.folder}: {files}")
     if backend.is_first:
-        print(pipeline.say(refined))
-        if run.figures:
-            print(evaluation.table(**run.figures))
-        where = refined.folder / backend.refined_name
-        print(f"refined features, {refined.shape}, are in {where}")
+        print("\n\n".join(said))
 
 
 def _draw(run: pipeline.Run, refined: pipeline.Refined) -> None:

@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import absl.flags
 import numpy as np
 
 import gfa_jax as gfa
@@ -24,20 +25,24 @@ FLAGS = flags.FLAGS
 flags.DEFINE_float(
     "threshold",
     None,
-    "Cosine t that an edge must exceed. Without it the pool chooses what each edge is "
-    "worth, and of --k, --gamma and --num_steps what is not given.",
+    "Cosine t that an edge must exceed, else the pool chooses. Then it weighs each "
+    "edge, and chooses of --k, --gamma and --num_steps what is not given.",
     -1.0,
     1.0,
 )
 flags.DEFINE_integer(
     "k",
     None,
-    "Neighbours a row, the row itself counted: 15 is itself and 14 others, and the "
-    "default with --threshold.",
+    "Neighbours a row, the row itself counted; 15 with --threshold. That is the row "
+    "and 14 others.",
     lower_bound=1,
 )
 flags.DEFINE_float(
-    "gamma", None, "Step towards the pseudo-center; .5 with --threshold.", 0.0, 1.0
+    "gamma",
+    None,
+    "Step towards the pseudo-center; .5 with --threshold.",
+    0.0,
+    1.0,
 )
 flags.DEFINE_integer(
     "num_steps", None, "Number T of updates; 4 with --threshold.", lower_bound=0
@@ -46,28 +51,10 @@ flags.DEFINE_enum(
     "preset",
     "default",
     ["default", "paper"],
-    "default: weights of the edges that stay; paper: as printed, a hard mask and equal "
-    "weights, computed anew in each update.",
+    "Weights that stay, or the paper's form. That is a hard mask and equal weights, "
+    "computed anew in each update.",
 )
 flags.DEFINE_string("params", None, "Settings from a file, params.json of `tune`.")
-flags.DEFINE_enum("mask", "hard", MASKS, "With --threshold: [A > t], or its sigmoid.")
-flags.DEFINE_float("temperature", 0.05, "Width of the soft mask.")
-flags.DEFINE_enum(
-    "weighting", None, WEIGHTINGS, "With --threshold: affinity, or as the preset says."
-)
-flags.DEFINE_float("exponent", 3.0, "Power of the affinity weights.")
-flags.DEFINE_bool(
-    "chosen_edges",
-    False,
-    "With --threshold: of the candidates, those that the pool chooses.",
-)
-flags.DEFINE_enum(
-    "graph",
-    None,
-    GRAPHS,
-    "With --threshold, whether edges stay or are computed anew; as the preset says.",
-)
-
 _FORMS: dict[str, dict[str, Any]] = {
     name: {"weighting": options.weighting, "graph": options.graph}
     for name, options in {"default": gfa.Options(), "paper": gfa.PAPER}.items()
@@ -76,7 +63,20 @@ _FORMS: dict[str, dict[str, Any]] = {
 _USUAL = {"k": 15, "gamma": 0.5, "num_steps": 4}
 _PARAMS = gfa.Params._fields
 _OPTIONS = ("mask", "weighting", "graph")
-NAMES = (*_PARAMS, "k", "num_steps", "chosen_edges", *_OPTIONS)
+_GIVEN = ("threshold", "k", "gamma", "num_steps")
+# What only a file of settings gives.
+_FILED = {
+    "temperature": absl.flags.FloatParser(0.0),
+    "exponent": absl.flags.FloatParser(0.0),
+    "chosen_edges": absl.flags.BooleanParser(),
+    "mask": absl.flags.EnumParser(MASKS),
+    "weighting": absl.flags.EnumParser(WEIGHTINGS),
+    "graph": absl.flags.EnumParser(GRAPHS),
+}
+_FIXED = gfa.Params._field_defaults | {"chosen_edges": False, "mask": "hard"}
+NAMES = (*_GIVEN, *_FILED)
+# What a report says beside its settings, and `tune` beside those learnt from frames.
+_ABOUT = ("reason", "half_cosine", "edges_per_row", "distrust", "power")
 
 
 class Settings(NamedTuple):
@@ -158,26 +158,22 @@ class Request(NamedTuple):
         if k is not None:
             gfa.neighbors.check_k(k, num_rows)
         asks = self.threshold is None or self.values["chosen_edges"]
-        width = selection.WIDTH if asks else EXPANSION_K
-        usual = _USUAL["k"] if self.threshold is not None else 1
-        return min(max(k or usual, width), num_rows - 1)
+        usual = 1 if self.threshold is None else _USUAL["k"]
+        return min(
+            max(k or usual, selection.WIDTH if asks else EXPANSION_K), num_rows - 1
+        )
 
     def resolve(
-        self,
-        neighbors: gfa.Neighbors,
-        choose: Callable[[], selection.Settings],
+        self, neighbors: gfa.Neighbors, choose: Callable[[], selection.Settings]
     ) -> Settings:
         """Asks the pool for what was not given.
 
         Args:
             neighbors: [n, width] candidates, the row itself first.
             choose: gives `selection.choose_settings` of the pool.
-
-        Returns:
-            Settings.
         """
-        values, found = dict(self.values), None
-        weights, dropped = None, np.zeros(len(neighbors.indices), bool)
+        values, found, weights = dict(self.values), None, None
+        dropped = np.zeros(len(neighbors.indices), bool)
         if values["threshold"] is None:
             found = choose()
             half = found.evidence.half_cosine
@@ -194,15 +190,12 @@ class Request(NamedTuple):
                 edges = choose()
                 neighbors, dropped = edges.neighbors, np.asarray(edges.dropped)
         values |= {name: v for name, v in chosen.items() if values[name] is None}
-        if weights is None:
-            neighbors = first_columns(neighbors, values["k"])
-        else:
-            neighbors = first_columns(neighbors, weights.shape[1])
+        width = values["k"] if weights is None else weights.shape[1]
         return Settings(
             values["k"],
             gfa.Params(*(values[name] for name in _PARAMS)),
             values["num_steps"],
-            neighbors,
+            gfa.Neighbors(*map(np.asarray, neighbors)).first(width),
             weights,
             {name: values[name] for name in _OPTIONS},
             dropped,
@@ -223,32 +216,25 @@ def expansion(neighbors: gfa.Neighbors) -> Settings:
     )
 
 
-def first_columns(neighbors: gfa.Neighbors, k: int) -> gfa.Neighbors:
-    """Takes the first K candidates of each row."""
-    return gfa.Neighbors(*(np.asarray(column)[:, :k] for column in neighbors))
-
-
 def read() -> Request:
     """Joins the flags, the file that --params names, and the preset.
 
     Raises:
         ValueError: a parameter out of its range, a file that cannot be used.
     """
-    given = {
-        name: getattr(FLAGS, name)
-        for name in NAMES
-        if not FLAGS[name].using_default_value
-    }
+    values = dict.fromkeys(_GIVEN) | _FIXED
+    given = {n: FLAGS[n].value for n in _GIVEN if FLAGS[n].value is not None}
     filed = {} if FLAGS.params is None else _read_file(FLAGS.params)
     form = _FORMS[FLAGS.preset]
     if not FLAGS["preset"].using_default_value:
         filed |= form
-    values = {name: getattr(FLAGS, name) for name in NAMES} | form | filed | given
-    known = {
-        name: 0.5 if values[name] is None else values[name] for name in _PARAMS
-    }  # what is not given is in its range
-    steps = _USUAL["num_steps"] if values["num_steps"] is None else values["num_steps"]
-    check_params(gfa.Params(**known), num_steps=steps)
+    values |= form | filed | given
+    # What is not given is in its range.
+    known: dict[str, Any] = _USUAL | {"threshold": 0.5}
+    known |= {name: value for name, value in values.items() if value is not None}
+    check_params(
+        gfa.Params(*(known[name] for name in _PARAMS)), num_steps=known["num_steps"]
+    )
     return Request(values, FLAGS.preset == "paper")
 
 
@@ -256,34 +242,23 @@ def _read_file(path: str) -> dict[str, Any]:
     """Reads settings by name; every one must be known and of its kind."""
     try:
         stored = json.loads(pathlib.Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read --params={path}: {error}") from error
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}:{error.lineno}: no JSON ({error.msg}); expected params.json, as "
             "gfa tune writes it"
         ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read --params={path}: {error}") from error
     if not isinstance(stored, dict) or stored.get("threshold") is None:
         raise ValueError(
             f"{path}: expected an object of settings, a threshold among them, as "
             "gfa tune writes it"
         )
-    # The settings of a report.json may be used again, and those learnt from frames.
-    for about in (
-        "reason",
-        "power",
-        "half_cosine",
-        "edges_per_row",
-        "distrust",
-    ):
-        stored.pop(about, None)
-    for name, value in stored.items():
-        if name not in NAMES:
-            raise ValueError(
-                f"{path}: {name!r} is no setting; expected {', '.join(NAMES)}"
-            )
-        stored[name] = _check(path, name, value)
-    return stored
+    if unknown := stored.keys() - {*NAMES, *_ABOUT}:
+        raise ValueError(
+            f"{path}: {min(unknown)!r} is no setting; expected {', '.join(NAMES)}"
+        )
+    return {n: _check(path, n, stored[n]) for n in NAMES if n in stored}
 
 
 def _check(path: str, name: str, value: Any) -> Any:
@@ -294,6 +269,7 @@ def _check(path: str, name: str, value: Any) -> Any:
     if isinstance(value, list) and value and name in ("gamma", "threshold"):
         return np.array([_check(path, name, each) for each in value])
     try:
-        return FLAGS[name].parser.parse(str(value))
+        parser = _FILED[name] if name in _FILED else FLAGS[name].parser
+        return parser.parse(str(value))
     except ValueError as error:
         raise ValueError(f"{path}: {name} is {value!r}: {error}") from error

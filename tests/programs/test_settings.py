@@ -111,6 +111,8 @@ def test_each_update_may_have_its_own(neighbors, tmp_path):
         ('{"threshold": 0.5, "k": 1.5}', "k is 1.5"),
         ('{"threshold": 0.5, "gamma": 2}', "gamma is 2"),
         ('{"threshold": 0.5, "graph": "round"}', "graph is 'round'"),
+        ('{"threshold": 0.5, "chosen_edges": "some"}', "chosen_edges is 'some'"),
+        ('{"threshold": 0.5, "temperature": 0}', "temperature is 0"),
         ('{"threshold": "high"}', "threshold is 'high'"),
     ],
 )
