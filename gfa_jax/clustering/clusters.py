@@ -13,6 +13,7 @@ that it does not list counts 0. A row that hangs on one edge to a cluster of man
 close to 0, whatever the similarity of that edge.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
@@ -114,31 +115,57 @@ def cluster(
             f"linkage is {linkage!r}; expected one of {', '.join(LINKAGES)}"
         )
     check_options(threshold=threshold, min_size=min_size, max_size=max_size)
-    threshold = reachable(threshold, features.dtype)
-    indices = _check_candidates(features.shape, np.asarray(neighbors.indices))
+    indices = check_candidates(features.shape, np.asarray(neighbors.indices))
     similarity = score_candidates(
         features, jnp.asarray(indices), block_size=block_size, progress=progress
     )
-    is_other = (indices >= 0) & (indices != np.arange(len(indices))[:, None])
-    survives = is_other & (similarity >= threshold)
+    unite = single_linkage
     if linkage == "average":
-        components = average_linkage(
+        unite = functools.partial(
+            average_linkage,
             np.asarray(features),
-            indices,
-            similarity,
-            survives,
-            threshold=threshold,
-            max_size=max_size,
+            threshold=reachable(threshold, features.dtype),
             progress=progress,
         )
-    else:
-        components = connected(indices, survives)
-        if max_size is not None:
-            components = split_large(
-                components, indices, similarity, survives, max_size=max_size
-            )
+    return cluster_scored(
+        indices,
+        similarity,
+        threshold=threshold,
+        min_size=min_size,
+        max_size=max_size,
+        unite=unite,
+    )
+
+
+def single_linkage(
+    indices: np.ndarray,
+    similarity: np.ndarray,
+    survives: np.ndarray,
+    *,
+    max_size: int | None,
+) -> np.ndarray:
+    """Numbers what the surviving pairs connect, [N], large ones cut."""
+    components = connected(indices, survives)
+    if max_size is None:
+        return components
+    return split_large(components, indices, similarity, survives, max_size=max_size)
+
+
+def cluster_scored(
+    indices: np.ndarray,
+    similarity: np.ndarray,
+    *,
+    threshold: float,
+    min_size: int,
+    max_size: int | None,
+    unite: Callable[..., np.ndarray] = single_linkage,
+) -> Clusters:
+    """Clusters candidates [N, K] whose cosines are known; options as for `cluster`."""
+    is_other = (indices >= 0) & (indices != np.arange(len(indices))[:, None])
+    survives = is_other & (similarity >= reachable(threshold, similarity.dtype))
+    components = unite(indices, similarity, survives, max_size=max_size)
     labels, sizes = number_clusters(components, min_size=min_size)
-    confidence = agreement(labels, labels, sizes, indices, is_other, similarity)
+    confidence = agreement(labels, sizes, indices, is_other, similarity)
     return Clusters(labels, sizes, confidence)
 
 
@@ -162,33 +189,20 @@ def number_clusters(
 
 def agreement(
     labels: np.ndarray,
-    own: np.ndarray,
     sizes: np.ndarray,
     indices: np.ndarray,
     is_other: np.ndarray,
     similarity: np.ndarray,
 ) -> np.ndarray:
-    """Evaluates c_i of the module's equation for some rows.
-
-    Args:
-        labels: [N] labels of all rows.
-        own: [n] labels of the rows in question.
-        sizes: [C] rows of each cluster.
-        indices: [n, K] their candidates.
-        is_other: [n, K] bool, whether a slot holds another row.
-        similarity: [n, K] floating S.
-
-    Returns:
-        [n] in [0, 1], in the dtype of the similarities.
-    """
+    """Evaluates c_i of the module's equation, [N] in [0, 1]."""
     # The last size is that of label -1: no other row to agree with.
-    others = np.append(sizes, 1)[own] - 1
-    is_member = is_other & (labels[indices] == own[:, None])
+    others = np.append(sizes, 1)[labels] - 1
+    is_member = is_other & (labels[indices] == labels[:, None])
     total = np.maximum(similarity, 0).sum(axis=1, where=is_member)
     possible = np.minimum(others, np.count_nonzero(is_other, axis=1))
     mean = total / np.maximum(possible, 1).astype(total.dtype)
     # Rounding carries the cosine of two equal rows a little over 1.
-    return np.where(own >= 0, np.minimum(mean, 1), 0)
+    return np.where(labels >= 0, np.minimum(mean, 1), 0)
 
 
 def check_options(*, threshold: float, min_size: int, max_size: int | None) -> None:
@@ -209,7 +223,7 @@ def reachable(threshold: float, dtype: np.dtype) -> float:
     return min(float(threshold), 1 - 16 * float(np.finfo(dtype).eps))
 
 
-def _check_candidates(features_shape: tuple, indices: np.ndarray) -> np.ndarray:
+def check_candidates(features_shape: tuple, indices: np.ndarray) -> np.ndarray:
     """Refuses what does not fit together; returns the indices as int32 [N, K]."""
     if (
         len(features_shape) != 2

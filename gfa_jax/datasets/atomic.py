@@ -150,13 +150,15 @@ def _write_npy(file: Any, array: np.ndarray) -> None:
             f"got an array of dtype {array.dtype}, which only a pickle can hold; "
             "give it a number or string dtype"
         )
-    header = {
-        "descr": np.lib.format.dtype_to_descr(array.dtype),
-        "fortran_order": False,
-        "shape": array.shape,
-    }
-    np.lib.format.write_array_header_1_0(file, header)
+    write_header(file, array.shape, array.dtype)
     stream_array(file, array)
+
+
+def write_header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Begins a `.npy` of row-major values, which `stream_array` goes on with."""
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _check_destination(path: str | os.PathLike[str], destination: pathlib.Path) -> None:

@@ -12,19 +12,17 @@ from gfa_jax.sharding.all_pairs import all_pairs_roc
 from gfa_jax.sharding.clustering import cluster, score_candidates
 from gfa_jax.sharding.exchange import ExchangeMemory, choose_exchange, exchange_memory
 from gfa_jax.sharding.faiss import faiss_neighbors
-from gfa_jax.sharding.layout import row_mesh, shard_rows
+from gfa_jax.sharding.layout import Layout, row_mesh, shard_rows
 from gfa_jax.sharding.neighbors import exact_neighbors
 from gfa_jax.sharding.processes import (
     collective_errors,
     gather_arrays,
     gather_bytes,
-    own_rows,
-    place_own_rows,
-    take_own_rows,
 )
 
 __all__ = [
     "ExchangeMemory",
+    "Layout",
     "aggregate",
     "aggregate_pmap",
     "all_pairs_roc",
@@ -36,10 +34,7 @@ __all__ = [
     "faiss_neighbors",
     "gather_arrays",
     "gather_bytes",
-    "own_rows",
-    "place_own_rows",
     "row_mesh",
     "score_candidates",
     "shard_rows",
-    "take_own_rows",
 ]

@@ -1,11 +1,12 @@
 """`gfa_jax.aggregate` over many devices: pmap on one host, shard_map on any mesh.
 
-Both doors cut the rows into equal shares, map `score_shard` and `advance_shard` over
-them, and hand back what `gfa_jax.aggregate` gives on one device.
+Both cut the rows into equal shares, map `score_shard` and `advance_shard` over them,
+and hand back what `gfa_jax.aggregate` gives on one device.
 """
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from gfa_jax.affinity import given_edges
 from gfa_jax.aggregation import run_steps
 from gfa_jax.sharding import layout
 from gfa_jax.sharding.exchange import Exchange, resolve_exchange
+from gfa_jax.sharding.layout import layout_of
 from gfa_jax.sharding.shard_update import Setting, advance_shard, score_shard
 from gfa_jax.types import (
     DEFAULT,
@@ -40,8 +42,8 @@ def aggregate(
     options: Options = DEFAULT,
     num_rows: int | None = None,
     exchange: Exchange | None = None,
-    memory_limit: int | None = None,
     progress: Callable | None = None,
+    map_over: Callable = layout.map_on_mesh,
 ) -> Aggregation:
     """Pulls every feature towards its neighbours, the rows spread over a mesh.
 
@@ -63,9 +65,8 @@ def aggregate(
         exchange: "gather" to have the whole pool on every device during an update,
             "ring" to have one arriving block after the other; by default as
             `choose_exchange` says.
-        memory_limit: bytes that an update may take on a device, for that choice;
-            8 GiB by default.
         progress: see `gfa_jax.aggregate`.
+        map_over: how a per-shard function is mapped; `aggregate_pmap` gives another.
 
     Returns:
         Aggregation with as many rows as `features`. They stay spread over the axis
@@ -82,20 +83,26 @@ def aggregate(
     ring, up to P times as many, since each of the P blocks is read at the places of
     all candidates. Memory: `exchange_memory`.
     """
-    shards = _shards(features, mesh, axis_name, num_rows)
-    return _aggregate(
-        layout.map_on_mesh,
-        shards,
-        features,
-        neighbors,
-        params,
-        num_steps=num_steps,
-        weights=weights,
-        exchange=exchange,
-        memory_limit=memory_limit,
-        options=options,
-        progress=progress,
+    where = layout_of(features, mesh, axis_name, num_rows)
+    check_arguments(features, neighbors, params, num_steps=num_steps, weights=weights)
+    rows = numerics.to_compute_dtype(where.place(features))
+    indices = where.place(neighbors.indices, -1).astype(jnp.int32)
+    params = Params(*(jnp.asarray(x, rows.dtype) for x in params))
+    exchange = resolve_exchange(exchange, rows, indices, where)
+    score, advance = stages(
+        map_over, where.mesh, Setting(axis_name, where.num_rows, exchange, options)
     )
+    edges = None
+    if weights is not None:
+        weights = where.place(weights).astype(rows.dtype)
+        edges = given_edges(weights, indices)
+    elif options.graph == "fixed":
+        edges = score(rows, indices, params)
+    state, residual = run_steps(
+        advance, rows, (indices, params, edges), num_steps, progress=progress
+    )
+    refined, degree = where.without_padding(state, len(features))
+    return Aggregation(refined, residual, degree)
 
 
 def aggregate_pmap(
@@ -103,116 +110,39 @@ def aggregate_pmap(
     neighbors: Neighbors,
     params: Params,
     *,
-    num_steps: int,
-    weights: Array | None = None,
-    options: Options = DEFAULT,
     devices: Sequence[layout.Device] | int | None = None,
-    axis_name: str = "rows",
-    exchange: Exchange | None = None,
-    memory_limit: int | None = None,
-    progress: Callable | None = None,
+    **options: Any,
 ) -> Aggregation:
-    """Pulls every feature towards its neighbours, on the devices of one host.
-
-    The result and the gradients are those of `gfa_jax.aggregate`; `jax.pmap` runs the
-    same per-shard function as `aggregate`, whose costs hold.
+    """Pulls every feature towards its neighbours, on devices of one host by `jax.pmap`.
 
     Args:
         features: [N, D] floating rows of unit length.
         neighbors: [N, K] candidates.
         params: see `gfa_jax.aggregate`.
-        num_steps: T >= 0, the number of updates.
-        weights: see `gfa_jax.aggregate`.
-        options: see `gfa_jax.Options`.
         devices: the devices, or how many; all of this host by default.
-        axis_name: name of the mapped axis.
-        exchange: see `aggregate`.
-        memory_limit: see `aggregate`.
-        progress: see `gfa_jax.aggregate`.
+        **options: num_steps, weights, options, exchange, progress; see `aggregate`.
 
     Returns:
-        Aggregation: features [N, D], residual [T], degree [N].
+        Aggregation: features [N, D], residual [T], degree [N], as of `aggregate`,
+        whose costs hold.
 
     Raises:
         ValueError: what `gfa_jax.aggregate` refuses; more devices asked than there are;
             zero rows on a device.
     """
-    mesh = layout.pmap_mesh(devices, axis_name=axis_name)
-    shards = _shards(features, mesh, axis_name, None)
-    return _aggregate(
-        layout.map_on_devices,
-        shards,
+    if devices is None or isinstance(devices, int):
+        devices = layout.first_devices(jax.local_devices(), devices)
+    if not len(devices):
+        raise ValueError("devices is empty; expected at least one")
+    return aggregate(
         features,
         neighbors,
         params,
-        num_steps=num_steps,
-        weights=weights,
-        exchange=exchange,
-        memory_limit=memory_limit,
-        options=options,
-        progress=progress,
+        mesh=layout.line_mesh(devices),
+        axis_name=layout.AXIS,
+        map_over=layout.map_on_devices,
+        **options,
     )
-
-
-def _shards(features, mesh, axis_name, num_rows) -> layout.Shards:
-    if features.ndim != 2:
-        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
-    return layout.make_shards(
-        mesh, axis_name, given_rows=len(features), num_rows=num_rows
-    )
-
-
-def _aggregate(
-    map_over: Callable,
-    shards: layout.Shards,
-    features: Array,
-    neighbors: Neighbors,
-    params: Params,
-    *,
-    num_steps: int,
-    weights: Array | None,
-    exchange: Exchange | None,
-    memory_limit: int | None,
-    options: Options,
-    progress: Callable | None,
-) -> Aggregation:
-    """Runs the stages of `gfa_jax.aggregate`, each mapped over the shards."""
-    check_arguments(
-        features,
-        neighbors,
-        params,
-        num_steps=num_steps,
-        weights=weights,
-    )
-    rows = numerics.to_compute_dtype(layout.place(features, shards, 0))
-    indices = layout.place(neighbors.indices, shards, -1).astype(jnp.int32)
-    params = Params(*(jnp.asarray(x, rows.dtype) for x in params))
-    setting = Setting(
-        axis_name=shards.axis_name,
-        num_rows=shards.num_rows,
-        exchange=resolve_exchange(
-            exchange,
-            features_shape=rows.shape,
-            k=indices.shape[1],
-            num_devices=shards.num_shards,
-            dtype=rows.dtype,
-            memory_limit=memory_limit,
-        ),
-        options=options,
-    )
-    score, advance = stages(map_over, shards.mesh, setting)
-    if weights is not None:
-        weights = layout.place(weights, shards, 0).astype(rows.dtype)
-        edges = given_edges(weights, indices)
-    else:
-        edges = score(rows, indices, params) if options.graph == "fixed" else None
-    state, residual = run_steps(
-        advance, rows, (indices, params, edges), num_steps, progress=progress
-    )
-    refined, degree = jax.tree.map(
-        lambda x: layout.without_padding(x, shards, len(features)), state
-    )
-    return Aggregation(refined, residual, degree)
 
 
 # Mapped anew, a function would be compiled anew.
@@ -222,10 +152,10 @@ def stages(
 ) -> tuple[Callable, Callable]:
     """Maps the per-shard functions: scoring, and the steps."""
     rows, same = True, False
-    options = {"mesh": mesh, "axis_name": setting.axis_name}
+    axis = {"mesh": mesh, "axis_name": setting.axis_name}
     score = functools.partial(score_shard, setting=setting)
     advance = functools.partial(advance_shard, setting=setting)
     return (
-        map_over(score, (rows, rows, same), rows, **options),
-        map_over(advance, (rows, same, rows, same, rows), (rows, same), **options),
+        map_over(score, (rows, rows, same), rows, **axis),
+        map_over(advance, (rows, same, rows, same, rows), (rows, same), **axis),
     )

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh
 
@@ -21,7 +20,6 @@ from gfa_jax.metrics.all_pairs import (
     join_counts,
     plan_pairs,
 )
-from gfa_jax.metrics.scored_pairs import ScoredPairs
 from gfa_jax.sharding import processes
 
 
@@ -36,8 +34,8 @@ def all_pairs_roc(
     """Measures the ROC over all unordered pairs of rows, on the devices of a mesh.
 
     Args:
-        features: [N, D] floating unit rows on the host, in every process: an array
-            or a memory map of a file that all can read.
+        features: see `metrics.all_pairs_roc`; in every process, for example a memory
+            map of a file that all can read.
         labels: [N] integers or strings.
         mesh: the devices, all of its axes; every process of `jax.distributed` has
             some and calls this with the same arguments.
@@ -71,49 +69,16 @@ def all_pairs_roc(
 
     with concurrent.futures.ThreadPoolExecutor(len(own)) as pool:
         parts = list(pool.map(count, own))
-    if jax.process_count() > 1:
-        parts = [
-            _unpack(arrays)
-            for part in _padded(parts)
-            for arrays in processes.gather_arrays(_pack(part))
-        ]
-    return join_counts(plan, parts)
+    return join_counts(plan, _of_all_processes(parts))
 
 
-def _padded(parts: list[Counts]) -> list[Counts]:
-    """Fills up to as many parts as the process with the most devices has."""
-    most = int(processes.gather_blocks(np.array([len(parts)], np.int32)).max())
-    nothing = Counts(
-        np.zeros_like(parts[0].impostor),
-        np.zeros_like(parts[0].genuine),
-        _none_of(parts[0].tail),
-        np.asarray(-np.inf),
-        _none_of(parts[0].kept),
-    )
-    return parts + [nothing] * (most - len(parts))
-
-
-def _none_of(pairs: ScoredPairs) -> ScoredPairs:
-    return ScoredPairs(pairs.scores[:0], pairs.rows[:0])
-
-
-def _pack(counts: Counts) -> dict[str, np.ndarray]:
-    return {
-        "impostor": counts.impostor,
-        "genuine": counts.genuine,
-        "floor": counts.floor,
-        "tail_scores": counts.tail.scores,
-        "tail_rows": counts.tail.rows,
-        "kept_scores": counts.kept.scores,
-        "kept_rows": counts.kept.rows,
-    }
-
-
-def _unpack(arrays: dict[str, np.ndarray]) -> Counts:
-    return Counts(
-        arrays["impostor"],
-        arrays["genuine"],
-        ScoredPairs(arrays["tail_scores"], arrays["tail_rows"]),
-        arrays["floor"],
-        ScoredPairs(arrays["kept_scores"], arrays["kept_rows"]),
-    )
+def _of_all_processes(parts: list[Counts]) -> list[Counts]:
+    """Gathers the parts of all processes, which may be of other numbers."""
+    leaves = [leaf for part in parts for leaf in jax.tree.leaves(part)]
+    each = jax.tree.structure(parts[0])
+    gathered = processes.gather_arrays({str(i): x for i, x in enumerate(leaves)})
+    return [
+        jax.tree.unflatten(each, [own[str(i + j)] for j in range(each.num_leaves)])
+        for own in gathered
+        for i in range(0, len(own), each.num_leaves)
+    ]

@@ -11,7 +11,9 @@ hides behind the block's transfer.
 
 from typing import Literal, NamedTuple, get_args
 
-import jax.numpy as jnp
+import jax
+
+from gfa_jax.sharding.layout import Layout
 
 Exchange = Literal["gather", "ring"]
 EXCHANGES: tuple[Exchange, ...] = get_args(Exchange)
@@ -22,12 +24,7 @@ MEMORY_LIMIT = 8 * 2**30
 
 
 class ExchangeMemory(NamedTuple):
-    """Bytes that one device holds during an update.
-
-    Attributes:
-        gather: with the whole pool gathered.
-        ring: with one block arriving after the other.
-    """
+    """Bytes that one device holds during an update, in either form."""
 
     gather: int
     ring: int
@@ -54,7 +51,7 @@ def exchange_memory(
 
     Returns:
         Bytes a device, for either form, without the block of candidates (see
-        `rows`). A reverse-mode gradient takes about twice that and n D E a step.
+        `blocks`). A reverse-mode gradient takes about twice that and n D E a step.
     """
     share = -(-num_rows // num_devices)
     rows = share * dim * itemsize
@@ -63,46 +60,34 @@ def exchange_memory(
 
 
 def choose_exchange(
-    memory: ExchangeMemory, *, memory_limit: int | None = None
+    memory: ExchangeMemory, *, memory_limit: int = MEMORY_LIMIT
 ) -> Exchange:
     """Gathers while that fits, since it reads each candidate once.
 
     Args:
         memory: what `exchange_memory` estimates.
-        memory_limit: bytes that an update may take on a device; 8 GiB by default.
-            The same in every process.
+        memory_limit: bytes that an update may take on a device; the same in every
+            process.
 
     Returns:
         "gather" where it fits or takes no more than the ring; otherwise "ring".
     """
-    limit = MEMORY_LIMIT if memory_limit is None else memory_limit
-    return "gather" if memory.gather <= max(limit, memory.ring) else "ring"
+    return "gather" if memory.gather <= max(memory_limit, memory.ring) else "ring"
 
 
 def resolve_exchange(
-    exchange: Exchange | None,
-    *,
-    features_shape: tuple[int, ...],
-    k: int,
-    num_devices: int,
-    dtype: jnp.dtype,
-    memory_limit: int | None,
+    exchange: Exchange | None, rows: jax.Array, indices: jax.Array, layout: Layout
 ) -> Exchange:
-    """Takes the form asked for, or chooses by the estimate.
-
-    Raises:
-        ValueError: an unknown form.
-    """
+    """Takes the form asked for, or chooses by the estimate."""
     if exchange is None:
-        num_rows, dim = features_shape
         memory = exchange_memory(
-            num_rows=num_rows,
-            dim=dim,
-            k=k,
-            num_devices=num_devices,
-            itemsize=dtype.itemsize,
+            num_rows=len(rows),
+            dim=rows.shape[1],
+            k=indices.shape[1],
+            num_devices=layout.num_shards,
+            itemsize=rows.dtype.itemsize,
         )
-        return choose_exchange(memory, memory_limit=memory_limit)
+        return choose_exchange(memory)
     if exchange not in EXCHANGES:
         raise ValueError(
             f"exchange is {exchange!r}; expected one of {', '.join(EXCHANGES)}"

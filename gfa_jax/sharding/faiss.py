@@ -19,7 +19,8 @@ from gfa_jax.neighbors.faiss import (
     import_faiss,
     refusals,
 )
-from gfa_jax.sharding import layout, processes
+from gfa_jax.sharding import processes
+from gfa_jax.sharding.layout import layout_of
 from gfa_jax.types import Array, Neighbors, track
 
 # Queries that an index is asked at once, those of all processes together.
@@ -44,8 +45,7 @@ def faiss_neighbors(
     Args:
         features: [N, D] floating rows, or [P ⌈N/P⌉, D] as `shard_rows` places them;
             searched in float32.
-        k: number of neighbours in [1, N), the row itself counted where
-            `include_self`.
+        k: see `gfa_jax.faiss_neighbors`.
         mesh: the devices, whose rows their process indexes.
         axis_name: the axis of the mesh that the rows are spread over.
         num_rows: N, where `features` hold the padding of `shard_rows`.
@@ -53,8 +53,7 @@ def faiss_neighbors(
         factory: FAISS index factory string; an inverted file is trained on the rows
             of one process.
         search: FAISS search parameters.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
-            blocks of queries.
+        progress: called as tqdm is, around the blocks of queries.
 
     Returns:
         Neighbors with as many rows as `features`, in the order of
@@ -69,16 +68,10 @@ def faiss_neighbors(
     index, and two [block, k + 1] lists of each process.
     """
     faiss = import_faiss()
-    if features.ndim != 2:
-        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
-    shards = layout.make_shards(
-        mesh, axis_name, given_rows=len(features), num_rows=num_rows
-    )
-    check_k(k, shards.num_rows)
-    axis = {"mesh": mesh, "axis_name": axis_name, "num_rows": shards.num_rows}
-    rows = processes.take_own_rows(features, **axis)
-    rows = np.ascontiguousarray(rows, np.float32)
-    first = processes.own_rows(**axis).start
+    where = layout_of(features, mesh, axis_name, num_rows)
+    check_k(k, where.num_rows)
+    rows = np.ascontiguousarray(where.take_own(features), np.float32)
+    first = where.own.start
     index, error = None, None
     try:
         with refusals(f"factory {factory!r} with search {search!r}"):
@@ -95,19 +88,14 @@ def faiss_neighbors(
         k=k,
         include_self=include_self,
         self_similarity=np.einsum("nd,nd->n", rows, rows),
-        rows=range(first, first + len(rows)),
-        num_rows=shards.num_rows,
+        rows=where.own,
+        num_rows=where.num_rows,
     )
-    return Neighbors(
-        *(
-            layout.without_padding(
-                layout.place_from(np.asarray(x), shards, fill, first=first),
-                shards,
-                len(features),
-            )
-            for x, fill in zip(found, (-1, -np.inf), strict=True)
-        )
+    spread = Neighbors(
+        where.place_own(found.indices, -1),
+        where.place_own(found.similarity, -np.inf),
     )
+    return where.without_padding(spread, len(features))
 
 
 def _search(index, first, rows, width, progress) -> tuple[np.ndarray, np.ndarray]:

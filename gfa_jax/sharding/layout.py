@@ -4,8 +4,9 @@ Arrays are cut evenly, so the last device's rows are filled up to n with padding
 padded row is a zero row with empty slots: it is nobody's neighbour and never moves.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,20 +18,41 @@ from gfa_jax.types import Array
 
 # `jax.Device` is a name of the compiled part of JAX, which type checkers cannot read.
 Device = Any
+AXIS = "rows"
 
 
-class Shards(NamedTuple):
-    """How N rows are spread over P devices.
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How N rows are spread over P devices, none of them empty.
 
     Attributes:
-        mesh: the devices.
+        mesh: the devices, with automatic axes only.
         axis_name: the axis of the mesh that the rows are spread over.
         num_rows: N, rows that count; padding follows.
+
+    Raises:
+        ValueError: an axis that the mesh lacks, or zero rows on a device.
     """
 
     mesh: Mesh
     axis_name: str
     num_rows: int
+
+    def __post_init__(self):
+        names = self.mesh.axis_names
+        if self.axis_name not in names:
+            raise ValueError(
+                f"axis_name is {self.axis_name!r}; expected one of {', '.join(names)}"
+            )
+        automatic = (AxisType.Auto,) * len(names)
+        mesh = Mesh(self.mesh.devices, names, axis_types=automatic)
+        object.__setattr__(self, "mesh", mesh)
+        if self.num_rows < 1 or self.size * (self.num_shards - 1) >= self.num_rows:
+            used = -(-self.num_rows // max(1, self.size))
+            raise ValueError(
+                f"{self.num_rows} rows over {self.num_shards} devices leave device "
+                f"{used} with zero rows; expected at most {used} devices"
+            )
 
     @property
     def num_shards(self) -> int:
@@ -46,6 +68,107 @@ class Shards(NamedTuple):
     def padded_rows(self) -> int:
         """Rows with padding, P n."""
         return self.num_shards * self.size
+
+    @property
+    def sharding(self) -> NamedSharding:
+        """Rows over the axis."""
+        return NamedSharding(self.mesh, PartitionSpec(self.axis_name))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the functions of this package call mesh, axis_name and num_rows."""
+        return dict(vars(self))
+
+    @property
+    def own(self) -> range:
+        """Numbers the rows of this process's devices: consecutive ones among N.
+
+        Raises:
+            ValueError: they do not lie side by side in the mesh, or there are none.
+        """
+        spans = self.sharding.addressable_devices_indices_map((self.padded_rows,))
+        places = [index[0] for index in spans.values() if index is not None]
+        starts = sorted({rows.indices(self.padded_rows)[0] for rows in places})
+        if not starts or starts[-1] - starts[0] != self.size * (len(starts) - 1):
+            raise ValueError(
+                f"process {jax.process_index()} has {len(starts)} shards of the mesh "
+                "that do not follow each other; expected a mesh as row_mesh makes it"
+            )
+        return range(starts[0], min(starts[-1] + self.size, self.num_rows))
+
+    def place(self, rows: Array, fill: float = 0) -> jax.Array:
+        """Pads rows to equal shares and places them: [N, ...] -> [P n, ...].
+
+        Of an array on the host only the rows of this process's devices are read; a
+        traced one is only padded.
+        """
+        if not isinstance(rows, jax.Array):
+            return self._place_from(rows, fill, first=0)
+        padding = self.padded_rows - len(rows)
+        if padding:
+            widths = [(0, padding)] + [(0, 0)] * (rows.ndim - 1)
+            rows = jnp.pad(rows, widths, constant_values=fill)
+        return rows if isinstance(rows, Tracer) else jax.device_put(rows, self.sharding)
+
+    def place_own(self, rows: Array, fill: float = 0) -> jax.Array:
+        """Places the rows that each process has for itself, [n, ...] of `own`."""
+        own = self.own
+        if len(rows) != len(own):
+            raise ValueError(
+                f"got {len(rows)} rows in process {jax.process_index()}; expected the "
+                f"{len(own)} that it owns, {own.start} to {own.stop - 1}"
+            )
+        return self._place_from(np.asarray(rows), fill, first=own.start)
+
+    def _place_from(self, rows: np.ndarray, fill: float, *, first: int) -> jax.Array:
+        def read(index):
+            start, stop, _ = index[0].indices(self.padded_rows)
+            part = np.asarray(rows[start - first : min(stop, self.num_rows) - first])
+            widths = [(0, stop - start - len(part))] + [(0, 0)] * (part.ndim - 1)
+            return np.pad(part, widths, constant_values=fill)
+
+        shape = (self.padded_rows, *rows.shape[1:])
+        return jax.make_array_from_callback(shape, self.sharding, read)
+
+    def take_own(self, array: Array) -> np.ndarray:
+        """Copies the rows of `own` to the host, without padding.
+
+        The array is [N, ...] or [P n, ...], spread over the axis or whole here.
+        """
+        own = self.own
+        if not isinstance(array, jax.Array) or array.is_fully_addressable:
+            return np.asarray(array[own.start : own.stop])
+        pieces = {
+            shard.index[0].indices(len(array))[0]: shard.data
+            for shard in array.addressable_shards
+        }
+        rows = np.concatenate([np.asarray(pieces[start]) for start in sorted(pieces)])
+        return rows[: len(own)]
+
+    def without_padding(self, tree: Any, given_rows: int) -> Any:
+        """Drops the padding that was not given: [P n, ...] -> [given_rows, ...]."""
+        if given_rows == self.padded_rows:
+            return tree
+        return jax.tree.map(lambda rows: rows[:given_rows], tree)
+
+
+def layout_of(
+    features: Array, mesh: Mesh, axis_name: str, num_rows: int | None
+) -> Layout:
+    """Checks that features are [N, D], or [P n, D] with the padding of `shard_rows`.
+
+    `num_rows` is N where they may be padded. Raises ValueError as `Layout` does.
+    """
+    if features.ndim != 2:
+        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
+    given_rows = len(features)
+    layout = Layout(mesh, axis_name, given_rows if num_rows is None else num_rows)
+    if given_rows not in (layout.num_rows, layout.padded_rows):
+        raise ValueError(
+            f"features have {given_rows} rows with num_rows={num_rows}; expected "
+            f"{num_rows}, or {layout.padded_rows} with the padding of shard_rows"
+        )
+    return layout
 
 
 def map_on_mesh(
@@ -88,58 +211,48 @@ def map_on_mesh(
 def map_on_devices(
     function: Callable, inputs: Any, outputs: Any, *, mesh: Mesh, axis_name: str
 ) -> Callable:
-    """Maps a per-shard function over devices of this host, by pmap.
-
-    Args and result as for `map_on_mesh`.
-    """
-    devices = list(mesh.devices.flat)
+    """Maps a per-shard function over devices of this host, by pmap; see above."""
+    mapped_axes, result_axes = (
+        jax.tree.map(lambda rows: 0 if rows else None, are_rows)
+        for are_rows in (inputs, outputs)
+    )
     mapped = jax.pmap(
         function,
         axis_name=axis_name,
-        in_axes=jax.tree.map(lambda rows: 0 if rows else None, inputs),
-        devices=devices,
+        in_axes=mapped_axes,
+        out_axes=result_axes,
+        devices=list(mesh.devices.flat),
     )
 
+    def where_rows(change, are_rows, trees):
+        return jax.tree.map(
+            lambda rows, tree: jax.tree.map(change, tree) if rows else tree,
+            are_rows,
+            trees,
+        )
+
     def cut(x):
-        return jnp.reshape(x, (len(devices), -1, *x.shape[1:]))
+        return jnp.reshape(x, (mesh.size, -1, *x.shape[1:]))
 
     def join(x):
         return jnp.reshape(x, (-1, *x.shape[2:]))
 
-    def first(x):
-        return x[0]
-
     def whole(*operands):
-        results = mapped(*_map_where(inputs, operands, cut, lambda x: x))
-        return _map_where(outputs, results, join, first)
+        results = mapped(*where_rows(cut, inputs, operands))
+        return where_rows(join, outputs, results)
 
     return whole
 
 
-def _map_where(where: Any, trees: Any, on_true: Callable, on_false: Callable) -> Any:
-    """Applies one of two functions to the leaves below each mark of a prefix tree."""
-    return jax.tree.map(
-        lambda marked, tree: jax.tree.map(on_true if marked else on_false, tree),
-        where,
-        trees,
-    )
-
-
-def row_mesh(
-    num_devices: int | None = None,
-    *,
-    axis_name: str = "rows",
-    per_process: int | None = None,
-) -> Mesh:
+def row_mesh(num_devices: int | None = None, *, per_process: int | None = None) -> Mesh:
     """Lays the devices of all processes in a line to spread rows over.
 
     Args:
         num_devices: how many, in [1, devices there are]; all by default.
-        axis_name: name of the only axis.
         per_process: instead, how many of each process, so that every one takes part.
 
     Returns:
-        A mesh of shape [num_devices] with an automatic axis.
+        A mesh of shape [num_devices] with an automatic axis, "rows".
 
     Raises:
         ValueError: more devices asked than there are, or none.
@@ -149,35 +262,12 @@ def row_mesh(
         held: dict[int, list[Device]] = {}
         for device in devices:
             held.setdefault(device.process_index, []).append(device)
-        devices = [d for own in held.values() for d in _first_devices(own, per_process)]
-    return Mesh(
-        np.array(_first_devices(devices, num_devices)),
-        (axis_name,),
-        axis_types=(AxisType.Auto,),
-    )
+        devices = [d for own in held.values() for d in first_devices(own, per_process)]
+    return line_mesh(first_devices(devices, num_devices))
 
 
-def pmap_mesh(devices: Sequence[Device] | int | None, *, axis_name: str) -> Mesh:
-    """Lays devices of this host in a line.
-
-    Args:
-        devices: the devices, or how many; all of this host by default.
-        axis_name: name of the only axis.
-
-    Returns:
-        A mesh of one automatic axis.
-
-    Raises:
-        ValueError: more devices asked than there are, or none.
-    """
-    if devices is None or isinstance(devices, int):
-        devices = _first_devices(jax.local_devices(), devices)
-    if not len(devices):
-        raise ValueError("devices is empty; expected at least one")
-    return Mesh(np.array(devices), (axis_name,), axis_types=(AxisType.Auto,))
-
-
-def _first_devices(devices: Sequence[Device], count: int | None) -> Sequence[Device]:
+def first_devices(devices: Sequence[Device], count: int | None) -> Sequence[Device]:
+    """Takes the first devices, all by default; refuses a count that is not there."""
     count = len(devices) if count is None else count
     if not 1 <= count <= len(devices):
         raise ValueError(
@@ -186,48 +276,13 @@ def _first_devices(devices: Sequence[Device], count: int | None) -> Sequence[Dev
     return devices[:count]
 
 
-def make_shards(
-    mesh: Mesh, axis_name: str, *, given_rows: int, num_rows: int | None
-) -> Shards:
-    """Spreads the rows given over the axis, none of it empty.
-
-    Args:
-        mesh: the devices.
-        axis_name: the axis to spread over.
-        given_rows: rows of the array.
-        num_rows: those of them that count; the rest is padding. All by default.
-
-    Returns:
-        The layout, on a mesh whose axes are all automatic.
-
-    Raises:
-        ValueError: an axis that the mesh lacks, zero rows on a device, or a padding
-            that is not that of `shard_rows`.
-    """
-    if axis_name not in mesh.axis_names:
-        raise ValueError(
-            f"axis_name is {axis_name!r}; expected one of {', '.join(mesh.axis_names)}"
-        )
-    num_rows = given_rows if num_rows is None else num_rows
-    automatic = (AxisType.Auto,) * len(mesh.axis_names)
-    mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
-    shards = Shards(mesh, axis_name, num_rows)
-    if num_rows < 1 or shards.size * (shards.num_shards - 1) >= num_rows:
-        used = -(-num_rows // max(1, shards.size))
-        raise ValueError(
-            f"{num_rows} rows over {shards.num_shards} devices leave device {used} "
-            f"with zero rows; expected at most {used} devices"
-        )
-    if given_rows not in (num_rows, shards.padded_rows):
-        raise ValueError(
-            f"features have {given_rows} rows with num_rows={num_rows}; expected "
-            f"{num_rows}, or {shards.padded_rows} with the padding of shard_rows"
-        )
-    return shards
+def line_mesh(devices: Sequence[Device], axis_name: str = AXIS) -> Mesh:
+    """Lays devices in a line of one automatic axis."""
+    return Mesh(np.array(devices), (axis_name,), axis_types=(AxisType.Auto,))
 
 
 def shard_rows(
-    rows: Array, *, mesh: Mesh, axis_name: str, fill: float | int | bool = 0
+    rows: Array, *, mesh: Mesh, axis_name: str, fill: float = 0
 ) -> jax.Array:
     """Places rows on the devices that own them, padded to equal shares.
 
@@ -249,49 +304,4 @@ def shard_rows(
     Raises:
         ValueError: an axis that the mesh lacks, or zero rows on a device.
     """
-    shards = make_shards(mesh, axis_name, given_rows=len(rows), num_rows=None)
-    return place(rows, shards, fill)
-
-
-def place(rows: Array, shards: Shards, fill: float | int | bool) -> jax.Array:
-    """Pads rows to equal shares and places them; a traced array is only padded."""
-    if isinstance(rows, jax.Array):
-        padding = shards.padded_rows - len(rows)
-        sharding = NamedSharding(shards.mesh, PartitionSpec(shards.axis_name))
-        if padding:
-            widths = [(0, padding)] + [(0, 0)] * (rows.ndim - 1)
-            rows = jnp.pad(rows, widths, constant_values=fill)
-        return rows if isinstance(rows, Tracer) else jax.device_put(rows, sharding)
-
-    return place_from(rows, shards, fill, first=0)
-
-
-def place_from(
-    rows: np.ndarray, shards: Shards, fill: float | int | bool, *, first: int
-) -> jax.Array:
-    """Places rows of which this process has only those that its devices own.
-
-    Args:
-        rows: [n, ...] consecutive rows; no others are read.
-        shards: the layout.
-        fill: what the padding holds.
-        first: number of the first of them among all N.
-
-    Returns:
-        [P ⌈N/P⌉, ...] array, spread over the axis.
-    """
-
-    def read(index):
-        start, stop, _ = index[0].indices(shards.padded_rows)
-        part = np.asarray(rows[start - first : min(stop, shards.num_rows) - first])
-        widths = [(0, stop - start - len(part))] + [(0, 0)] * (part.ndim - 1)
-        return np.pad(part, widths, constant_values=fill)
-
-    shape = (shards.padded_rows, *rows.shape[1:])
-    sharding = NamedSharding(shards.mesh, PartitionSpec(shards.axis_name))
-    return jax.make_array_from_callback(shape, sharding, read)
-
-
-def without_padding(rows: jax.Array, shards: Shards, given_rows: int) -> jax.Array:
-    """Drops the padding that was not given: [P n, ...] -> [given_rows, ...]."""
-    return rows if given_rows == shards.padded_rows else rows[:given_rows]
+    return Layout(mesh, axis_name, len(rows)).place(rows, fill)

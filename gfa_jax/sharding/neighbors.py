@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh
 
 from gfa_jax import numerics
 from gfa_jax.neighbors.exact import check_k
 from gfa_jax.sharding import layout, shard_search
 from gfa_jax.sharding.shard_search import Setting
-from gfa_jax.types import Array, Neighbors
+from gfa_jax.types import Array, Neighbors, track
 
 
 def exact_neighbors(
@@ -33,16 +34,14 @@ def exact_neighbors(
     Args:
         features: [N, D] floating rows, or [P ⌈N/P⌉, D] as `shard_rows` places them;
             the same in every process.
-        k: number of neighbours in [1, N), the row itself counted where
-            `include_self`.
+        k: see `gfa_jax.exact_neighbors`.
         mesh: the devices.
         axis_name: the axis of the mesh, of P devices, that the rows are spread over.
         include_self: see `gfa_jax.exact_neighbors`.
         valid: bool, one for each row of `features`; see `gfa_jax.exact_neighbors`.
         num_rows: N, where `features` hold the padding of `shard_rows`.
         tile_size: rows of a tile, a multiple of 32.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
-            the P // 2 ring steps. Not while tracing.
+        progress: called as tqdm is, around the P // 2 ring steps. Not while tracing.
 
     Returns:
         Neighbors with as many rows as `features`, the ids of `gfa_jax.exact_neighbors`,
@@ -57,38 +56,32 @@ def exact_neighbors(
     Memory: three blocks of N D / P, the lists of 2 K N / P twice, each carried
     twice, and a [tile, tile] block.
     """
-    if features.ndim != 2:
-        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
     given_rows = len(features)
     check_k(k, given_rows if num_rows is None else num_rows)
-    shards = layout.make_shards(
-        mesh, axis_name, given_rows=given_rows, num_rows=num_rows
-    )
+    where = layout.layout_of(features, mesh, axis_name, num_rows)
     valid = np.ones(given_rows, bool) if valid is None else valid
     if valid.shape != (given_rows,):
         raise ValueError(f"valid has shape {valid.shape}; expected ({given_rows},)")
     rows = (
-        numerics.to_compute_dtype(layout.place(features, shards, 0)),
-        layout.place(valid, shards, False),
+        numerics.to_compute_dtype(where.place(features)),
+        where.place(valid, False),
     )
-    setting = Setting(axis_name, shards.num_rows, k, include_self, tile_size)
-    search, begin, ring_step, end = stages(shards.mesh, setting)
-    if progress is None or not setting.others:
-        found = search(*rows)
-    else:
-        state = begin(*rows)
-        num_hops = shards.num_shards // 2
-        for hops in progress(range(num_hops), total=num_hops, desc="neighbors"):
+    setting = Setting(axis_name, where.num_rows, k, include_self, tile_size)
+    begin, ring_step, end = stages(where.mesh, setting)
+    state = begin(*rows)
+    hops = range(where.num_shards // 2 if setting.others else 0)
+    for hop in track(progress, hops, desc="neighbors"):
+        state = ring_step(*rows, state, hop + 1)
+        if not isinstance(state.valid, Tracer):
             # Block so that the progress is real and Ctrl-C acts.
-            state = jax.block_until_ready(ring_step(*rows, state, hops + 1))
-        found = end(*rows, state)
-    return jax.tree.map(lambda x: layout.without_padding(x, shards, given_rows), found)
+            jax.block_until_ready(state)
+    return where.without_padding(end(*rows, state), given_rows)
 
 
 # Mapped anew, a function would be compiled anew.
 @functools.lru_cache(maxsize=32)
 def stages(mesh: Mesh, setting: Setting) -> tuple[Callable, ...]:
-    """Maps the per-shard functions: the search, and its three parts."""
+    """Maps the three per-shard parts of the search."""
     rows, same = True, False
 
     def mapped(function, *inputs):
@@ -101,7 +94,6 @@ def stages(mesh: Mesh, setting: Setting) -> tuple[Callable, ...]:
         )
 
     return (
-        mapped(shard_search.search, rows, rows),
         mapped(shard_search.begin, rows, rows),
         mapped(shard_search.ring_step, rows, rows, rows, same),
         mapped(shard_search.end, rows, rows, rows),

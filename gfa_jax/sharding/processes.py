@@ -1,111 +1,21 @@
-"""The rows of one process, and collectives of host data.
-
-A process owns the rows of its devices, a run of consecutive ones; it reads and writes
-those and no others. Host data that the processes share (options, hashes, edges,
-counts) goes through a collective of JAX like everything else.
-"""
+"""Collectives of host data between processes: options, hashes, edges, counts."""
 
 import functools
+import io
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gfa_jax.sharding import layout
-from gfa_jax.types import Array
 
 _AXIS = "processes"
 # Lengths are rounded up, so that few programs are compiled.
 _GRAIN = 2**12
 _CHUNK = 2**28
-
-
-def own_rows(*, mesh: Mesh, axis_name: str, num_rows: int) -> range:
-    """Numbers the rows that the devices of this process own: consecutive ones among N.
-
-    Args:
-        mesh: of all devices.
-        axis_name: the axis that the rows are spread over.
-        num_rows: N.
-
-    Returns:
-        Their numbers.
-
-    Raises:
-        ValueError: an axis that the mesh lacks, zero rows on a device, devices of this
-            process that do not lie side by side, or none.
-    """
-    shards = layout.make_shards(mesh, axis_name, given_rows=num_rows, num_rows=None)
-    sharding = NamedSharding(shards.mesh, PartitionSpec(axis_name))
-    spans = sharding.addressable_devices_indices_map((shards.padded_rows,))
-    places = [index[0] for index in spans.values() if index is not None]
-    starts = sorted({rows.indices(shards.padded_rows)[0] for rows in places})
-    if not starts or starts[-1] - starts[0] != shards.size * (len(starts) - 1):
-        raise ValueError(
-            f"process {jax.process_index()} has {len(starts)} shards of the mesh that "
-            "do not follow each other; expected a mesh as row_mesh makes it"
-        )
-    return range(starts[0], min(starts[-1] + shards.size, num_rows))
-
-
-def place_own_rows(
-    rows: np.ndarray,
-    *,
-    mesh: Mesh,
-    axis_name: str,
-    num_rows: int,
-    fill: float | int | bool = 0,
-) -> jax.Array:
-    """Places the rows that each process read for itself.
-
-    Args:
-        rows: [n, ...] rows of this process, those of `own_rows`.
-        mesh: the devices.
-        axis_name: the axis to spread over.
-        num_rows: N.
-        fill: what the padding holds; see `shard_rows`.
-
-    Returns:
-        [P ⌈N/P⌉, ...] array of the same dtype, spread over the axis. Pass it on with
-        `num_rows=N`.
-    """
-    own = own_rows(mesh=mesh, axis_name=axis_name, num_rows=num_rows)
-    if len(rows) != len(own):
-        raise ValueError(
-            f"got {len(rows)} rows in process {jax.process_index()}; expected the "
-            f"{len(own)} that it owns, {own.start} to {own.stop - 1}"
-        )
-    shards = layout.make_shards(mesh, axis_name, given_rows=num_rows, num_rows=None)
-    return layout.place_from(np.asarray(rows), shards, fill, first=own.start)
-
-
-def take_own_rows(
-    array: Array, *, mesh: Mesh, axis_name: str, num_rows: int
-) -> np.ndarray:
-    """Copies the rows of `own_rows` to the host, [n, ...], without padding.
-
-    The array is [N, ...] or [P ⌈N/P⌉, ...], spread over the axis or whole here.
-
-    Args:
-        array: [N, ...] or padded.
-        mesh: see `own_rows`.
-        axis_name: see `own_rows`.
-        num_rows: see `own_rows`.
-
-    Returns:
-        [n, ...] on the host.
-    """
-    own = own_rows(mesh=mesh, axis_name=axis_name, num_rows=num_rows)
-    if not isinstance(array, jax.Array) or array.is_fully_addressable:
-        return np.asarray(array[own.start : own.stop])
-    pieces = {
-        shard.index[0].indices(len(array))[0]: shard.data
-        for shard in array.addressable_shards
-    }
-    rows = np.concatenate([np.asarray(pieces[start]) for start in sorted(pieces)])
-    return rows[: len(own)]
 
 
 def gather_bytes(payload: bytes) -> list[bytes]:
@@ -124,41 +34,35 @@ def gather_bytes(payload: bytes) -> list[bytes]:
         return [payload]
     # As bytes: without x64 JAX would cut an integer of 64 bits.
     length = np.frombuffer(np.int64(len(payload)).tobytes(), np.uint8)
-    lengths = _gather(length).view(np.int64)[:, 0]
+    lengths = gather_blocks(length).view(np.int64)[:, 0]
     texts = [bytearray() for _ in lengths]
     for start in range(0, int(lengths.max()), _CHUNK):
         chunk = np.frombuffer(payload[start : start + _CHUNK], np.uint8)
         longest = min(_CHUNK, int(lengths.max()) - start)
         padding = -(-longest // _GRAIN) * _GRAIN - len(chunk)
         for text, piece in zip(
-            texts, _gather(np.pad(chunk, (0, padding))), strict=True
+            texts, gather_blocks(np.pad(chunk, (0, padding))), strict=True
         ):
             text += piece.data
     return [bytes(text[:length]) for text, length in zip(texts, lengths, strict=True)]
 
 
 def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """All-gathers arrays by name: the same names and dtypes everywhere, any length.
-
-    Returns the arrays of all processes, by process, bit for bit (float64 and int64
-    too).
+    """All-gathers arrays by name, others in each process, bit for bit.
 
     Args:
-        arrays: of this process, by name.
+        arrays: of this process, by name; of NumPy's own dtypes.
 
     Returns:
         By process, its arrays by name.
     """
-    gathered = [{} for _ in range(jax.process_count())]
-    for name in sorted(arrays):
-        array = np.asarray(arrays[name], order="C")
-        shape = np.array(array.shape, np.int64).tobytes()
-        shapes = gather_bytes(shape)
-        for process, content in enumerate(gather_bytes(array.tobytes())):
-            lengths = tuple(np.frombuffer(shapes[process], np.int64).tolist())
-            values = np.frombuffer(content, array.dtype).reshape(lengths)
-            gathered[process][name] = values
-    return gathered
+    if jax.process_count() == 1:
+        return [{name: np.asarray(array) for name, array in arrays.items()}]
+    buffer, named = io.BytesIO(), dict[str, Any](arrays)
+    np.savez(buffer, **named)
+    gathered = gather_bytes(buffer.getvalue())
+    del buffer
+    return [dict(np.load(io.BytesIO(own), allow_pickle=False)) for own in gathered]
 
 
 def collective_errors(error: str | None) -> None:
@@ -184,14 +88,17 @@ def exchange_blocks(blocks: np.ndarray) -> np.ndarray:
     if jax.process_count() == 1:
         return blocks
     mesh = _process_mesh()
-    spread = NamedSharding(mesh, PartitionSpec(_AXIS))
-    whole = jax.make_array_from_process_local_data(spread, blocks)
+    whole = jax.make_array_from_process_local_data(_spread(mesh), blocks)
     return np.asarray(_all_to_all(mesh)(whole).addressable_data(0))
 
 
 def gather_blocks(block: np.ndarray) -> np.ndarray:
     """Hands the block of every process to all: [...] -> [P, ...]."""
-    return block[None] if jax.process_count() == 1 else _gather(block)
+    if jax.process_count() == 1:
+        return block[None]
+    mesh = _process_mesh()
+    whole = jax.make_array_from_process_local_data(_spread(mesh), block[None])
+    return np.asarray(_replicate(mesh)(whole).addressable_data(0))
 
 
 @functools.cache
@@ -200,8 +107,11 @@ def _process_mesh() -> Mesh:
     first: dict[int, layout.Device] = {}
     for device in jax.devices():
         first.setdefault(device.process_index, device)
-    devices = np.array([first[process] for process in sorted(first)])
-    return Mesh(devices, (_AXIS,), axis_types=(AxisType.Auto,))
+    return layout.line_mesh([first[process] for process in sorted(first)], _AXIS)
+
+
+def _spread(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(_AXIS))
 
 
 @functools.cache
@@ -216,10 +126,3 @@ def _all_to_all(mesh: Mesh):
 @functools.cache
 def _replicate(mesh: Mesh):
     return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))
-
-
-def _gather(array: np.ndarray) -> np.ndarray:
-    mesh = _process_mesh()
-    spread = NamedSharding(mesh, PartitionSpec(_AXIS))
-    whole = jax.make_array_from_process_local_data(spread, array[None])
-    return np.asarray(_replicate(mesh)(whole).addressable_data(0))

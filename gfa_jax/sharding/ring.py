@@ -36,17 +36,10 @@ def ring_sum(
 
     Differentiable in reverse mode in `block` and `operands`.
 
-    Args:
-        contribution: takes (block, operands, constants, shard), `shard` the number
-            of the one that the block came from; gives a pytree of floating arrays.
-            It closes over no traced value.
-        block: pytree of floating arrays that goes round.
-        operands: pytree of floating arrays that stays here.
-        constants: pytree of arrays that stays here and has no gradient.
-        axis_name: the mapped axis.
-
-    Returns:
-        The sum of the contributions.
+    `contribution` takes (block, operands, constants, shard), `shard` the number of the
+    one that the block came from, gives a pytree of floating arrays and closes over no
+    traced value. The block goes round, operands and constants stay here; all are
+    pytrees of arrays, floating but for the constants.
 
     Cost: P contributions and P − 1 blocks over the link to the next device; three
     blocks in memory. Backwards the same again, with twice the bytes.

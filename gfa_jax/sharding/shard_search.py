@@ -24,15 +24,7 @@ from gfa_jax.types import Neighbors
 
 
 class Setting(NamedTuple):
-    """The static choices; see `exact_neighbors`.
-
-    Attributes:
-        axis_name: the mapped axis.
-        num_rows: N; rows after them are padding.
-        k: number of neighbours, the row itself counted where it is included.
-        include_self: whether it is.
-        tile_size: rows of a tile.
-    """
+    """The static choices; rows from `num_rows` on are padding."""
 
     axis_name: str
     num_rows: int
@@ -47,42 +39,21 @@ class Setting(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a shard holds between two ring steps; n is rounded up to whole tiles.
+    """What a shard holds between two ring steps; n is rounded up to whole tiles."""
 
-    Attributes:
-        features: [n, D] floating rows of the block that is here.
-        valid: [n] bool, those of them that count.
-        block_best: [n, K] lists of that block, without its own part of them.
-        best: [n, K] lists of this shard.
-    """
-
-    features: jax.Array
-    valid: jax.Array
-    block_best: Best
-    best: Best
-
-
-def search(features: jax.Array, valid: jax.Array, *, setting: Setting) -> Neighbors:
-    """Finds the neighbours, [n, k], of this shard's rows among all N rows."""
-    if not setting.others:
-        rows = _own_rows(features, valid, setting)
-        empty = tiles.empty_topk(0, len(features), features.dtype)
-        return finish(rows, empty, include_self=True)
-    state = lax.fori_loop(
-        1,
-        lax.axis_size(setting.axis_name) // 2 + 1,
-        lambda hops, state: ring_step(features, valid, state, hops, setting=setting),
-        begin(features, valid, setting=setting),
-    )
-    return end(features, valid, state, setting=setting)
+    features: jax.Array  # [n, D] floating rows of the block that is here
+    valid: jax.Array  # [n] bool, those of them that count
+    block_best: Best  # [n, K] lists of that block, without its own part of them
+    best: Best  # [n, K] lists of this shard
 
 
 def begin(features: jax.Array, valid: jax.Array, *, setting: Setting) -> State:
     """Searches this shard's rows among themselves; they are the first block."""
     rows, tile_size = _own_tiles(features, valid, setting)
-    empty = tiles.empty_topk(setting.others, len(rows.valid), features.dtype)
-    num_tiles = len(rows.valid) // tile_size
-    best = sweep(rows, empty, 0, num_tiles, tile_size=tile_size)
+    best = empty = tiles.empty_topk(setting.others, len(rows.valid), features.dtype)
+    if setting.others:
+        num_tiles = len(rows.valid) // tile_size
+        best = sweep(rows, empty, 0, num_tiles, tile_size=tile_size)
     return State(rows.features, rows.valid, _transposed(empty), _transposed(best))
 
 
@@ -96,12 +67,7 @@ def ring_step(
 ) -> State:
     """Passes the block on, and merges the pair with the one that arrives.
 
-    Args:
-        features: [n, D] floating rows of this shard.
-        valid: [n] bool, rows that count.
-        state: what is here; the result is what is here afterwards.
-        hops: [] how far the arriving block has come, in [1, P // 2].
-        setting: the static choices.
+    `hops` is how far the arriving block has come, in [1, P // 2].
     """
     name = setting.axis_name
     block, counts, block_best = rotate(
@@ -127,10 +93,12 @@ def ring_step(
 def end(
     features: jax.Array, valid: jax.Array, state: State, *, setting: Setting
 ) -> Neighbors:
-    """Sends the lists of the blocks home and merges them."""
-    home = -(lax.axis_size(setting.axis_name) // 2)
-    lists = rotate(state.block_best, axis_name=setting.axis_name, hops=home)
-    best = tiles.merge(_transposed(state.best), _transposed(lists))
+    """Sends the lists of the blocks home and merges them: [n, k]."""
+    best = _transposed(state.best)
+    if setting.others:
+        home = -(lax.axis_size(setting.axis_name) // 2)
+        lists = rotate(state.block_best, axis_name=setting.axis_name, hops=home)
+        best = tiles.merge(best, _transposed(lists))
     rows = _own_rows(features, valid, setting)
     return finish(rows, best, include_self=setting.include_self)
 

@@ -3,6 +3,9 @@
 What an update needs from the other shards comes in one of two forms (`exchange`):
 all of their rows gathered, or one arriving block after another, whose sums add up.
 The equations and the scan stand in `aggregation`.
+
+Per shard, features are [n, D], indices [n, K] int32 numbers among all rows, and edges
+weight [n, K] and degree [n].
 """
 
 from typing import Any, NamedTuple
@@ -17,39 +20,22 @@ from gfa_jax.aggregation import State
 from gfa_jax.blocks import Pool
 from gfa_jax.sharding.exchange import Exchange
 from gfa_jax.sharding.ring import ring_sum
-from gfa_jax.types import Options, Params
+from gfa_jax.types import DEFAULT, Options, Params
 
 
 class Setting(NamedTuple):
-    """The static choices; see `gfa_jax.aggregate` and `aggregate`.
-
-    Attributes:
-        axis_name: the mapped axis.
-        num_rows: N; rows after them are padding.
-        exchange: how the shards meet.
-        options: see `gfa_jax.Options`.
-    """
+    """The static choices; rows from `num_rows` on are padding."""
 
     axis_name: str
     num_rows: int
     exchange: Exchange
-    options: Options
+    options: Options = DEFAULT
 
 
 def score_shard(
     features: jax.Array, indices: jax.Array, params: Params, *, setting: Setting
 ) -> Edges:
-    """Scores the candidates of one shard's rows.
-
-    Args:
-        features: [n, D] floating rows of this shard.
-        indices: [n, K] int32 candidates, numbers among all rows.
-        params: see `gfa_jax.aggregate`.
-        setting: the static choices.
-
-    Returns:
-        Edges: weight [n, K] and degree [n].
-    """
+    """Scores the candidates of one shard's rows; see `affinity.score`."""
 
     def score_in(pool, operands, indices):
         features, params = operands
@@ -74,15 +60,7 @@ def advance_shard(
     *,
     setting: Setting,
 ) -> tuple[State, jax.Array]:
-    """Makes the steps given on one shard's rows.
-
-    Args:
-        state: features [n, D] and degree [n] of this shard.
-        steps: [t] step numbers.
-        indices: [n, K] int32 candidates, numbers among all rows.
-        params: see `gfa_jax.aggregate`.
-        edges: weight [n, K] and degree [n], or None to score them in every step.
-        setting: the static choices.
+    """Makes the steps [t] given on one shard's rows; edges None to score in each.
 
     Returns:
         The state after the steps; residual [t], the same on every shard.
@@ -136,16 +114,8 @@ def _update_shard(features, indices, params, edges, setting):
 def sum_over_pools(function, features, operands, indices, setting):
     """Adds up `function(pool, operands, indices)`: one pool, or one from each shard.
 
-    Args:
-        function: gives a pytree of floating arrays; a candidate that is not in the
-            pool adds 0. It closes over no traced value.
-        features: [n, D] floating rows of this shard.
-        operands: pytree of floating arrays.
-        indices: [n, K] int32 candidates.
-        setting: the static choices.
-
-    Returns:
-        The sum.
+    The function gives a pytree of floating arrays, to which a candidate that is not in
+    the pool adds 0, and closes over no traced value; operands are floating arrays.
     """
     if setting.exchange == "gather":
         gathered = lax.all_gather(features, setting.axis_name, tiled=True)

@@ -24,7 +24,7 @@ from gfa_jax import affinity, aggregation, numerics
 from gfa_jax.affinity import Edges, given_edges
 from gfa_jax.aggregation import State
 from gfa_jax.blocks import Pool
-from gfa_jax.datasets.atomic import atomic_path, stream_array
+from gfa_jax.datasets.atomic import atomic_path, stream_array, write_header
 from gfa_jax.datasets.features import read_features
 from gfa_jax.neighbors import memory, tiles
 from gfa_jax.neighbors.exact import round_up
@@ -35,6 +35,7 @@ from gfa_jax.types import (
     Options,
     Params,
     check_arguments,
+    track,
 )
 
 Storage = Literal["float32", "bfloat16"]
@@ -94,13 +95,7 @@ def aggregate(
     path = pathlib.Path(path)
     indices = np.asarray(neighbors.indices)
     outline: Any = jax.ShapeDtypeStruct(tuple(features.shape), features.dtype)
-    check_arguments(
-        outline,
-        neighbors,
-        params,
-        num_steps=num_steps,
-        weights=weights,
-    )
+    check_arguments(outline, neighbors, params, num_steps=num_steps, weights=weights)
     compute = numerics.to_compute_dtype(features[:1]).dtype
     _check(path, storage, chunk_size)
     chunk_size = min(chunk_size, round_up(len(indices), tiles.GROUP))
@@ -115,23 +110,21 @@ def aggregate(
     advance = functools.partial(_update, params=params, edges=edges, options=options)
     if not num_steps:
         advance = _keep
+    starts = range(0, len(indices), chunk_size)
     with tempfile.TemporaryDirectory(prefix=".gfa_jax-", dir=path.parent) as folder:
-        for t in range(num_steps + (num_steps == 0)):
+        for t in range(max(num_steps, 1)):
             is_last = t >= num_steps - 1
             target = path if is_last else pathlib.Path(folder, f"{t}.npy")
             with atomic_path(target) as hidden, hidden.open("wb") as file:
-                _write_header(file, tuple(features.shape), stored)
+                write_header(file, tuple(features.shape), stored)
                 moved = 0.0
-                starts = _shown(progress, len(indices), chunk_size, t, num_steps)
-                for chunk, found in _map_chunks(
-                    advance, features, indices, chunk_size, starts
+                shown = track(progress, starts, desc=f"update {t + 1} of {num_steps}")
+                for chunk, (state, change) in _map_chunks(
+                    advance, features, indices, chunk_size, shown
                 ):
-                    rows, kept, change = (
-                        x[: chunk.count] for x in jax.tree.leaves(found)
-                    )
-                    stream_array(file, rows.astype(stored))
-                    moved += float(np.sum(change, dtype=np.float64))
-                    degree[chunk.rows] = kept
+                    stream_array(file, state.features[: chunk.count].astype(stored))
+                    moved += float(np.sum(change[: chunk.count], dtype=np.float64))
+                    degree[chunk.rows] = state.degree[: chunk.count]
             if num_steps:
                 residual[t] = np.sqrt(moved / len(indices))
             if not is_last:
@@ -143,17 +136,13 @@ def aggregate(
 
 
 class _Chunk(NamedTuple):
-    """Some rows, with all that their update reads.
+    """Some rows, padded to the same size everywhere, with all that their update reads.
 
-    Attributes:
-        rows: their numbers among all.
-        count: how many; the chunk is padded to the same size everywhere.
-        pool: [n (K + 1), D] floating, the n rows themselves first.
-        indices: [n, K] int32 candidates, row numbers of the pool.
+    The pool is [n (K + 1), D], the n rows themselves first; indices are its rows.
     """
 
-    rows: slice
-    count: int
+    rows: slice  # their numbers among all
+    count: int  # how many there are without padding
     pool: jax.Array
     indices: np.ndarray
 
@@ -189,16 +178,15 @@ def _score(
     dtype = numerics.to_compute_dtype(features[:1]).dtype
     weight: Any = np.empty(indices.shape, dtype)
     degree: Any = np.empty(len(indices), dtype)
-    edges = Edges(weight, degree)
 
     def score(chunk: _Chunk) -> Edges:
         return _score_pool(chunk.pool, chunk.indices, params, options=options)
 
     starts = range(0, len(indices), chunk_size)
     for chunk, found in _map_chunks(score, features, indices, chunk_size, starts):
-        for whole, part in zip(jax.tree.leaves(edges), found, strict=True):
-            whole[chunk.rows] = part[: chunk.count]
-    return edges
+        weight[chunk.rows] = found.weight[: chunk.count]
+        degree[chunk.rows] = found.degree[: chunk.count]
+    return Edges(weight, degree)
 
 
 def _map_chunks(
@@ -225,14 +213,12 @@ def _map_chunks(
 
 def _update(chunk: _Chunk, params: Params, edges: Edges | None, options: Options):
     """Makes one update of a chunk; gives what `aggregation.update` gives."""
-    if edges is not None:
-        missing, dtype = len(chunk.indices) - chunk.count, chunk.pool.dtype
-        edges = jax.tree.map(
-            lambda x: np.pad(
-                x[chunk.rows].astype(dtype), [(0, missing)] + [(0, 0)] * (x.ndim - 1)
-            ),
-            edges,
-        )
+
+    def own(x):
+        widths = [(0, len(chunk.indices) - chunk.count)] + [(0, 0)] * (x.ndim - 1)
+        return np.pad(x[chunk.rows].astype(chunk.pool.dtype), widths)
+
+    edges = jax.tree.map(own, edges)
     return _update_pool(chunk.pool, chunk.indices, params, edges, options=options)
 
 
@@ -254,22 +240,6 @@ def _score_pool(pool, indices, params, *, options):
     return affinity.score(
         pool[: len(indices)], indices, params, pool=Pool(pool), options=options
     )
-
-
-def _shown(progress: Callable | None, num_rows: int, size: int, t: int, num_steps: int):
-    starts = range(0, num_rows, size)
-    if progress is None:
-        return starts
-    return progress(starts, total=len(starts), desc=f"update {t + 1} of {num_steps}")
-
-
-def _write_header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    header = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": shape,
-    }
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _check(path: pathlib.Path, storage: Storage | None, chunk_size: int) -> None:

@@ -47,20 +47,17 @@ def approximate_neighbors(
         rows: [N, D] floating rows of unit length, anything with a shape, a dtype,
             slices of rows and sorted arrays of row numbers: a memory map, for one.
             Searched in float32.
-        k: number of neighbours in [1, N), **the row itself counted** where
-            `include_self`: k=15 then means the row and 14 others.
+        k: see `exact_neighbors`.
         edge_recall: see `gfa_jax.approximate_neighbors`.
         threshold: see `gfa_jax.approximate_neighbors`.
         include_self: see `gfa_jax.approximate_neighbors`.
         sample_size: see `gfa_jax.approximate_neighbors`.
         seed: of the sample.
-        checkpoint: folder for the unfinished search, made if missing; the folder above
-            it exists. It holds 2 bytes for each cell that a row probes, and the
-            lists, N k 8 bytes, and stays when the search ends: remove it then.
+        checkpoint: as for `exact_neighbors`; it holds 2 bytes for each cell that a row
+            probes, and the lists, N k 8 bytes.
         on_exact: called before an exact search begins that was not asked for, with
             the reason in one line; such a search may take a hundred times as long.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
-            stages of the search.
+        progress: called as tqdm is, around the stages of the search.
 
     Returns:
         Neighbors as NumPy arrays, indices [N, k] int32 and similarity [N, k], as
@@ -77,9 +74,8 @@ def approximate_neighbors(
     times, and once more to hash them for a checkpoint. Memory: the [N, k] lists twice,
     16 of 6 √N rows that train the cells, twice, 0.5 GB for the rows of a group of cells
     and what is found before it is merged and, without a checkpoint, 2 bytes for each
-    cell that a row probes, at most 1024 of them. Pages of a memory map count as
-    resident while the system has room for them. Where cells do not help it is
-    `exact_neighbors`, with its cost.
+    cell that a row probes, at most 1024 of them; see `exact_neighbors` on memory maps.
+    Where cells do not help it is `exact_neighbors`, with its cost.
     """
     faiss = import_faiss()
     shape = tuple(rows.shape)

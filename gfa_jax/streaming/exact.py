@@ -53,17 +53,15 @@ def exact_neighbors(
         rows: [N, D] floating rows, anything with a shape, a dtype and slices of rows:
             a memory map, for one. Unit length makes A a cosine. Half precision is
             multiplied in float32.
-        k: number of neighbours in [1, N), **the row itself counted** where
-            `include_self`: k=15 then means the row and 14 others.
-        include_self: as `gfa_jax.exact_neighbors`.
+        k: see `gfa_jax.exact_neighbors`.
+        include_self: see `gfa_jax.exact_neighbors`.
         chunk_size: rows in memory at a time, twice; rounded up to whole tiles. Halved,
             with a RuntimeWarning, where the device has no memory for it.
         tile_size: rows of a tile, a multiple of 32; about 1024 by default.
         checkpoint: folder for the unfinished search, made if missing; the folder above
             it exists. It holds the lists, N (k + 1) 8 bytes, and stays when the search
             ends: remove it then.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
-            the pairs of chunks that are left.
+        progress: called as tqdm is, around the pairs of chunks that are left.
 
     Returns:
         Neighbors as NumPy arrays, indices [N, k] int32 and similarity [N, k], as

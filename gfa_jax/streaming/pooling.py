@@ -14,6 +14,7 @@ from gfa_jax.pooling import (
     check_templates,
     segment_sums,
 )
+from gfa_jax.types import track
 
 
 def pool(
@@ -38,15 +39,14 @@ def pool(
     Args:
         features: [M, D] floating, for example a memory map; rows in any order, but
             those of a template together are fastest.
-        segments: [M] integer template of each row, in [0, S).
-        num_segments: number S of templates.
-        method: "mean", "sum" or "norm_power".
-        power: exponent p >= 0 of "norm_power".
-        weights: [M] floating w_i >= 0.
-        normalize: whether to scale the templates to unit length.
+        segments: see `gfa_jax.pool`.
+        num_segments: see `gfa_jax.pool`.
+        method: see `gfa_jax.pool`.
+        power: see `gfa_jax.pool`.
+        weights: see `gfa_jax.pool`.
+        normalize: see `gfa_jax.pool`.
         block_size: rows of a block, >= 1.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
-            blocks.
+        progress: called as tqdm is, around the blocks.
 
     Returns:
         [S, D] float32 (float64 where the features are float64 and JAX computes in
@@ -65,9 +65,7 @@ def pool(
     dtype = numerics.to_compute_dtype(features[:0]).dtype
     templates = np.zeros((num_segments, features.shape[1]), np.float64)
     starts = range(0, len(features), block_size)
-    if progress is not None:
-        starts = progress(starts, total=len(starts), desc="pooling")
-    for start in starts:
+    for start in track(progress, starts, desc="pooling"):
         rows = slice(start, start + block_size)
         found, local = np.unique(segments[rows], return_inverse=True)
         block = numerics.to_compute_dtype(features[rows])

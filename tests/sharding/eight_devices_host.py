@@ -223,14 +223,14 @@ def test_bad_indexes_are_refused(rng):
 
 def test_rows_of_this_process(rng):
     rows = rng.standard_normal((61, 2)).astype(np.float32)
-    where = {"mesh": mesh(), "num_rows": 61, "axis_name": "rows"}
-    assert sharding.own_rows(**where) == range(61)
-    placed = sharding.place_own_rows(rows, **where)
+    where = sharding.Layout(mesh(), "rows", 61)
+    assert where.own == range(61)
+    placed = where.place_own(rows)
     assert placed.shape == (64, 2)
-    np.testing.assert_array_equal(sharding.take_own_rows(placed, **where), rows)
+    np.testing.assert_array_equal(where.take_own(placed), rows)
     np.testing.assert_array_equal(placed[61:], 0)
     with pytest.raises(ValueError, match="got 60 rows in process 0; expected the 61"):
-        sharding.place_own_rows(rows[:60], **where)
+        where.place_own(rows[:60])
     assert sharding.gather_bytes(b"abc") == [b"abc"]
     with pytest.raises(ValueError, match=r"^broken$"):
         sharding.collective_errors("broken")

@@ -71,7 +71,7 @@ def host_results(features, placed, neighbors, spread) -> dict:
         assert isinstance(found.indices, jax.Array)
         assert not found.indices.is_fully_addressable
         indices = found.indices
-    own = sharding.own_rows(**spread)
+    own = sharding.Layout(**spread).own
     assert sharding.gather_bytes(bytes([jax.process_index()])) == [b"\0", b"\1"]
     told = sharding.gather_arrays({"own": np.array([own.start, own.stop], np.int64)})
     assert [part["own"].tolist() for part in told] == [[0, 32], [32, NUM_ROWS]]

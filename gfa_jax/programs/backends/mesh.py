@@ -22,7 +22,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 import gfa_jax as gfa
 from gfa_jax import datasets, selection, sharding
@@ -86,7 +85,8 @@ class MeshBackend(Backend):
         processes.agree(facts)
         with processes.together():
             mesh = sharding.row_mesh(per_process=FLAGS.num_devices)
-        self._source, self._place = source, _Placement(mesh, source.shape[0])
+        self._source = source
+        self._place = sharding.Layout(mesh, _AXIS, source.shape[0])
         own = self._place.own
         with processes.together():
             unit, norms, content = _read_own(source, own)
@@ -94,7 +94,7 @@ class MeshBackend(Backend):
         scaled = inputs.is_scaled(norms)
         with processes.together():
             unit = inputs.unit_rows(unit, norms[own.start : own.stop], scaled=scaled)
-        self._features = self._place(unit)
+        self._features = self._place.place_own(unit)
         self._key = checkpoints.job_hash(facts, content, num_devices=mesh.size)
         self._finished = checkpoints.Checkpoints(folder / _STAGES)
         self._pool = inputs.Pool(source.name, unit, norms, labels, pairs)
@@ -195,8 +195,8 @@ class MeshBackend(Backend):
                 factory=FLAGS.faiss_factory,
                 search=FLAGS.faiss_search,
             )
-        found = search(self._features, k=width, progress=_progress, **place.where)
-        return {name: place.back(array) for name, array in found._asdict().items()}
+        found = search(self._features, k=width, progress=_progress, **place.arguments)
+        return {name: place.take_own(array) for name, array in found._asdict().items()}
 
     def _read_candidates(self, width: int) -> dict[str, np.ndarray]:
         place = self._place
@@ -209,29 +209,32 @@ class MeshBackend(Backend):
         found = {name: array[own] for name, array in placed._asdict().items()}
         if np.isnan(placed.similarity).any():
             cosines = sharding.score_candidates(
-                self._features, place(found["indices"], fill=-1), **place.where
+                self._features, place.place_own(found["indices"], -1), **place.arguments
             )
             is_empty = found["indices"] < 0
-            found["similarity"] = np.where(is_empty, -np.inf, place.back(cosines))
+            found["similarity"] = np.where(is_empty, -np.inf, place.take_own(cosines))
         return found
 
     def _update(self, chosen: settings.Settings) -> dict[str, np.ndarray]:
         place, weights = self._place, chosen.weights
-        near = (np.asarray(column) for column in chosen.neighbors)
+        near = chosen.neighbors
         result = sharding.aggregate(
             self._features,
-            gfa.Neighbors(place(next(near), fill=-1), place(next(near), fill=-np.inf)),
+            gfa.Neighbors(
+                place.place_own(near.indices, -1),
+                place.place_own(near.similarity, -np.inf),
+            ),
             chosen.params,
             num_steps=chosen.num_steps,
-            weights=None if weights is None else place(weights),
+            weights=None if weights is None else place.place_own(weights),
             exchange=(self.layout or {})["exchange"],
             progress=_progress,
             options=gfa.Options(**chosen.options),
-            **place.where,
+            **place.arguments,
         )
         return {
-            "features": place.back(result.features),
-            "degree": place.back(result.degree),
+            "features": place.take_own(result.features),
+            "degree": place.take_own(result.degree),
             "residual": np.asarray(result.residual),
         }
 
@@ -255,25 +258,6 @@ class MeshBackend(Backend):
         stored = self._source.read(0, self._source.shape[0])
         norms = self._pool.norms
         return inputs.unit_rows(stored, norms, scaled=inputs.is_scaled(norms))
-
-
-class _Placement:
-    """Rows of this process to the devices, and back."""
-
-    def __init__(self, mesh: Mesh, num_rows: int):
-        self.mesh = mesh
-        self.where: dict[str, Any] = {
-            "mesh": mesh,
-            "axis_name": _AXIS,
-            "num_rows": num_rows,
-        }
-        self.own = sharding.own_rows(**self.where)
-
-    def __call__(self, rows: np.ndarray, *, fill: float = 0) -> jax.Array:
-        return sharding.place_own_rows(rows, fill=fill, **self.where)
-
-    def back(self, array: Any) -> np.ndarray:
-        return sharding.take_own_rows(array, **self.where)
 
 
 def _check_flags() -> None:
@@ -310,9 +294,11 @@ def _read_own(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray
     return stored[skip:], norms[skip:], resumable.content_hash([stored[skip:]], [])
 
 
-def _layout(place: _Placement, dim: int, chosen: settings.Settings) -> dict[str, Any]:
+def _layout(
+    place: sharding.Layout, dim: int, chosen: settings.Settings
+) -> dict[str, Any]:
     """Chooses the exchange by its memory, and says so."""
-    num_rows, devices = place.where["num_rows"], place.mesh.size
+    num_rows, devices = place.num_rows, place.mesh.size
     k = chosen.neighbors.indices.shape[1]
     memory = sharding.exchange_memory(
         num_rows=num_rows, dim=dim, k=k, num_devices=devices
