@@ -14,7 +14,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gfa_jax import numerics
 from gfa_jax.aggregation import aggregate
@@ -89,11 +88,11 @@ class GraphAggregation(nnx.Module):
                 "embedding"
             )
         check_params(params)
-        start = objective.init(params, optimizer=optax.identity(), dtype=param_dtype)
-        self.gamma = nnx.Param(start.variables.gamma)
-        self.threshold = nnx.Param(start.variables.threshold)
-        self.temperature = nnx.Param(start.variables.temperature)
-        self.exponent = nnx.Param(start.variables.exponent)
+        start = objective.unconstrain(params, dtype=param_dtype)
+        self.gamma = nnx.Param(start.gamma)
+        self.threshold = nnx.Param(start.threshold)
+        self.temperature = nnx.Param(start.temperature)
+        self.exponent = nnx.Param(start.exponent)
         has_queue = queue_size > 0
         rows = (queue_size, dim or 0)
         self.queue = Queue(jnp.zeros(rows, param_dtype)) if has_queue else None

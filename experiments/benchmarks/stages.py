@@ -21,7 +21,6 @@ from experiments.studies.clusterers import kmeans
 from gfa_jax import metrics
 from gfa_jax.transposed_sums import reverse_neighbors
 from gfa_jax.tuning import objective
-from gfa_jax.tuning.options import Objective
 from gfa_jax.types import Graph
 
 GAMMA, THRESHOLD, TEMPERATURE = 0.5, 0.55, 0.05
@@ -230,12 +229,13 @@ def _tuning_step(num_updates: int, problem: Problem) -> Call:
     import optax
 
     num_rows = len(problem.features)
-    optimizer = optax.adam(0.1)
+    optimizer: Any = optax.adam(0.1)
+    variables = objective.unconstrain(_PARAMS)
     indices = jnp.asarray(problem.neighbors.indices)
     rows = np.random.default_rng(0).integers(num_rows, size=(2, _PAIRS, 2))
     return functools.partial(
         objective.update,
-        objective.init(_PARAMS, optimizer=optimizer),
+        objective.TuneState(variables, optimizer.init(variables)),
         objective.Batch(
             jnp.asarray(problem.features),
             indices,
@@ -243,7 +243,7 @@ def _tuning_step(num_updates: int, problem: Problem) -> Call:
             reverse=reverse_neighbors(indices),
         ),
         optimizer=optimizer,
-        objective=Objective(num_steps=num_updates),
+        objective=objective.Objective(num_steps=num_updates),
     )
 
 

@@ -7,7 +7,7 @@ the same and every process has its file.
 
 import hashlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -32,66 +32,56 @@ class Checkpoints:
         self._folder = folder
 
     def run(
-        self, stage: str, key: str, compute: Callable[[], dict[str, np.ndarray]]
+        self,
+        stage: str,
+        key: str,
+        fields: Sequence[str],
+        compute: Callable[[], dict[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
         """Reads what a stage left where every process can, otherwise computes it.
 
         Args:
             stage: its name.
             key: hash of all that the stage depends on.
+            fields: names of its arrays.
             compute: gives the arrays; a collective of all processes.
 
         Returns:
             The arrays of this process.
         """
-        path = self._path(stage, jax.process_index())
-        stored = self._read(path, key)
+        store, stored = resumable.Store(self._folder, key), None
+        name = _name(stage, jax.process_index())
+        try:
+            stored = store.load(name, fields)
+        except ValueError as error:
+            reason, _, _ = str(error).partition(";")
+            cli.warn(f"{reason}; the stage is run again")
         if all(sharding.gather_bytes(b"1" if stored else b"")):
             if processes.is_first():
                 print(f"stage {stage} was finished before: not run again")
             assert stored is not None  # this process said so too
-            return stored
+            return dict(zip(fields, stored, strict=True))
         arrays = compute()
         with processes.together():
             self._folder.mkdir(exist_ok=True)
-            datasets.write_arrays(
-                path,
-                arrays | {"key": np.array(key), "names": np.array(sorted(arrays))},
-            )
+            store.save(name, arrays)
         return arrays
 
-    def read_all(self, stage: str, name: str) -> np.ndarray:
+    def read_all(self, stage: str, field: str) -> np.ndarray:
         """Joins one array of a finished stage of all processes: [N, ...]."""
-        paths = [self._path(stage, n) for n in range(jax.process_count())]
-        return np.concatenate([datasets.read_array(path, key=name) for path in paths])
+        names = [_name(stage, number) for number in range(jax.process_count())]
+        paths = [self._folder / f"{name}.npz" for name in names]
+        return np.concatenate([datasets.read_array(path, key=field) for path in paths])
 
-    def _path(self, stage: str, number: int) -> pathlib.Path:
-        count = jax.process_count()
-        return self._folder / f"{stage}-{number:05d}-of-{count:05d}.npz"
 
-    def _read(self, path: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
-        if not path.exists():
-            return None
-        try:
-            if str(datasets.read_array(path, key="key")) != key:
-                cli.warn(f"{path} is of other inputs or options; it is not used")
-                return None
-            names = datasets.read_array(path, key="names").tolist()
-            return {name: datasets.read_array(path, key=name) for name in names}
-        except ValueError as error:
-            cli.warn(f"{error}; the stage is run again")
-            return None
+def _name(stage: str, number: int) -> str:
+    return f"{stage}-{number:05d}-of-{jax.process_count():05d}"
 
 
 def facts(source: inputs.Source) -> dict[str, Any]:
-    """Gathers what must be the same in all processes.
+    """Gathers what must be the same in all processes, by what a person calls it.
 
-    Args:
-        source: the features, of which a few rows are read.
-
-    Returns:
-        The flags, the versions and hashes of the inputs, by the name that a person
-        knows each by.
+    It is the flags, the versions, and hashes of the inputs: of a few rows of `source`.
     """
     environment = outputs.environment()
     found = {
@@ -127,13 +117,8 @@ def _sample(source: inputs.Source) -> str:
 def job_hash(found: dict[str, Any], content: str, *, num_devices: int) -> str:
     """Hashes the inputs, the versions and the layout, the same in every process.
 
-    Args:
-        found: of `facts`; flags and what serves the figures alone do not count.
-        content: hash of the rows of this process.
-        num_devices: of all processes.
-
-    Returns:
-        The hash that stages are built on with `extend`.
+    Of `facts` flags and what serves the figures alone do not count; `content` is the
+    hash of the rows of this process, `num_devices` that of all.
     """
     contents = sharding.gather_bytes(content.encode())
     kept = {name: value for name, value in found.items() if not name.startswith("--")}

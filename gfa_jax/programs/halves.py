@@ -15,16 +15,12 @@ def shuffle_identities(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers the identities of a pool, and puts them in a random order.
 
-    Args:
-        pool: with labels, without listed pairs.
-        seed: of the order.
-
     Returns:
         [N] number of each row's identity; the [C] numbers in their order, of which the
         first half is that of the first half of `split`.
 
     Raises:
-        ValueError: a pool without identities.
+        ValueError: a pool without identities, or with listed pairs.
     """
     if pool.labels is None or pool.pairs is not None:
         raise ValueError("expected --labels and no --pairs: halves need identities")
@@ -34,10 +30,6 @@ def shuffle_identities(
 
 def split(pool: inputs.Pool, *, seed: int) -> tuple[inputs.Pool, inputs.Pool]:
     """Splits a pool by identity: to choose on, and to report on.
-
-    Args:
-        pool: with labels, without listed pairs.
-        seed: of the split.
 
     Raises:
         ValueError: a pool without identities, a half without both kinds of pairs.

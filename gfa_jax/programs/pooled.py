@@ -16,10 +16,6 @@ def read_rows(path: str, num_rows: int) -> np.ndarray:
 
     Zero rows, faces that were not detected, are counted in a warning: they add nothing.
 
-    Args:
-        path: the file of features.
-        num_rows: how many there must be.
-
     Returns:
         [num_rows, D] floating, a memory map where the format allows.
 
@@ -41,13 +37,7 @@ def read_rows(path: str, num_rows: int) -> np.ndarray:
 
 
 def as_pool(templates: np.ndarray) -> inputs.Pool:
-    """Makes a pool, without pairs yet, of pooled rows.
-
-    Args:
-        templates: [S, D] unit rows.
-
-    Returns:
-        The pool.
+    """Makes a pool, without pairs yet, of pooled unit rows [S, D].
 
     Raises:
         ValueError: a template whose rows cancel out.
@@ -58,12 +48,7 @@ def as_pool(templates: np.ndarray) -> inputs.Pool:
 
 
 def warn_of_unit_frames(norms: np.ndarray, *, effect: str) -> None:
-    """Warns of frames whose lengths say nothing of how clear they are.
-
-    Args:
-        norms: [M] lengths of some frames.
-        effect: what follows from it.
-    """
+    """Warns of frames whose lengths say nothing, and of the effect of that."""
     if not inputs.is_scaled(norms):
         cli.warn(
             f"the frames of {FLAGS.features} have length 1, so that {effect}; give "
@@ -72,13 +57,9 @@ def warn_of_unit_frames(norms: np.ndarray, *, effect: str) -> None:
 
 
 def read_frames(templates: str) -> tuple[Frames, np.ndarray]:
-    """Reads frames with the template and the identity of each.
+    """Reads the frames that --features names, with the template of each.
 
-    --features names the frames, as the network gives them, and --labels the identity of
-    every one.
-
-    Args:
-        templates: file with the template of every frame: integers or strings.
+    --labels names the identity of every frame, and the file `templates` its template.
 
     Returns:
         The frames, float32, their segments numbered in the order of the templates'
@@ -113,15 +94,7 @@ def read_frames(templates: str) -> tuple[Frames, np.ndarray]:
 def pool_by_power(
     frames: Frames, identities: np.ndarray, *, power: float
 ) -> inputs.Pool:
-    """Pools frames to templates, each frame weighted by a power of its length.
-
-    Args:
-        frames: of S templates.
-        identities: [S].
-        power: see `gfa_jax.pool`.
-
-    Returns:
-        The pool, with the identities as labels.
+    """Pools frames to the templates of the identities [S], which become the labels.
 
     Raises:
         ValueError: templates that make no genuine or no impostor pair.
@@ -132,15 +105,7 @@ def pool_by_power(
 
 
 def select_frames(frames: Frames, templates: np.ndarray) -> Frames:
-    """Takes the frames of some templates, numbered among these.
-
-    Args:
-        frames: of S templates.
-        templates: [S] bool, those to take.
-
-    Returns:
-        Their frames.
-    """
+    """Takes the frames of some of the templates, [S] bool, and numbers these anew."""
     features, segments = map(np.asarray, frames)
     taken = templates[segments]
     numbers = np.cumsum(templates) - 1

@@ -18,10 +18,9 @@ templates, and the power of the frames' lengths by which they are pooled is lear
 (from --power on). params.json then has the power: pool by it what `refine` is given.
 """
 
+import functools
 import itertools
 import pathlib
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -37,7 +36,7 @@ from gfa_jax.programs import (
     tuning_problem,
 )
 from gfa_jax.tuning import Objective, PooledParams, TuneResult, scaled_adam, tune
-from gfa_jax.tuning.frames import AnyParams
+from gfa_jax.tuning.frames import AnyParams, Frames, pool_frames, update_params
 from gfa_jax.tuning.losses import LOSSES
 from gfa_jax.types import MASKS
 
@@ -116,34 +115,25 @@ def main() -> None:
             power = cli.numbers("power", float)[0]
             pool = pooled.pool_by_power(frames, identities, power=power)
     with stages("split"):
-        split = tuning_problem.split(
+        problem, reported, frames = tuning_problem.split(
             pool,
+            frames,
             seed=FLAGS.seed,
             k=FLAGS.k,
             chosen_edges=FLAGS.chosen_edges,
             held_out=FLAGS.held_out,
             fpr=fpr,
             max_images=FLAGS.max_images,
-            frames=frames,
         )
         folder = outputs.prepare_folder(FLAGS.output_dir)
     with stages("tuning"):
-        objective = Objective(
-            num_steps=FLAGS.num_steps,
-            loss=FLAGS.loss,
-            frozen=tuple(FLAGS.frozen),
-            options=gfa.Options(mask=FLAGS.mask),
-        )
-        starts = _starts(split.learning)
-        result = learn(split.learning, starts, objective)
+        starts = _starts(problem)
+        result = _learn(problem, starts)
     with stages("report"):
-        refined = tuning_problem.refine_reported(
-            split, result.params, objective=objective
-        )
         before, after = (
             evaluation.verify(
                 features,
-                split.reported,
+                reported,
                 fprs=fprs,
                 rule="conservative",
                 num_resamples=FLAGS.resamples,
@@ -151,15 +141,18 @@ def main() -> None:
                 max_images=FLAGS.max_images,
                 progress=cli.progress,
             )
-            for features in (split.reported.features, refined)
+            for features in (
+                reported.features,
+                _refine(reported.features, frames, result.params),
+            )
         )
     params = result.params._asdict() | {
-        "k": split.k,
-        "chosen_edges": split.chosen_edges,
-        "num_steps": objective.num_steps,
-        "mask": objective.options.mask,
-        "weighting": objective.options.weighting,
-        "graph": objective.options.graph,
+        "k": FLAGS.k,
+        "chosen_edges": FLAGS.chosen_edges,
+        "num_steps": FLAGS.num_steps,
+        "mask": FLAGS.mask,
+        "weighting": gfa.Options().weighting,
+        "graph": gfa.Options().graph,
     }
     report = {
         "options": flags.values(),
@@ -167,7 +160,17 @@ def main() -> None:
         "pool": inputs.describe(pool),
         "params": params,
         "starts": [start._asdict() for start in starts],
-        "learning": describe(result, fpr),
+        "learning": {
+            "fpr": fpr,
+            "step": result.step,
+            "stopped": result.stopped,
+            "score": {
+                "soft": result.soft_score,
+                "hard": result.hard_score,
+                "gap": result.soft_score - result.hard_score,
+            },
+            "history": result.history._asdict(),
+        },
         "verification": {
             "before": evaluation.as_report(before),
             "after": evaluation.as_report(after),
@@ -186,34 +189,47 @@ def main() -> None:
     found = ", ".join(
         f"{n}={value:.3g}" for n, value in result.params._asdict().items()
     )
-    print(
-        f"learnt on {len(split.learning.pool.features):,} rows ({result.stopped}): "
-        + found
-    )
-    print(f"on the other {len(split.reported.features):,} rows:")
+    print(f"learnt on {len(problem.labels):,} rows ({result.stopped}): {found}")
+    print(f"on the other {len(reported.features):,} rows:")
     print(evaluation.table(before, after))
 
 
-def learn(
-    problem: tuning_problem.Problem, starts: Sequence[AnyParams], objective: Objective
-) -> TuneResult:
-    """Learns on a half, by the flags, from the starts given."""
+def _starts(problem: tuning_problem.Problem) -> list[AnyParams]:
+    """Lists every combination of what the flags say."""
+    thresholds = cli.numbers("threshold", float, words=(_AUTO,))
+    if _AUTO in FLAGS.threshold:
+        thresholds.append(tuning_problem.separating_threshold(problem))
+    axes = [thresholds, cli.numbers("gamma", float), cli.numbers("exponent", float)]
+    starts = [
+        gfa.Params(gamma, threshold, FLAGS.temperature, exponent)
+        for threshold, gamma, exponent in itertools.product(*axes)
+    ]
+    if not isinstance(problem.features, Frames):
+        return [*starts]
+    powers = cli.numbers("power", float)
+    return [PooledParams(*s, power=p) for s, p in itertools.product(starts, powers)]
+
+
+def _learn(problem: tuning_problem.Problem, starts: list[AnyParams]) -> TuneResult:
     low, high = tuning_problem.band(problem)
-
-    def validate(refined: np.ndarray):
-        return tuning_problem.validate(problem, refined)
-
     return tune(
-        problem.learnt_from,
+        problem.features,
         problem.neighbors,
         *tuning_problem.training_pairs(problem, seed=FLAGS.seed),
         init_params=starts,
-        objective=objective._replace(fpr_low=low, fpr_high=high),
+        validation=functools.partial(tuning_problem.validate, problem),
+        objective=Objective(
+            num_steps=FLAGS.num_steps,
+            loss=FLAGS.loss,
+            fpr_low=low,
+            fpr_high=high,
+            frozen=tuple(FLAGS.frozen),
+            options=gfa.Options(mask=FLAGS.mask),
+        ),
         optimizer=scaled_adam(FLAGS.learning_rate, max(FLAGS.max_iterations, 1)),
         max_iterations=FLAGS.max_iterations,
         batch_size=FLAGS.batch_size,
         seed=FLAGS.seed,
-        validate=validate,
         validate_every=FLAGS.validate_every,
         min_gain=FLAGS.min_gain,
         final_temperature_ratio=FLAGS.final_temperature_ratio,
@@ -222,33 +238,20 @@ def learn(
     )
 
 
-def _starts(problem: tuning_problem.Problem) -> Sequence[AnyParams]:
-    """Lists every combination of what the flags say."""
-    thresholds = cli.numbers("threshold", float, words=(_AUTO,))
-    if _AUTO in FLAGS.threshold:
-        thresholds.append(problem.threshold)
-    starts = [
-        gfa.Params(gamma, threshold, FLAGS.temperature, exponent)
-        for threshold, gamma, exponent in itertools.product(
-            thresholds, cli.numbers("gamma", float), cli.numbers("exponent", float)
+def _refine(
+    features: np.ndarray, frames: Frames | None, params: AnyParams
+) -> np.ndarray:
+    """Refines the half to report on, pooled anew where the power was learnt too."""
+    if frames is not None:
+        assert isinstance(params, PooledParams)  # learnt from frames
+        features = np.asarray(
+            pool_frames(frames, num_rows=len(features), power=params.power)
         )
-    ]
-    if problem.frames is None:
-        return starts
-    powers = cli.numbers("power", float)
-    return [PooledParams(*s, power=p) for s, p in itertools.product(starts, powers)]
-
-
-def describe(result: TuneResult, fpr: float) -> dict[str, Any]:
-    """Says of a learning what the report stores."""
-    return {
-        "fpr": fpr,
-        "step": result.step,
-        "stopped": result.stopped,
-        "score": {
-            "soft": result.soft_score,
-            "hard": result.hard_score,
-            "gap": result.gap,
-        },
-        "history": result.history._asdict(),
-    }
+    result = gfa.aggregate(
+        features,
+        tuning_problem.search(features, FLAGS.k, chosen_edges=FLAGS.chosen_edges),
+        update_params(params),
+        num_steps=FLAGS.num_steps,
+        options=gfa.Options(mask=FLAGS.mask),
+    )
+    return np.asarray(result.features)

@@ -1,11 +1,10 @@
 """What `tune` learns from: a half of the identities, its pairs, and its score.
 
-The score is the TPR over all pairs, not a proxy of it: on the sizes at hand all pairs
-cost as much as a few steps. It is the mean over five FPRs around the one to learn for,
-since at one FPR the TPR hangs on few pairs, those of two or three people, and what is
-chosen by it does worse on others. The same evaluation lists the impostor pairs that
-score highest in the features as they are refined now, and the loss compares the genuine
-pairs with those around the rank that the FPR lets pass.
+The score is the TPR over all pairs, in the mean over five FPRs around the one to learn
+for, since at one FPR the TPR hangs on the few pairs of two or three people. The same
+evaluation lists the impostor pairs that score highest in the features as they are
+refined now, and the loss compares the genuine pairs with those around the rank that the
+FPR lets pass.
 """
 
 from typing import NamedTuple
@@ -16,8 +15,7 @@ import gfa_jax as gfa
 from gfa_jax import metrics
 from gfa_jax.programs import cli, evaluation, halves, inputs, pooled
 from gfa_jax.selection import WIDTH
-from gfa_jax.tuning import Frames, Objective, Validation
-from gfa_jax.tuning.frames import AnyParams, PooledParams, pool_frames, update_params
+from gfa_jax.tuning import Frames, Validation
 
 # Multiples of the FPR to learn for: where the score takes the TPR, and the ranks of
 # impostor pairs that the loss compares with, which are listed.
@@ -32,53 +30,27 @@ class Problem(NamedTuple):
     """The half to learn on.
 
     Attributes:
-        pool: the half.
+        features: [N, D] unit rows, or the frames that they are pooled from.
         labels: [N] identity of each row.
-        neighbors: [N, K] candidates in it, or those that `choose_settings` keeps.
-        threshold: the cosine that misjudges the fewest of its candidates.
+        neighbors: [N, K] candidates in it.
         teaches: [N] bool, rows of the identities whose pairs teach.
         chooses: [N] bool, rows of those whose pairs choose the step.
         fpr: the FPR to learn for.
         max_images: identities with more rows have no genuine pairs; None for no limit.
-        frames: that the rows are pooled from, where the power is learnt too.
     """
 
-    pool: inputs.Pool
+    features: np.ndarray | Frames
     labels: np.ndarray
     neighbors: gfa.Neighbors
-    threshold: float
     teaches: np.ndarray
     chooses: np.ndarray
     fpr: float
     max_images: int | None
-    frames: Frames | None = None
-
-    @property
-    def learnt_from(self) -> np.ndarray | Frames:
-        """What `tune` starts from: the rows, or their frames."""
-        return self.pool.features if self.frames is None else self.frames
-
-
-class Split(NamedTuple):
-    """A pool cut by identity.
-
-    Attributes:
-        learning: the half to learn on.
-        reported: the half to report on.
-        k: K of both.
-        chosen_edges: whether both use only the candidates that `choose_settings` keeps.
-        frames: that the rows reported on are pooled from, as `Problem.frames`.
-    """
-
-    learning: Problem
-    reported: inputs.Pool
-    k: int
-    chosen_edges: bool
-    frames: Frames | None = None
 
 
 def split(
     pool: inputs.Pool,
+    frames: Frames | None,
     *,
     seed: int,
     k: int,
@@ -86,31 +58,30 @@ def split(
     held_out: float,
     fpr: float,
     max_images: int | None,
-    frames: Frames | None = None,
-) -> Split:
+) -> tuple[Problem, inputs.Pool, Frames | None]:
     """Cuts a pool by identity, and searches the half to learn on.
 
     Args:
         pool: with labels, without listed pairs.
+        frames: that its rows are pooled from, where the power is learnt too.
         seed: of the split.
-        k: K, the row itself counted.
-        chosen_edges: whether to use only the candidates that `choose_settings` keeps.
+        k: see `search`.
+        chosen_edges: see `search`.
         held_out: share in [0, 1) of the identities of the first half that choose the
             step and do not teach; with 0 all do both.
-        fpr: the FPR to learn for.
+        fpr: see `Problem`.
         max_images: see `Problem`.
-        frames: that the rows of the pool are pooled from, where the power is learnt.
 
     Returns:
-        Split.
+        The half to learn on, the half to report on, and the frames of that.
 
     Raises:
         ValueError: a pool without identities, a part without both kinds of pairs, K
             that a half is too small for.
     """
     learning, reported = halves.split(pool, seed=seed)
-    for half in (learning, reported):
-        gfa.neighbors.check_k(k, len(half.features))
+    for each in (learning, reported):
+        gfa.neighbors.check_k(k, len(each.features))
     codes, order = halves.shuffle_identities(pool, seed=seed)
     half = len(order) // 2
     labels = learning.labels
@@ -119,58 +90,34 @@ def split(
     chooses = ~teaches if held_out else teaches
     for part in (teaches, chooses):
         inputs.check_both_kinds(labels[part])
-    neighbors = _search(learning.features, k, chosen_edges=chosen_edges)
-    threshold = _separating_threshold(neighbors, labels, teaches)
-    problem = Problem(
-        learning, labels, neighbors, threshold, teaches, chooses, fpr, max_images
-    )
-    if frames is None:
-        return Split(problem, reported, k, chosen_edges)
-    learns = np.isin(codes, order[:half])
-    return Split(
-        problem._replace(frames=pooled.select_frames(frames, learns)),
-        reported,
-        k,
-        chosen_edges,
-        pooled.select_frames(frames, ~learns),
-    )
+    neighbors = search(learning.features, k, chosen_edges=chosen_edges)
+    features = learning.features
+    if frames is not None:
+        learns = np.isin(codes, order[:half])
+        features = pooled.select_frames(frames, learns)
+        frames = pooled.select_frames(frames, ~learns)
+    problem = Problem(features, labels, neighbors, teaches, chooses, fpr, max_images)
+    return problem, reported, frames
 
 
-def refine_reported(
-    split: Split, params: AnyParams, *, objective: Objective
-) -> np.ndarray:
-    """Refines the half to report on, pooled anew where the power was learnt too."""
-    features = split.reported.features
-    if split.frames is not None:
-        assert isinstance(params, PooledParams)  # learnt from frames
-        features = np.asarray(
-            pool_frames(split.frames, num_rows=len(features), power=params.power)
-        )
-    result = gfa.aggregate(
-        features,
-        _search(features, split.k, chosen_edges=split.chosen_edges),
-        update_params(params),
-        num_steps=objective.num_steps,
-        options=objective.options,
-    )
-    return np.asarray(result.features)
+def search(features: np.ndarray, k: int, *, chosen_edges: bool) -> gfa.Neighbors:
+    """Searches K candidates, or takes the K first of those that the pool chooses."""
+    width = max(k, min(WIDTH, len(features) - 1)) if chosen_edges else k
+    neighbors = gfa.exact_neighbors(features, k=width, progress=cli.progress)
+    if chosen_edges:
+        neighbors = gfa.choose_settings(features, neighbors).neighbors
+    return neighbors.first(k)
 
 
 def band(problem: Problem) -> tuple[float, float]:
     """Returns the band of shares of the listed pairs that the loss compares with."""
-    passing = problem.fpr * _count_impostors(problem, problem.teaches)
-    low, high = (
-        share * passing / _num_listed(problem, problem.teaches) for share in _BAND
-    )
+    passing, listed = _count_passing(problem, problem.teaches)
+    low, high = (share * passing / listed for share in _BAND)
     return low, min(high, 1.0)
 
 
 def training_pairs(problem: Problem, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lists the genuine pairs that teach, some where they are very many.
-
-    Args:
-        problem: whose.
-        seed: of the choice.
+    """Lists the genuine pairs that teach, some by `seed` where they are very many.
 
     Returns:
         [G + 1, 2] int32 rows of the half, an impostor pair the last: the evaluation of
@@ -195,15 +142,11 @@ def training_pairs(problem: Problem, *, seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def validate(problem: Problem, refined: np.ndarray) -> Validation:
-    """Scores refined features, and lists the impostor pairs that are hardest in them.
-
-    Args:
-        problem: the half.
-        refined: [N, D] unit rows of it.
+    """Scores refined rows [N, D] of the half.
 
     Returns:
-        Validation: the mean TPR of the identities that choose; pairs of those that
-        teach.
+        Validation: the mean TPR of the identities that choose; the hardest impostor
+        pairs of those that teach.
     """
     result = _evaluate(problem, refined, problem.teaches)
     if not np.array_equal(problem.teaches, problem.chooses):
@@ -211,20 +154,37 @@ def validate(problem: Problem, refined: np.ndarray) -> Validation:
     return result
 
 
+def separating_threshold(problem: Problem) -> float:
+    """Finds t that misjudges the fewest candidates of the rows that teach.
+
+    t = argmin #{genuine with A <= t} + #{impostor with A > t}, of distinct rows.
+    """
+    indices, similarity = (np.asarray(column) for column in problem.neighbors)
+    rows, slots = np.nonzero(indices >= 0)
+    others = indices[rows, slots]
+    kept = problem.teaches[rows] & problem.teaches[others] & (rows != others)
+    cosines = similarity[rows[kept], slots[kept]]
+    order = np.argsort(cosines)
+    same = (problem.labels[rows[kept]] == problem.labels[others[kept]])[order]
+    # Above all of them lie none of the first n.
+    errors = np.cumsum(np.append(np.count_nonzero(~same), np.where(same, 1, -1)))
+    ascending = np.concatenate([[-1.0], cosines[order]])
+    return float(np.clip(ascending[np.argmin(errors)], -1.0, 0.99))
+
+
 def _evaluate(problem: Problem, refined: np.ndarray, part: np.ndarray) -> Validation:
     """Measures all pairs of some rows: the score, and the hardest impostor pairs."""
-    members, num_listed = np.flatnonzero(part), _num_listed(problem, part)
+    members = np.flatnonzero(part)
+    _, listed = _count_passing(problem, part)
     result = evaluation.measure_all_pairs(
         refined[members],
         problem.labels[members],
         max_images=problem.max_images,
-        tail_size=num_listed,
+        tail_size=listed,
     )
     # Of equal scores at its end the tail has none; as many pairs compile nothing new.
     tail = members[result.impostor_tail.rows]
-    tail = np.resize(
-        tail if len(tail) else _any_impostor(problem, part), (num_listed, 2)
-    )
+    tail = np.resize(tail if len(tail) else _any_impostor(problem, part), (listed, 2))
     fprs = [min(problem.fpr * multiple, 1.0) for multiple in _AROUND]
     tprs = [point.tpr for point in metrics.tpr_at_fpr(result.roc, fprs)]
     return Validation(float(np.mean(tprs)), tail.astype(np.int32))
@@ -237,39 +197,8 @@ def _any_impostor(problem: Problem, part: np.ndarray) -> np.ndarray:
     return np.array([[rows[0], rows[np.argmax(labels != labels[0])]]], np.int32)
 
 
-def _num_listed(problem: Problem, part: np.ndarray) -> int:
-    passing = problem.fpr * _count_impostors(problem, part)
-    return max(_LEAST_LISTED, round(_BAND[1] * passing))
-
-
-def _count_impostors(problem: Problem, part: np.ndarray) -> int:
+def _count_passing(problem: Problem, part: np.ndarray) -> tuple[float, int]:
+    """Counts the impostor pairs that the FPR lets pass, and those to list."""
     _, sizes = np.unique(problem.labels[part], return_counts=True)
-    return (int(sizes.sum()) ** 2 - int(np.sum(sizes**2))) // 2
-
-
-def _separating_threshold(
-    neighbors: gfa.Neighbors, labels: np.ndarray, teaches: np.ndarray
-) -> float:
-    """Finds t that misjudges the fewest candidates of the rows that teach.
-
-    t = argmin #{genuine with A <= t} + #{impostor with A > t}, of distinct rows.
-    """
-    rows, slots = np.nonzero(np.asarray(neighbors.indices) >= 0)
-    others = np.asarray(neighbors.indices)[rows, slots]
-    kept = teaches[rows] & teaches[others] & (rows != others)
-    cosines = np.asarray(neighbors.similarity)[rows[kept], slots[kept]]
-    order = np.argsort(cosines)
-    same = (labels[rows[kept]] == labels[others[kept]])[order]
-    # Above all of them lie none of the first n.
-    errors = np.cumsum(np.append(np.count_nonzero(~same), np.where(same, 1, -1)))
-    ascending = np.concatenate([[-1.0], cosines[order]])
-    return float(np.clip(ascending[np.argmin(errors)], -1.0, 0.99))
-
-
-def _search(features: np.ndarray, k: int, *, chosen_edges: bool) -> gfa.Neighbors:
-    """Searches K candidates, or takes the K first of those that the pool chooses."""
-    width = max(k, min(WIDTH, len(features) - 1)) if chosen_edges else k
-    neighbors = gfa.exact_neighbors(features, k=width, progress=cli.progress)
-    if chosen_edges:
-        neighbors = gfa.choose_settings(features, neighbors).neighbors
-    return neighbors.first(k)
+    passing = problem.fpr * ((int(sizes.sum()) ** 2 - int(np.sum(sizes**2))) // 2)
+    return passing, max(_LEAST_LISTED, round(_BAND[1] * passing))

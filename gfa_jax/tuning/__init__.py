@@ -2,8 +2,7 @@
 
 from gfa_jax.tuning.frames import Frames, PooledParams
 from gfa_jax.tuning.loop import History, TuneResult, Validation, tune
-from gfa_jax.tuning.optimizers import scaled_adam
-from gfa_jax.tuning.options import Objective
+from gfa_jax.tuning.objective import Objective, scaled_adam
 
 __all__ = [
     "Frames",

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from gfa_jax import numerics
 from gfa_jax.tuning.frames import (
@@ -15,43 +16,39 @@ from gfa_jax.tuning.frames import (
     pool_frames,
     update_params,
 )
-from gfa_jax.tuning.options import Objective
 from gfa_jax.types import Array, Neighbors, check_params
 
 _LEAST = {
     "max_iterations": 0,
     "batch_size": 2,
     "validate_every": 1,
-    "patience": 1,
     "min_gain": 0,
-    "final_temperature_ratio": 0,
 }
 
 
 def read_features(
     features: Array | Frames, neighbors: Neighbors, start: AnyParams
-) -> tuple[jax.Array | Frames, int, Any]:
-    """Puts the pool, or its frames, on the device: with N and the dtype of a row."""
+) -> jax.Array | Frames:
+    """Puts the pool, or its frames, on the device."""
     if isinstance(features, Frames) and isinstance(start, PooledParams):
         frames = Frames(
             numerics.to_compute_dtype(features.features),
             jnp.asarray(features.segments, jnp.int32),
         )
-        num_rows = len(neighbors.indices)
-        pool_frames(frames, num_rows=num_rows, power=start.power)  # refuses bad ones
-        return frames, num_rows, frames.features.dtype
+        # Refuses frames that do not fit.
+        pool_frames(frames, num_rows=len(neighbors.indices), power=start.power)
+        return frames
     if isinstance(features, Frames) or isinstance(start, PooledParams):
         kind = "frames" if isinstance(features, Frames) else "rows"
         raise ValueError(
             f"init_params are {type(start).__name__} and features are {kind}; expected "
             "PooledParams with Frames, and Params with rows"
         )
-    features = numerics.to_compute_dtype(features)
-    return features, len(features), features.dtype
+    return numerics.to_compute_dtype(features)
 
 
 def read_starts(
-    given: AnyParams | Sequence[AnyParams], objective: Objective
+    given: AnyParams | Sequence[AnyParams], *, num_steps: int
 ) -> list[AnyParams]:
     """Checks the starts; takes them off the device."""
     starts = [given] if isinstance(given, AnyParams) else list(given)
@@ -62,7 +59,7 @@ def read_starts(
     if len({tuple(map(np.shape, start)) for start in starts}) > 1:
         raise ValueError("init_params differ in shape; expected each [] or [T] in all")
     for start in starts:
-        check_params(update_params(start), num_steps=objective.num_steps)
+        check_params(update_params(start), num_steps=num_steps)
     return [to_floats(start) for start in starts]
 
 
@@ -73,9 +70,12 @@ def to_floats(params: AnyParams) -> AnyParams:
     return type(params)(*values)
 
 
-def check_edges(neighbors: Neighbors, starts: list[AnyParams], num_rows: int) -> None:
-    """Refuses thresholds that leave nothing to learn from."""
+def check_edges(
+    neighbors: Neighbors, starts: list[AnyParams], features: jax.Array | Frames
+) -> None:
+    """Refuses neighbors of another pool, and thresholds that leave no edge."""
     indices, similarity = (np.asarray(column) for column in neighbors)
+    num_rows = len(indices) if isinstance(features, Frames) else len(features)
     if indices.ndim != 2 or len(indices) != num_rows:
         raise ValueError(
             f"neighbors.indices have shape {indices.shape}; expected [{num_rows}, K]"
@@ -101,10 +101,10 @@ def check_edges(neighbors: Neighbors, starts: list[AnyParams], num_rows: int) ->
 
 
 def check_options(**options: float) -> None:
-    """Refuses numbers of steps, pairs and validations that are too small."""
-    for name, value in options.items():
-        if not value >= _LEAST[name]:
-            raise ValueError(f"{name} is {value}; expected {_LEAST[name]} or more")
+    """Refuses numbers of steps and of pairs, a gain or a ratio that have no meaning."""
+    for name, least in _LEAST.items():
+        if not options[name] >= least:
+            raise ValueError(f"{name} is {options[name]}; expected {least} or more")
     if options["batch_size"] % 2:
         raise ValueError(
             f"batch_size is {options['batch_size']}; expected an even number"
@@ -113,4 +113,87 @@ def check_options(**options: float) -> None:
     if not 0 < ratio <= 1:
         raise ValueError(
             f"final_temperature_ratio is {ratio}; expected a factor in (0, 1]"
+        )
+
+
+def read_pairs(
+    pairs: npt.ArrayLike, same: npt.ArrayLike, num_rows: int, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the distinct genuine pairs [G, 2] and the distinct impostor pairs [M, 2].
+
+    Raises:
+        ValueError: another shape or dtype, rows outside [0, N), a row with itself, a
+            pair of both kinds, one kind only; `name` says what the pairs are for.
+    """
+    rows, same = check_rows(pairs, num_rows, name), np.asarray(same)
+    if same.shape != (len(rows),) or same.dtype != np.bool_:
+        raise ValueError(
+            f"same of the {name} pairs is {same.dtype} of shape {same.shape}; expected "
+            f"bool [{len(rows)}]"
+        )
+    itself = rows[:, 0] == rows[:, 1]
+    if itself.any():
+        first = int(np.argmax(itself))
+        raise ValueError(
+            f"{np.count_nonzero(itself)} {name} pairs join a row with itself, the "
+            f"first is pair {first} with row {rows[first, 0]}; leave them out: their "
+            "cosine is always 1"
+        )
+    unique, first, group = np.unique(
+        np.sort(rows, axis=1), axis=0, return_index=True, return_inverse=True
+    )
+    contradicts = same != same[first][group.reshape(-1)]
+    if contradicts.any():
+        i, j = rows[int(np.argmax(contradicts))]
+        raise ValueError(
+            f"rows {i} and {j} are a genuine and an impostor {name} pair at once; "
+            "expected one kind"
+        )
+    same = same[first]
+    if not 0 < np.count_nonzero(same) < len(same):
+        raise ValueError(
+            f"got {np.count_nonzero(same)} genuine and {np.count_nonzero(~same)} "
+            f"impostor {name} pairs; expected at least one of each"
+        )
+    return unique[same], unique[~same]
+
+
+def check_rows(pairs: npt.ArrayLike, num_rows: int, name: str) -> np.ndarray:
+    """Refuses what is no list [M, 2] of pairs of the N rows; returns it."""
+    rows = np.asarray(pairs)
+    if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} pairs are {rows.dtype} of shape {rows.shape}; expected integers "
+            "[M, 2]"
+        )
+    if rows.size and not 0 <= rows.min() <= rows.max() < num_rows:
+        raise ValueError(
+            f"{name} pairs hold rows from {rows.min()} to {rows.max()}; expected 0 to "
+            f"{num_rows - 1}"
+        )
+    return rows
+
+
+def check_disjoint(
+    training: Sequence[np.ndarray],
+    held_out: Sequence[np.ndarray],
+    identities: npt.ArrayLike | None,
+    num_rows: int,
+) -> None:
+    """Refuses rows, and known identities [N], that are on both sides."""
+    first, second = (np.unique(np.concatenate(kinds)) for kinds in (training, held_out))
+    what = "rows"
+    if identities is not None:
+        identities = np.asarray(identities)
+        if identities.shape != (num_rows,):
+            raise ValueError(
+                f"identities have shape {identities.shape}; expected ({num_rows},)"
+            )
+        what = "identities"
+        first, second = identities[first], identities[second]
+    shared = np.intersect1d(first, second)
+    if shared.size:
+        raise ValueError(
+            f"{shared.size} {what} are in both the training and the validation pairs, "
+            f"{shared[0]} among them; expected none: split the pairs by identity"
         )

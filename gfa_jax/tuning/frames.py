@@ -3,7 +3,7 @@
     F_s = v_s / ‖v_s‖,   v_s = Σ_{i: segments_i = s} ‖f_i‖^p f_i / ‖f_i‖
 
 is "norm_power" of pooling.py. Where the rows of an aggregation are templates or videos,
-p is one more of its parameters: `tune` learns it with the others.
+`tune` learns p with the other parameters.
 """
 
 from typing import NamedTuple
@@ -15,23 +15,14 @@ from gfa_jax.types import Array, Params, Scalar
 
 
 class Frames(NamedTuple):
-    """What the rows of a pool are pooled from.
+    """What the rows of a pool are pooled from."""
 
-    Attributes:
-        features: [M, D] floating rows as the network gives them, **not normalised**.
-        segments: [M] integer row of the pool that each belongs to, in [0, N), every one
-            of them at least once.
-    """
-
-    features: Array
-    segments: Array
+    features: Array  # [M, D] floating rows, **not normalised**
+    segments: Array  # [M] integer row of the pool, in [0, N), each at least once
 
 
 class PooledParams(NamedTuple):
-    """`Params`, and `power`, [] p >= 0: how much more a long vector counts.
-
-    The length of a vector tells how clear its image is.
-    """
+    """`Params`, and `power`, [] p >= 0: how much more a long vector counts."""
 
     gamma: Scalar
     threshold: Scalar
@@ -44,7 +35,7 @@ AnyParams = Params | PooledParams
 
 
 def pool_frames(frames: Frames, *, num_rows: int, power: Scalar) -> jax.Array:
-    """Evaluates the [N, D] unit rows F_s of the module; num_rows is N, static."""
+    """Evaluates the unit rows F_s of the module: [num_rows, D]."""
     return pool(
         frames.features,
         frames.segments,

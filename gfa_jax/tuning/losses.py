@@ -7,13 +7,12 @@ With s the cosine of a pair, g over genuine and n over impostor pairs:
     partial_auc  mean_{g, n ∈ band} σ(c (u_n − u_g)),   u = −log(1 + ε − s)
 
 "logistic" learns the scale a > 0 and the center b. "contrastive" is that of Hadsell et
-al. 2006, with margin m. "partial_auc" is 1 − TPR, smoothed, in the mean over the FPRs
-of a band, evenly spaced from 0 on, or by their logarithm where the lowest are left out:
-the impostor pairs are ranked by score and those in a band of ranks are compared with
-every genuine pair (after Narasimhan and Agarwal 2013). An aggregation pulls all that it
-touches together, so that the hard cosines, of either kind, gather near 1, where a fixed
-difference of cosines means less and less. u keeps their order and spreads them by the
-logarithm of half the squared distance.
+al. 2006, with margin m = 1. "partial_auc" is 1 − TPR, smoothed, in the mean over the
+FPRs of a band: the impostor pairs are ranked by score and those in a band of ranks are
+compared with every genuine pair (after Narasimhan and Agarwal 2013). An aggregation
+gathers the hard cosines, of either kind, near 1, where a fixed difference of cosines
+means less and less: u keeps their order and spreads them by the logarithm of half the
+squared distance.
 """
 
 from typing import Literal, get_args
@@ -27,6 +26,8 @@ from gfa_jax import numerics
 Loss = Literal["logistic", "partial_auc", "contrastive"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 
+# m, a distance of unit rows.
+_MARGIN = 1.0
 # Steepness c of the comparison: distances that differ by 22 % are a factor e² in odds.
 _STEEPNESS = 5.0
 # Rows nearer than an angle of 2.6° count as one point: below are rounding and copies.
@@ -44,10 +45,10 @@ def logistic(
     return (jnp.mean(rejects) + jnp.mean(accepts)) / 2
 
 
-def contrastive(genuine: jax.Array, impostor: jax.Array, *, margin: float) -> jax.Array:
+def contrastive(genuine: jax.Array, impostor: jax.Array) -> jax.Array:
     """Evaluates the [] loss on cosines of unit rows, genuine [G] and impostor [M]."""
     apart = numerics.safe_sqrt(2 * (1 - impostor))
-    overlap = jnp.maximum(margin - apart, 0)
+    overlap = jnp.maximum(_MARGIN - apart, 0)
     return jnp.mean(1 - genuine) + jnp.mean(jnp.square(overlap)) / 2
 
 
@@ -60,9 +61,8 @@ def partial_auc(
         genuine: [G] floating cosines.
         impostor: [M] floating cosines.
         band: shares 0 <= low < high <= 1 of the impostor pairs between which a rank
-            counts. From 0 on it is the partial AUC; from later on the mean is by the
-            logarithm of the FPR, as ROC curves are drawn, so that no end outweighs the
-            other.
+            counts, evenly spaced from 0 on; from later on by the logarithm of the FPR,
+            as ROC curves are drawn, so that no end outweighs the other.
     """
     # At least one rank, however few the pairs.
     low = min(round(band[0] * len(impostor)), len(impostor) - 1)

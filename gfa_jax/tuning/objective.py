@@ -4,22 +4,18 @@
 
 θ is unconstrained: gamma = σ(θ_γ), temperature and exponent = softplus(θ), threshold as
 it is; of rows that are pooled from frames (frames.py) the power too, by softplus. L is
-one of losses.py. A parameter that starts as [T] is learnt for each update.
-
-The soft mask has a slope in t and is what is differentiated. Reverse mode goes through
-the checkpointed scan; forward mode carries one tangent a learnt number, at a memory
-that does not depend on T.
+one of losses.py. A parameter that starts as [T] is learnt for each update. The soft
+mask has a slope in t and is what is differentiated, by reverse mode through the
+checkpointed scan: one [N, D] array an update is kept.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from gfa_jax import numerics
 from gfa_jax.aggregation import aggregate
@@ -32,11 +28,14 @@ from gfa_jax.tuning.frames import (
     pool_frames,
     update_params,
 )
-from gfa_jax.tuning.options import Objective
-from gfa_jax.types import Mask, Neighbors, Params, Scalar
+from gfa_jax.types import DEFAULT, Mask, Neighbors, Options, Params, Scalar
 
 # Where the logistic loss starts: cosines .05 from the center are a factor e in odds.
 _SCALE, _CENTER = 20.0, 0.4
+# Of `scaled_adam`. A few dozen steps are made in all: the usual 0.999 would remember
+# the first of them.
+_THRESHOLD_SCALE, _LAST_RATE = 0.1, 0.2
+_FIRST_DECAY, _SECOND_DECAY = 0.8, 0.95
 
 
 class Variables(NamedTuple):
@@ -49,6 +48,40 @@ class Variables(NamedTuple):
     scale: jax.Array  # [] softplus⁻¹ of the scale a of the logistic loss
     center: jax.Array  # [] cosine b at which a pair is as likely genuine as not
     power: jax.Array | None = None  # [] softplus⁻¹ of the power, where rows are pooled
+
+
+class Objective(NamedTuple):
+    """The static choices of the loss; hashable.
+
+    Attributes:
+        num_steps: T >= 1, updates of the aggregation.
+        loss: one of `LOSSES`.
+        fpr_low: share in [0, fpr_high) of the impostor pairs, the hardest of a batch,
+            that the partial AUC leaves out: FPRs below the band of interest.
+        fpr_high: share in (0, 1] down to which it compares.
+        frozen: those of `Variables` that stay as they start.
+        options: of `aggregate`. The mask is the one with which the result is to be
+            used, and so what chooses: "soft" as learnt, or the "hard" bracket, to which
+            `tune` anneals.
+    """
+
+    num_steps: int = 4
+    loss: losses.Loss = "logistic"
+    fpr_low: float = 0.0
+    fpr_high: float = 0.1
+    frozen: tuple[str, ...] = ()
+    options: Options = DEFAULT
+
+    def learnt(self, *, pools: bool) -> tuple[str, ...]:
+        """Names the variables that the loss depends on and that are not frozen."""
+        unread = set(self.frozen)
+        if self.options.weighting != "affinity":
+            unread.add("exponent")
+        if self.loss != "logistic":
+            unread |= {"scale", "center"}
+        if not pools:
+            unread.add("power")
+        return tuple(name for name in Variables._fields if name not in unread)
 
 
 class Batch(NamedTuple):
@@ -68,17 +101,31 @@ class TuneState(NamedTuple):
     optimizer: Any
 
 
-def init(params: AnyParams, *, optimizer: Any, dtype: Any = jnp.float32) -> TuneState:
-    """Starts the learning at the parameters given.
+def check_objective(objective: Objective, *, pools: bool) -> None:
+    """Refuses choices that no loss has; `Options` checks its own."""
+    if objective.num_steps < 1:
+        raise ValueError(f"num_steps is {objective.num_steps}; expected 1 or more")
+    if objective.loss not in losses.LOSSES:
+        raise ValueError(
+            f"loss is {objective.loss!r}; expected one of {', '.join(losses.LOSSES)}"
+        )
+    if not 0 <= objective.fpr_low < objective.fpr_high <= 1:
+        raise ValueError(
+            f"fpr_low is {objective.fpr_low} and fpr_high {objective.fpr_high}; "
+            "expected 0 <= fpr_low < fpr_high <= 1"
+        )
+    for name in objective.frozen:
+        if name not in Variables._fields:
+            raise ValueError(
+                f"frozen names {name!r}; expected some of "
+                f"{', '.join(Variables._fields)}"
+            )
+    if not objective.learnt(pools=pools):
+        raise ValueError("everything is frozen; expected something to learn")
 
-    Args:
-        params: gamma in (0, 1), temperature and exponent, and the power, > 0; each []
-            or [T], one value an update, all of which are learnt.
-        optimizer: an optax GradientTransformation.
-        dtype: floating dtype of the variables, that of the features.
 
-    Returns:
-        TuneState.
+def unconstrain(params: AnyParams, *, dtype: Any = jnp.float32) -> Variables:
+    """Maps parameters to θ of a floating dtype, that of the features.
 
     Raises:
         ValueError: a parameter at which σ⁻¹ or softplus⁻¹ has no value.
@@ -97,8 +144,7 @@ def init(params: AnyParams, *, optimizer: Any, dtype: Any = jnp.float32) -> Tune
     )
     logit = np.log(gamma / (1 - gamma))
     values = (logit, threshold, temperature, exponent, scale, _CENTER, *power)
-    variables = Variables(*(jnp.asarray(value, dtype) for value in values))
-    return TuneState(variables, optimizer.init(variables))
+    return Variables(*(jnp.asarray(value, dtype) for value in values))
 
 
 def constrain(variables: Variables, *, temperature_ratio: Scalar = 1.0) -> AnyParams:
@@ -148,15 +194,7 @@ def loss_and_gradient(
     temperature_ratio: Scalar = 1.0,
     objective: Objective,
 ) -> tuple[jax.Array, Variables]:
-    """Evaluates the [] loss L and ∂L/∂θ, in reverse or in forward mode.
-
-    Args:
-        variables: θ.
-        batch: what L is taken of.
-        temperature_ratio: see `constrain`.
-        objective: the static choices.
-    """
-    num_genuine = len(batch.genuine)
+    """Evaluates the [] loss L and ∂L/∂θ, zero for what is not learnt."""
     pairs = jnp.concatenate([batch.genuine, batch.impostor])
 
     def loss(moving: dict[str, jax.Array]) -> jax.Array:
@@ -170,18 +208,14 @@ def loss_and_gradient(
             reverse=batch.reverse,
         )
         scores = numerics.dot("md,md->m", refined[pairs[:, 0]], refined[pairs[:, 1]])
-        genuine, impostor = scores[:num_genuine], scores[num_genuine:]
+        genuine, impostor = jnp.split(scores, [len(batch.genuine)])
         return pair_loss(genuine, impostor, moved, objective=objective)
 
-    # What is frozen, or what the loss does not read, costs no tangent.
     moving = {
         name: getattr(variables, name)
         for name in objective.learnt(pools=variables.power is not None)
     }
-    if objective.differentiation == "reverse":
-        value, gradient = jax.value_and_grad(loss)(moving)
-    else:
-        value, gradient = _value_and_forward_gradient(loss, moving)
+    value, gradient = jax.value_and_grad(loss)(moving)
     return value, jax.tree.map(jnp.zeros_like, variables)._replace(**gradient)
 
 
@@ -220,22 +254,39 @@ def pair_loss(
         scale = jax.nn.softplus(variables.scale)
         return losses.logistic(genuine, impostor, scale=scale, center=variables.center)
     if objective.loss == "contrastive":
-        return losses.contrastive(genuine, impostor, margin=objective.margin)
+        return losses.contrastive(genuine, impostor)
     band = objective.fpr_low, objective.fpr_high
     return losses.partial_auc(genuine, impostor, band=band)
 
 
-def _value_and_forward_gradient(
-    function: Callable[[dict[str, jax.Array]], jax.Array],
-    variables: dict[str, jax.Array],
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Evaluates a function and its gradient by one tangent a number."""
-    flat, restore = ravel_pytree(variables)
+@functools.cache
+def scaled_adam(learning_rate: float = 0.15, max_iterations: int = 200) -> Any:
+    """Makes Adam with a tenth of the rate for t, and a rate that falls to a fifth.
 
-    def along(tangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.jvp(lambda x: function(restore(x)), (flat,), (tangent,))
+    θ ← θ − η_s D m̂ / (√v̂ + ε),  D = 0.1 for the threshold, 1 for everything else
 
-    # One after another: a batch of tangents would gather in a layout several times
-    # slower on CPU.
-    values, gradient = jax.lax.map(along, jnp.eye(len(flat), dtype=flat.dtype))
-    return values[0], restore(gradient)
+    A threshold that moves by 0.1 changes as much as a gamma whose odds, or an exponent
+    that, change by a factor e.
+
+    Args:
+        learning_rate: η_0 >= 0.
+        max_iterations: after which η is a fifth of that; it falls linearly.
+
+    Returns:
+        An optax GradientTransformation of `Variables`; the same object for the same
+        arguments, so that a second call of `tune` compiles nothing.
+    """
+    import optax
+
+    def scale(updates, params=None):
+        del params
+        return updates._replace(threshold=_THRESHOLD_SCALE * updates.threshold)
+
+    schedule = optax.linear_schedule(
+        learning_rate, _LAST_RATE * learning_rate, max_iterations
+    )
+    return optax.chain(
+        optax.scale_by_adam(b1=_FIRST_DECAY, b2=_SECOND_DECAY),
+        optax.stateless(scale),
+        optax.scale_by_learning_rate(schedule),
+    )

@@ -48,9 +48,18 @@ def stopping(after):
     return progress
 
 
+class Counting:
+    """A progress that keeps how many steps were to be made."""
+
+    total = 0
+
+    def __call__(self, iterable, *, total, desc):
+        self.total = total
+        return iterable
+
+
 def test_it_goes_on_with_the_same_bits(problem, tmp_path):
     options = {
-        "validation": problem.validation,
         "max_iterations": 12,
         "validate_every": 3,
         "init_params": [
@@ -59,20 +68,15 @@ def test_it_goes_on_with_the_same_bits(problem, tmp_path):
         "objective": Objective(num_steps=2),
     }
     whole = problem.tune(**options)
-    path = tmp_path / "run.npz"
+    options["checkpoint"] = tmp_path / "run.npz"
     for after in (4, 5):  # steps 0–3, then 3–7: the second goes on from the first
         with pytest.raises(StopError):
-            problem.tune(**options, checkpoint=path, progress=stopping(after))
-    seen = []
-
-    def progress(iterable, *, total, desc):
-        seen.append(total)
-        return iterable
-
-    same_result(problem.tune(**options, checkpoint=path, progress=progress), whole)
-    assert seen == [6]
+            problem.tune(**options, progress=stopping(after))
+    counting = Counting()
+    same_result(problem.tune(**options, progress=counting), whole)
+    assert counting.total == 6
     # Once it is through, it repeats what follows the last checkpoint.
-    same_result(problem.tune(**options, checkpoint=path), whole)
+    same_result(problem.tune(**options), whole)
 
 
 def test_early_stopping_and_hard_pairs_survive_a_stop(problem, tmp_path):
@@ -83,20 +87,19 @@ def test_early_stopping_and_hard_pairs_survive_a_stop(problem, tmp_path):
         scores = np.einsum("md,md->m", *(refined[side] for side in impostor.T))
         return Validation(-float(refined[0, 0]), impostor[np.argsort(scores)[-40:]])
 
-    options = {"validate": validate, "validate_every": 2, "patience": 2}
+    options = {"validation": validate, "validate_every": 1, "optimizer": optax.sgd(0.0)}
     whole = problem.tune(**options)
+    assert "nothing better" in whole.stopped
+    options["checkpoint"] = tmp_path / "run.npz"
     with pytest.raises(StopError):
-        problem.tune(**options, checkpoint=tmp_path / "a.npz", progress=stopping(3))
-    same_result(problem.tune(**options, checkpoint=tmp_path / "a.npz"), whole)
+        problem.tune(**options, progress=stopping(3))
+    same_result(problem.tune(**options), whole)
 
 
 def test_the_checkpoint_of_another_run_is_refused(problem, tmp_path):
-    options = {
-        "max_iterations": 4,
-        "validate_every": 2,
-        "validation": problem.validation,
-    }
-    problem.tune(**options, checkpoint=tmp_path / "run.npz")
+    options = {"max_iterations": 4, "validate_every": 2}
+    options["checkpoint"] = tmp_path / "run.npz"
+    problem.tune(**options)
     pairs, same = problem.validation
     for change in (
         {"seed": 1},
@@ -108,7 +111,7 @@ def test_the_checkpoint_of_another_run_is_refused(problem, tmp_path):
         {"validation": (pairs[1:], same[1:])},
     ):
         with pytest.raises(ValueError, match="is of other inputs, options or versions"):
-            problem.tune(**options | change, checkpoint=tmp_path / "run.npz")
+            problem.tune(**options | change)
 
 
 _KILLED = """
@@ -129,13 +132,9 @@ Problem().tune(**options, checkpoint=sys.argv[1], progress=slow)
 
 def test_it_survives_sigkill(problem, tmp_path):
     path = tmp_path / "run.npz"
+    code = _KILLED.format(x64=jax.config.read("jax_enable_x64"))
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            _KILLED.format(x64=jax.config.read("jax_enable_x64")),
-            path,
-        ],
+        [sys.executable, "-c", code, path],
         cwd=_REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
     )
@@ -146,13 +145,7 @@ def test_it_survives_sigkill(problem, tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    options = {"max_iterations": 40, "validate_every": 2}
-    seen = []
-
-    def progress(iterable, *, total, desc):
-        seen.append(total)
-        return iterable
-
-    resumed = problem.tune(**options, checkpoint=path, progress=progress)
-    assert seen[0] < 40
+    options, counting = {"max_iterations": 40, "validate_every": 2}, Counting()
+    resumed = problem.tune(**options, checkpoint=path, progress=counting)
+    assert counting.total < 40
     same_result(resumed, problem.tune(**options))

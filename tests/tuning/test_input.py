@@ -5,7 +5,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax.tuning import Objective, tune
-from gfa_jax.tuning.options import VARIABLES
+from gfa_jax.tuning.objective import Variables
 from tests.tuning.test_loop import START, Problem
 
 
@@ -19,14 +19,7 @@ def test_bad_pairs_are_refused(problem):
 
     def refused(message, pairs=pairs, same=same, **options):
         with pytest.raises(ValueError, match=message):
-            tune(
-                problem.features,
-                problem.neighbors,
-                pairs,
-                same,
-                init_params=START,
-                **options,
-            )
+            problem.tune((pairs, same), **options)
 
     refused("0 genuine and", same=np.zeros_like(same))
     refused("and 0 impostor", same=np.ones_like(same))
@@ -40,16 +33,8 @@ def test_bad_pairs_are_refused(problem):
     refused("a genuine and an impostor", both, np.append(same, ~same[0]))
     refused("rows are in both", validation=(pairs[::2], same[::2]))
     identities = np.zeros(len(problem.features), int)
-    refused(
-        "1 identities are in both",
-        validation=problem.validation,
-        identities=identities,
-    )
-    refused(
-        "identities have shape",
-        validation=problem.validation,
-        identities=identities[1:],
-    )
+    refused("1 identities are in both", identities=identities)
+    refused("identities have shape", identities=identities[1:])
 
 
 def test_a_pool_where_no_edge_survives_names_a_threshold_that_would(problem):
@@ -69,35 +54,27 @@ def test_a_pool_where_no_edge_survives_names_a_threshold_that_would(problem):
     [
         ({"max_iterations": -1}, "max_iterations is -1"),
         ({"batch_size": 7}, "expected an even number"),
-        ({"patience": 0}, "patience is 0"),
         ({"validate_every": 0}, "validate_every is 0"),
+        ({"min_gain": -1.0}, "min_gain is -1"),
         ({"final_temperature_ratio": 1.5}, "final_temperature_ratio is 1.5"),
         ({"final_temperature_ratio": np.nan}, "final_temperature_ratio is nan"),
         ({"init_params": gfa.Params(2.0, 0.4)}, "gamma is 2"),
         ({"init_params": gfa.Params(0.0, 0.4)}, "expected a start"),
-        ({"objective": Objective(num_steps=0)}, "num_steps is 0"),
-        ({"objective": Objective()._replace(loss="hinge")}, "loss is 'hinge'"),
-        ({"objective": Objective(fpr_high=0.0)}, "fpr_high 0"),
-        ({"objective": Objective(fpr_low=0.1)}, "fpr_low is 0.1"),
-        ({"objective": Objective(margin=3.0)}, "margin is 3"),
-        ({"objective": Objective(frozen=("t",))}, "frozen names 't'"),
-        (
-            {"objective": Objective(loss="contrastive", frozen=VARIABLES[:4])},
-            "everything is frozen",
-        ),
+        ({"init_params": []}, "init_params is empty"),
+        ({"init_params": [START, START._replace(gamma=2.0)]}, "gamma is 2"),
+        ({"init_params": START._replace(gamma=np.full(3, 0.5))}, "or 4 of them"),
         (
             {"init_params": [START, START._replace(gamma=np.full(4, 0.5))]},
             "differ in shape",
         ),
-        ({"init_params": []}, "init_params is empty"),
-        ({"init_params": [START, START._replace(gamma=2.0)]}, "gamma is 2"),
+        ({"objective": Objective(num_steps=0)}, "num_steps is 0"),
+        ({"objective": Objective()._replace(loss="hinge")}, "loss is 'hinge'"),
+        ({"objective": Objective(fpr_high=0.0)}, "fpr_high 0"),
+        ({"objective": Objective(fpr_low=0.1)}, "fpr_low is 0.1"),
+        ({"objective": Objective(frozen=("t",))}, "frozen names 't'"),
         (
-            {"init_params": START._replace(gamma=np.full(3, 0.5))},
-            "or 4 of them, one a step",
-        ),
-        (
-            {"objective": Objective()._replace(differentiation="both")},
-            "differentiation is",
+            {"objective": Objective(loss="contrastive", frozen=Variables._fields[:4])},
+            "everything is frozen",
         ),
     ],
 )
@@ -114,4 +91,10 @@ def test_neighbors_that_do_not_fit_are_refused(problem):
         (gfa.Neighbors(indices[:, :1], similarity[:, :1]), "a larger k"),
     ):
         with pytest.raises(ValueError, match=message):
-            tune(problem.features, neighbors, *problem.training, init_params=START)
+            tune(
+                problem.features,
+                neighbors,
+                *problem.training,
+                init_params=START,
+                validation=problem.validation,
+            )

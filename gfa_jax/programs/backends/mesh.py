@@ -106,7 +106,9 @@ class MeshBackend(Backend):
         names = ("neighbors", "faiss_factory", "faiss_search")
         searched = {name: getattr(FLAGS, name) for name in names}
         self._key = resumable.extend(self._key, searched | {"width": width})
-        found = self._finished.run("neighbors", self._key, lambda: self._find(width))
+        found = self._finished.run(
+            "neighbors", self._key, gfa.Neighbors._fields, lambda: self._find(width)
+        )
         return gfa.Neighbors(**found), None
 
     def choose(self, neighbors) -> selection.Settings:
@@ -129,7 +131,8 @@ class MeshBackend(Backend):
         if chosen.weights is not None:
             kinds["weights"] = resumable.content_hash([self.gather(chosen.weights)], [])
         key = resumable.extend(self._key, kinds)
-        found = self._finished.run(stage, key, lambda: self._update(chosen))
+        fields = ("features", "degree", "residual")
+        found = self._finished.run(stage, key, fields, lambda: self._update(chosen))
         return Updated(
             found["features"], found["residual"], self.gather(found["degree"])
         )
