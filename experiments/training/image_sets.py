@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.training.synthetic_images import synthetic_images
 from gfa_jax import datasets
 
 # Named in full up to here; the report holds all names.
@@ -59,7 +60,7 @@ def generate(
     Returns:
         The set.
     """
-    sample = datasets.synthetic_images(
+    sample = synthetic_images(
         num_identities=num_identities, seed=seed, progress=progress
     )
     return ImageSet("generated", sample.images, sample.labels)

@@ -13,21 +13,16 @@ from gfa_jax.datasets.atomic import (
     write_text,
 )
 from gfa_jax.datasets.candidates import read_candidates
-from gfa_jax.datasets.checks import check_features
-from gfa_jax.datasets.features import read_features, write_features
+from gfa_jax.datasets.features import check_features, read_features, write_features
 from gfa_jax.datasets.labels import (
     check_labels,
     encode_labels,
     known_identities,
     read_labels,
-    separate_unknown,
-    write_labels,
 )
 from gfa_jax.datasets.pairs import (
-    PairCounts,
     Pairs,
     check_pairs,
-    drop_self_pairs,
     read_pairs,
 )
 from gfa_jax.datasets.shards import (
@@ -36,26 +31,21 @@ from gfa_jax.datasets.shards import (
     open_parts,
     open_shards,
     read_rows,
-    read_shards,
     write_manifest,
     write_part,
     write_shards,
 )
 from gfa_jax.datasets.synthetic import SyntheticFeatures, synthetic_features
-from gfa_jax.datasets.synthetic_images import SyntheticImages, synthetic_images
 
 __all__ = [
-    "PairCounts",
     "Pairs",
     "Part",
     "Shards",
     "SyntheticFeatures",
-    "SyntheticImages",
     "atomic_path",
     "check_features",
     "check_labels",
     "check_pairs",
-    "drop_self_pairs",
     "encode_labels",
     "known_identities",
     "open_parts",
@@ -66,15 +56,11 @@ __all__ = [
     "read_labels",
     "read_pairs",
     "read_rows",
-    "read_shards",
-    "separate_unknown",
     "synthetic_features",
-    "synthetic_images",
     "write_array",
     "write_arrays",
     "write_features",
     "write_json",
-    "write_labels",
     "write_manifest",
     "write_part",
     "write_shards",

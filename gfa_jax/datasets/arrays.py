@@ -25,8 +25,7 @@ _ENCRYPTED = 0x1
 def open_input(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a file for reading in binary; the caller closes it.
 
-    Raises:
-        ValueError: no such file, a folder or device, not readable, or empty.
+    A ValueError refuses a missing, unreadable or empty file, a folder and a device.
     """
     source = pathlib.Path(path)
     try:
@@ -47,18 +46,30 @@ def file_bytes(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
+def known_suffix(
+    path: str | os.PathLike[str], verb: str, suffixes: Sequence[str]
+) -> str:
+    """Returns the suffix of a path in lower case, and refuses one that is not known.
+
+    The ValueError says what was to be done, `verb`, and which are known.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in suffixes:
+        raise ValueError(
+            f"cannot {verb} {path}: got the suffix {suffix!r}, expected one of "
+            f"{', '.join(suffixes)}"
+        )
+    return suffix
+
+
 def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
     """Reads the array of a `.npy` file, or the array `key` of a `.npz` file.
 
     A `.npy` file and an uncompressed `.npz` member are memory-mapped read-only: no
     memory is used until values are touched. A mapped `.npz` member may be unaligned,
     which NumPy and JAX handle, and its checksum is not verified, which would read it
-    whole. A compressed member is loaded and its checksum verified. An array of the
-    other byte order is loaded, and its bytes are swapped.
-
-    Args:
-        path: file with the suffix `.npy` or `.npz`.
-        key: name of the array in a `.npz`; a `.npy` has none.
+    whole. A compressed member is loaded and verified; an array of the other byte order
+    is loaded and its bytes are swapped.
 
     Returns:
         The array in its stored shape and dtype, in the byte order of this machine.
@@ -70,28 +81,23 @@ def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
     suffix = known_suffix(path, "read", (".npy", ".npz"))
     with open_input(path) as file:
         if suffix == ".npy":
-            length = file_bytes(file)
-            return _native(_map_npy(file, start=0, length=length, source=str(path)))
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return _native(_read_member(archive, file, key, str(path)))
-        except _BAD_ZIP as error:
-            raise ValueError(
-                f"cannot read {path}: not a whole .npz archive ({error}); "
-                "copy or save it again"
-            ) from error
+            array = _map_npy(file, start=0, length=file_bytes(file), source=str(path))
+        else:
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    array = _read_member(archive, file, key, str(path))
+            except _BAD_ZIP as error:
+                raise ValueError(
+                    f"cannot read {path}: not a whole .npz archive ({error}); "
+                    "copy or save it again"
+                ) from error
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def whole_numbers(array: np.ndarray, *, name: str, first_row: int = 0) -> np.ndarray:
-    """Converts integers, or floats that hold whole numbers, to int64.
+    """Converts [N, ...] integers, or floats that hold whole numbers, to int64.
 
-    Args:
-        array: [N, ...] integer, bool or floating.
-        name: what the array is, for the error.
-        first_row: number of the array's first row, for the error.
-
-    Returns:
-        [N, ...] int64.
+    Errors call the array `name` and number its rows from `first_row`.
 
     Raises:
         ValueError: a fraction, NaN, Inf, a value beyond what its dtype holds exactly
@@ -110,17 +116,28 @@ def whole_numbers(array: np.ndarray, *, name: str, first_row: int = 0) -> np.nda
         raise ValueError(
             f"{name}: got dtype {array.dtype}, expected integers; save them as int64"
         )
-    if not exact.all():
-        at = tuple(int(axis) for axis in np.argwhere(~exact)[0])
-        raise ValueError(
-            f"{name}: row {first_row + at[0]} holds {array[at]}, expected {limit}"
-        )
+    check_entries(exact, array, name=name, expected=limit, first=first_row)
     return array.astype(np.int64)
 
 
-def _native(array: np.ndarray) -> np.ndarray:
-    """Swaps the bytes where they are of the other order."""
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+def check_entries(
+    good: np.ndarray,
+    values: np.ndarray,
+    *,
+    name: str,
+    expected: str,
+    first: int = 0,
+    unit: str = "row",
+) -> None:
+    """Refuses the first of the values that is not `good`; both are [N, ...].
+
+    The ValueError names its row, or line, counted from `first`.
+    """
+    if not good.all():
+        at = tuple(int(axis) for axis in np.argwhere(~good)[0])
+        raise ValueError(
+            f"{name}: {unit} {first + at[0]} holds {values[at]}, expected {expected}"
+        )
 
 
 def _read_member(
@@ -202,20 +219,3 @@ def _read_header(
             f"{shape} and dtype {dtype}; the file is cut short or damaged"
         )
     return header
-
-
-def known_suffix(
-    path: str | os.PathLike[str], verb: str, suffixes: Sequence[str]
-) -> str:
-    """Returns the suffix of a path, in lower case, if it is one of those known.
-
-    Raises:
-        ValueError: another suffix; it says what was to be done (`verb`).
-    """
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in suffixes:
-        raise ValueError(
-            f"cannot {verb} {path}: got the suffix {suffix!r}, expected one of "
-            f"{', '.join(suffixes)}"
-        )
-    return suffix

@@ -34,12 +34,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     `path` is a symbolic link, the file it points to is replaced; a file that is
     replaced hands on its permissions.
 
-    Args:
-        path: the destination, in a folder that exists.
-
-    Yields:
-        The temporary path to write to.
-
     Raises:
         ValueError: `path` is a folder, a device or read-only, its folder is missing
             or not writable, or the disk is full. An OSError about another file
@@ -55,7 +49,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         yield temporary
         if destination.exists():
             temporary.chmod(stat.S_IMODE(destination.stat().st_mode))
-        _flush_file(temporary)
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
         temporary.replace(destination)
         _flush_folder(destination.parent)
     except OSError as error:
@@ -70,12 +65,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8, newlines as they are; errors as for `atomic_path`.
-
-    Args:
-        path: of the file.
-        text: what it holds.
-    """
+    """Writes `text` as UTF-8, newlines as they are; errors as for `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode())
 
@@ -83,13 +73,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes `value` as strict JSON, atomically; NumPy values become plain ones.
 
-    Args:
-        path: of the file.
-        value: of JSON and NumPy kinds.
-
-    Raises:
-        ValueError: NaN or Inf, which JSON cannot hold, or the file cannot be written.
-        TypeError: a value that is neither JSON's nor NumPy's.
+    NaN and Inf, which JSON cannot hold, are a ValueError.
     """
     text = json.dumps(
         value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain
@@ -101,13 +85,6 @@ def write_array(path: str | os.PathLike[str], array: ArrayLike) -> None:
     """Writes one array of any dtype but object as `.npy`, atomically, in blocks.
 
     bfloat16 is stored as NumPy stores it, two raw bytes a value (`V2`).
-
-    Args:
-        path: ending in .npy.
-        array: of any shape.
-
-    Raises:
-        ValueError: object dtype, another suffix, or the file cannot be written.
     """
     known_suffix(path, "write", (".npy",))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -118,10 +95,6 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) 
     """Writes arrays by name as an uncompressed `.npz`; see `write_array`.
 
     The same arrays give the same bytes: no clock enters the file.
-
-    Args:
-        path: ending in .npz.
-        arrays: by name.
     """
     known_suffix(path, "write", (".npz",))
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -162,25 +135,18 @@ def write_header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 def _check_destination(path: str | os.PathLike[str], destination: pathlib.Path) -> None:
+    fault = None
     if destination.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
-    if not destination.parent.is_dir():
-        raise ValueError(
-            f"cannot write {path}: there is no folder {destination.parent}; "
-            "create it first"
-        )
-    if destination.exists() and not destination.is_file():
-        raise ValueError(
-            f"cannot write {path}: it is a device or pipe; name a regular file"
-        )
+        fault = "it is a folder; name a file in it"
+    elif not destination.parent.is_dir():
+        fault = f"there is no folder {destination.parent}; create it first"
+    elif destination.exists() and not destination.is_file():
+        fault = "it is a device or pipe; name a regular file"
     # A rename replaces even a read-only file, which an ordinary write would refuse.
-    if destination.exists() and not os.access(destination, os.W_OK):
-        raise ValueError(f"cannot write {path}: it is read-only; name another file")
-
-
-def _flush_file(path: pathlib.Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
+    elif destination.exists() and not os.access(destination, os.W_OK):
+        fault = "it is read-only; name another file"
+    if fault is not None:
+        raise ValueError(f"cannot write {path}: {fault}")
 
 
 def _flush_folder(folder: pathlib.Path) -> None:

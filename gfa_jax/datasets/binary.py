@@ -20,20 +20,13 @@ _FLOAT32 = np.dtype("<f4")
 _FLOAT32_CODE = 5
 
 
-def read_binary(path: str | os.PathLike[str], *, dim: int | None = None) -> np.memmap:
-    """Memory-maps the float32 matrix of a `.bin` file.
+def read_binary(path: str | os.PathLike[str], *, dim: int | None) -> np.memmap:
+    """Memory-maps the float32 matrix [N, D] of a `.bin` file, read-only.
 
     Without `dim` the header is required. With `dim` the file is raw rows of that
     length, unless it starts with the header: read as floats its four integers would
     be values below 1e-35 in a fixed ratio, which no feature holds, so a header is
     always taken for one. Its columns must then equal `dim`, and its size must fit.
-
-    Args:
-        path: the file.
-        dim: length D of a row, >= 1, where the file has no header.
-
-    Returns:
-        [N, D] float32, read-only.
 
     Raises:
         ValueError: missing or empty file, a size that fits no whole number of rows
@@ -57,8 +50,7 @@ def write_binary(path: str | os.PathLike[str], features: np.ndarray) -> None:
 
     Raises:
         ValueError: float64, which would lose digits; no row; fewer than 2 columns,
-        whose
-            header is MegaFace's; or the file cannot be written.
+            whose header is MegaFace's; or the file cannot be written.
     """
     rows, columns = features.shape
     if features.dtype.itemsize > _FLOAT32.itemsize:
@@ -90,7 +82,8 @@ def _layout(
             return rows, columns, _HEADER.size
     # Random floats can start like a pickle, so raw rows count as one only when they
     # end like one too.
-    if _starts_like_pickle(head) and (dim is None or last == b"."):
+    starts_like_pickle = len(head) >= 2 and head[0] == 0x80 and 2 <= head[1] <= 5
+    if starts_like_pickle and (dim is None or last == b"."):
         raise ValueError(
             "it is a pickle (insightface's verification sets are: JPEG images, not "
             "features), which can run code when opened; extract the features first"
@@ -128,7 +121,3 @@ def _check_header(rows: int, columns: int, size: int, dim: int | None) -> None:
             f"got dim={dim}, but the file's header says {columns} columns; "
             "leave dim out"
         )
-
-
-def _starts_like_pickle(head: bytes) -> bool:
-    return len(head) >= 2 and head[0] == 0x80 and 2 <= head[1] <= 5

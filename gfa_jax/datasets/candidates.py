@@ -6,11 +6,10 @@ holds −1.
 """
 
 import os
-import pathlib
 
 import numpy as np
 
-from gfa_jax.datasets.arrays import read_array, whole_numbers
+from gfa_jax.datasets import arrays
 
 _BLOCK_ROWS = 1 << 14
 # Cosines stored in float16 stray this far outside [-1, 1].
@@ -40,17 +39,25 @@ def read_candidates(
             for an empty slot.
 
     Raises:
-        ValueError: missing or corrupt file, an object array (a pickle), another
-            suffix, shape or number of rows, a row number that is a fraction or
-            outside [-1, N), a distance outside [0, 2], fewer than k candidates, or no
-            candidate at all.
+        ValueError: as for `read_array`; another shape or number of rows, a row number
+            that is a fraction or outside [-1, N), a distance outside [0, 2], fewer
+            than k candidates, or no candidate at all.
     """
-    ids, distances = _open(path)
-    if len(ids) != num_rows:
+    data = arrays.read_array(path, key="data")
+    if arrays.known_suffix(path, "read", (".npy", ".npz")) == ".npy":
+        fits, layout = data.ndim == 2, "[N, K] row numbers"
+    else:
+        fits = data.ndim == 3 and data.shape[1] == 2
+        layout = "[N, 2, K] with row numbers and distances 1 − cos"
+    if not fits or data.shape[-1] < 1:
+        raise ValueError(f"{path}: got shape {data.shape}, expected {layout}")
+    if len(data) != num_rows:
         raise ValueError(
-            f"{path}: got candidates of {len(ids)} rows, expected {num_rows}, one set "
+            f"{path}: got candidates of {len(data)} rows, expected {num_rows}, one set "
             "a feature row"
         )
+    distances = data[:, 1] if data.ndim == 3 else None
+    ids = data if distances is None else data[:, 0]
     stored = ids.shape[1]
     kept = stored if k is None else k
     if not 1 <= kept <= stored:
@@ -59,8 +66,14 @@ def read_candidates(
     similarity = np.empty((num_rows, kept), np.float32)
     for start in range(0, num_rows, _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        numbers = whole_numbers(ids[rows], name=str(path), first_row=start)
-        _check_range(numbers, num_rows, str(path), start)
+        numbers = arrays.whole_numbers(ids[rows], name=str(path), first_row=start)
+        arrays.check_entries(
+            (numbers >= -1) & (numbers < num_rows),
+            numbers,
+            name=str(path),
+            expected=f"a row number in [0, {num_rows}) or -1",
+            first=start,
+        )
         if distances is None:
             numbers = _drop_repeats(numbers)[:, :kept]
             cosines = np.full(numbers.shape, np.nan, np.float32)
@@ -78,44 +91,13 @@ def read_candidates(
     return indices, similarity
 
 
-def _open(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns row numbers [N, K] and distances [N, K], still on the disk."""
-    data = read_array(path, key="data")
-    if pathlib.Path(path).suffix.lower() == ".npy":
-        if data.ndim != 2 or data.shape[1] < 1:
-            raise ValueError(
-                f"{path}: got shape {data.shape}, expected [N, K] row numbers"
-            )
-        return data, None
-    if data.ndim != 3 or data.shape[1] != 2 or data.shape[2] < 1:
-        raise ValueError(
-            f"{path}: got shape {data.shape}, expected [N, 2, K] with row numbers and "
-            "distances 1 − cos"
-        )
-    return data[:, 0], data[:, 1]
-
-
-def _check_range(ids: np.ndarray, num_rows: int, path: str, start: int) -> None:
-    bad = np.argwhere((ids < -1) | (ids >= num_rows))
-    if bad.size:
-        row, column = bad[0]
-        raise ValueError(
-            f"{path}: row {start + row} lists {ids[row, column]}, expected a row "
-            f"number in [0, {num_rows}) or -1"
-        )
-
-
 def _cosines(
     ids: np.ndarray, distances: np.ndarray, path: str, start: int
 ) -> np.ndarray:
     cosines = 1 - distances.astype(np.float32)
-    bad = np.argwhere((ids >= 0) & ~(np.abs(cosines) <= 1 + _SLACK))
-    if bad.size:
-        row, column = bad[0]
-        raise ValueError(
-            f"{path}: row {start + row} holds the distance {distances[row, column]}, "
-            "expected 1 − cos in [0, 2]"
-        )
+    good = (ids < 0) | (np.abs(cosines) <= 1 + _SLACK)
+    expected = "a distance 1 − cos in [0, 2]"
+    arrays.check_entries(good, distances, name=path, expected=expected, first=start)
     return np.clip(cosines, -1, 1)
 
 

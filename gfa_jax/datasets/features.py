@@ -5,7 +5,8 @@
     .bin   float32, with or without header  memory-mapped (see `binary`)
 
 The stored dtype comes back: float16, float32, float64 or bfloat16. Computing in
-float32 is the caller's job, block by block.
+float32 is the caller's job, block by block. A cosine needs ‖F_i‖ > 0 and finite: one
+NaN row, or one zero row, would spread through the neighbour search without a word.
 """
 
 import os
@@ -17,9 +18,13 @@ from numpy.typing import ArrayLike
 from gfa_jax.datasets.arrays import known_suffix, read_array
 from gfa_jax.datasets.atomic import write_array, write_arrays
 from gfa_jax.datasets.binary import read_binary, write_binary
-from gfa_jax.datasets.checks import check_matrix
 
 _SUFFIXES = (".npy", ".npz", ".bin")
+_FLOATING = tuple(
+    np.dtype(kind) for kind in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
+)
+_SHOWN_ROWS = 5
+_BLOCK_ROWS = 8192
 
 
 def read_features(
@@ -30,25 +35,19 @@ def read_features(
 ) -> np.ndarray:
     """Reads a feature matrix; its values are for `check_features` to judge.
 
-    The file is mapped read-only: no memory until rows are touched, but for a compressed
-    `.npz`.
-
     Args:
         path: file with the suffix `.npy`, `.npz` or `.bin`.
         dim: length D of a row: required for a `.bin` without a header, otherwise an
-            expectation that is checked. A `.bin` that starts with the challenge's
-            header is read by its header even where `dim` is given (see
-            `read_binary`).
+            expectation that is checked.
         key: name of the array in a `.npz`.
 
     Returns:
-        [N, D] float16, float32, float64 or bfloat16. NumPy stores bfloat16 as two
-        raw bytes a value; any such array is taken for bfloat16.
+        [N, D] float16, float32, float64 or bfloat16, read-only. NumPy stores bfloat16
+        as two raw bytes a value; any such array is taken for bfloat16.
 
     Raises:
-        ValueError: missing, empty, truncated, oversized or corrupt file, a pickle,
-            an unknown suffix, no array `key`, a shape other than [N, D], a dtype
-            that is not floating, or a `dim` that disagrees.
+        ValueError: as for `read_array` and `read_binary`; a shape other than [N, D], a
+            dtype that is not floating, or a `dim` that disagrees.
     """
     suffix = known_suffix(path, "read", _SUFFIXES)
     if suffix == ".bin":
@@ -81,10 +80,89 @@ def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:
     """
     suffix = known_suffix(path, "write", _SUFFIXES)
     features = np.asarray(features)
-    check_matrix(features, name="features")
+    check_matrix(features)
     if suffix == ".npy":
         write_array(path, features)
     elif suffix == ".npz":
         write_arrays(path, {"features": features})
     else:
         write_binary(path, features)
+
+
+def check_matrix(features: np.ndarray, *, name: str = "features") -> None:
+    """Refuses an array that is not [N, D] float16, float32, float64 or bfloat16.
+
+    Its values are not touched; `name` is what the error calls it.
+    """
+    if features.ndim != 2:
+        raise ValueError(
+            f"{name}: got {features.ndim} dimensions, shape {features.shape}, expected "
+            "[N, D]; reshape to one row a sample"
+        )
+    if features.dtype.newbyteorder("=") not in _FLOATING:
+        raise ValueError(
+            f"{name}: got dtype {features.dtype}, expected float16, float32, float64 "
+            "or bfloat16; cast the features first"
+        )
+
+
+def check_features(
+    features: ArrayLike,
+    *,
+    name: str = "features",
+    allow_zero: bool = False,
+) -> np.ndarray:
+    """Checks a feature matrix value by value and returns the norms of its rows.
+
+    ‖F_i‖ in float64, held against the range of float32, in which the library
+    computes: a norm below its smallest normal number counts as zero, one above its
+    largest as infinite. Cost O(N·D), one pass; memory 8192 D float64 and N
+    norms, so a memory-mapped array is streamed.
+
+    Args:
+        features: [N, D] float16, float32, float64 or bfloat16, N >= 2, D >= 1.
+        name: what to call it in the error, for example its path.
+        allow_zero: whether zero rows pass, as faces that were not detected and only
+            add to a template.
+
+    Returns:
+        [N] float64 norms, all finite and > 0, or 0 where `allow_zero`.
+
+    Raises:
+        ValueError: another shape or dtype, fewer than 2 rows, no column, rows with
+            NaN or Inf, or zero rows.
+    """
+    features = np.asarray(features)
+    check_matrix(features, name=name)
+    for count, least, what in zip(
+        features.shape, (2, 1), ("rows", "columns"), strict=True
+    ):
+        if count < least:
+            raise ValueError(f"{name}: got {count} {what}, expected at least {least}")
+    norms = np.empty(len(features), np.float64)
+    for start in range(0, len(features), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = features[rows].astype(np.float64)
+            norms[rows] = np.sqrt(np.einsum("nd,nd->n", values, values))
+    limits = np.finfo(np.float32)
+    _refuse(
+        ~(norms <= limits.max), name, "hold NaN, Inf or values beyond float32's range"
+    )
+    zero = norms < limits.tiny
+    if allow_zero:
+        return np.where(zero, 0, norms)
+    _refuse(zero, name, "are zero (their norm is below 1.2e-38)")
+    return norms
+
+
+def _refuse(bad: np.ndarray, name: str, what: str) -> None:
+    if not bad.any():
+        return
+    count = np.count_nonzero(bad)
+    shown = ", ".join(str(row) for row in np.flatnonzero(bad)[:_SHOWN_ROWS])
+    more = ", …" if count > _SHOWN_ROWS else ""
+    raise ValueError(
+        f"{name}: {count} of {len(bad)} rows {what}: rows {shown}{more} (counted from "
+        "0); repair or drop them"
+    )

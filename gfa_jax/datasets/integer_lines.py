@@ -5,6 +5,7 @@ a malformed block is searched for the line to name.
 """
 
 import bisect
+import contextlib
 import io
 import os
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ def integer_blocks(
         widths: allowed numbers of integers a line.
 
     Yields:
-        Line number (from 1) of the block's first line, and [m, C] int64 values.
+        Line number (from 1) of the block's first line, and [m, C] int64.
 
     Raises:
         ValueError: missing or empty file, only a header, or a malformed line, named
@@ -95,16 +96,12 @@ def _fields(line: bytes) -> list[bytes]:
 
 
 def _is_header(line: bytes) -> bool:
-    fields = _fields(line)
-    return bool(fields) and not any(map(_is_number, fields))
-
-
-def _is_number(field: bytes) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+    """Tells whether no field of a line, which has some, is a number."""
+    for field in _fields(line):
+        with contextlib.suppress(ValueError):
+            float(field)
+            return False
+    return bool(_fields(line))
 
 
 def _find_layout(line: bytes, widths: tuple[int, ...], where: str) -> tuple[int, bool]:
@@ -120,7 +117,7 @@ def _find_layout(line: bytes, widths: tuple[int, ...], where: str) -> tuple[int,
 def _parse(block: bytes, width: int, commas: bool) -> np.ndarray | None:
     """Returns [m, width] int64, or None where any line is malformed."""
     if not block.strip():
-        return None
+        return None  # NumPy warns of it
     try:
         values = np.loadtxt(
             io.StringIO(block.decode("latin-1")),
@@ -159,6 +156,6 @@ def _malformed(
 
 def _shown(line: bytes) -> str:
     text = line.strip().decode("utf-8", "replace")
-    return (
-        repr(text if len(text) <= 40 else text[:40] + "…") if text else "a blank line"
-    )
+    if not text:
+        return "a blank line"
+    return repr(text if len(text) <= 40 else text[:40] + "…")

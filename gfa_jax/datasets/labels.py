@@ -2,7 +2,7 @@
 
     .npy, .npz    one array
     .meta, .txt   one label a line (learn-to-cluster)
-    .csv          one column of a table (see `label_table`)
+    .csv          one column of a table, found by name, by number or by habit
 
 Labels are integers if every one of them is, otherwise strings in Unicode's form NFC.
 The integer -1 and the strings "", "-1" and "nan" stand for an unknown identity, which
@@ -21,84 +21,60 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gfa_jax.datasets.arrays import known_suffix, open_input, read_array, whole_numbers
-from gfa_jax.datasets.atomic import write_array, write_arrays, write_text
-from gfa_jax.datasets.label_table import read_column
 
-_SUFFIXES = (".npy", ".npz", ".meta", ".txt", ".csv")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _UNKNOWN = ("", "-1", "nan")
+_USUAL_NAMES = ("label", "labels", "subject_id", "identity", "id")
 
 
 def read_labels(
     path: str | os.PathLike[str],
     *,
-    column: str | int | None = None,
+    column: str | None = None,
     key: str = "labels",
 ) -> np.ndarray:
     """Reads one label a row.
 
+    The first row of a table is a header where a name in it is the name asked for or a
+    usual one, or where it is the only entry of the column that is not an integer.
+
     Args:
         path: `.npy`; `.npz`; `.meta` or `.txt` with one label a line; `.csv`. Text is
             UTF-8, its lines end with LF or CRLF, the last one with or without.
-        column: of a `.csv`, its name or its number from 0. None takes the column
-            named label, labels, subject_id, identity or id (in that order, in any
-            case), or the only column.
+        column: of a `.csv`, its name (exact, or else in any case) or its number from 0.
+            None takes the column named label, labels, subject_id, identity or id (in
+            that order, in any case), or the only column.
         key: name of the array in a `.npz`.
 
     Returns:
         [N] int64 where every label is an integer ("007" is 7), otherwise str.
 
     Raises:
-        ValueError: missing, empty or corrupt file, an unknown suffix, an object
-            array (a pickle), another shape, labels that are fractions, a blank line
-            (named by its number), text that is not UTF-8, no such column (the columns
-            are listed), or `column` for another format.
+        ValueError: as for `read_array`; an unknown suffix, another shape, labels that
+            are fractions, a blank line or a row of another length (named by its
+            number), text that is not UTF-8, no such column (the columns are listed),
+            or `column` for another format.
     """
-    suffix = known_suffix(path, "read", _SUFFIXES)
+    suffix = known_suffix(path, "read", (".npy", ".npz", ".meta", ".txt", ".csv"))
     if column is not None and suffix != ".csv":
         raise ValueError(
             f"cannot read {path}: got column={column!r}, which is for .csv files only"
         )
     if suffix in (".npy", ".npz"):
-        return _from_array(read_array(path, key=key), str(path))
+        labels = as_labels(read_array(path, key=key))
+        if labels.ndim != 1:
+            raise ValueError(
+                f"{path}: got shape {labels.shape}, expected [N], one label a row"
+            )
+        if labels.dtype.kind == "f":
+            labels = np.where(np.isnan(labels), -1, labels)
+        if labels.dtype.kind == "U":
+            return np.array(labels)
+        return whole_numbers(labels, name=str(path))
     text = _read_text(path)
     if suffix == ".csv":
-        return _from_text(read_column(text, column=column, source=str(path)))
+        return _from_text(_read_column(text, column, str(path)))
     return _from_text(_read_lines(text, str(path)))
-
-
-def write_labels(path: str | os.PathLike[str], labels: ArrayLike) -> None:
-    """Writes one label a row atomically, in the format of the suffix.
-
-    Strings of digits come back from a text format as integers.
-
-    Args:
-        path: destination: `.npy`, `.npz` (array `labels`), `.meta`, `.txt` or `.csv`
-            (column `label`).
-        labels: [N] integers or strings, N >= 1.
-
-    Raises:
-        ValueError: unknown suffix, another shape or dtype, a label that a line cannot
-            hold (empty, a line break, blanks at an end), or the file cannot be
-            written; `path` is then as it was.
-    """
-    suffix = known_suffix(path, "write", _SUFFIXES)
-    labels = as_labels(labels)
-    check_labels(labels, labels.size)
-    if suffix == ".npy":
-        write_array(path, labels)
-    elif suffix == ".npz":
-        write_arrays(path, {"labels": labels})
-    else:
-        entries = [str(label) for label in labels.tolist()]
-        _check_entries(entries, str(path))
-        if suffix == ".csv":
-            buffer = io.StringIO()
-            rows = [["label"], *([entry] for entry in entries)]
-            csv.writer(buffer, lineterminator="\n").writerows(rows)
-            write_text(path, buffer.getvalue())
-        else:
-            write_text(path, "".join(f"{entry}\n" for entry in entries))
 
 
 def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -107,14 +83,11 @@ def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     labels = classes[codes]
 
     Args:
-        labels: [N] integers or strings.
+        labels: [N] integers or strings; another shape or dtype is a ValueError.
 
     Returns:
         codes: [N] int32 in [0, C).
         classes: [C] the distinct labels in ascending order.
-
-    Raises:
-        ValueError: another shape or dtype, or no label.
     """
     labels = as_labels(labels)
     check_labels(labels, labels.size)
@@ -126,14 +99,11 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
     """Makes an array of labels that were given as objects, bytes or with NaN.
 
     Args:
-        labels: [N] integers or strings; bytes are UTF-8 (h5py). Objects, as pandas
-            keeps strings, must all be strings, None or NaN.
+        labels: [N] integers or strings; bytes are UTF-8 (h5py), others a ValueError.
+            Objects, as pandas keeps strings, must all be strings, None or NaN.
 
     Returns:
         [N] strings in Unicode's form NFC, None and NaN as ""; any other array as it is.
-
-    Raises:
-        ValueError: bytes that are not UTF-8.
     """
     array = np.asarray(labels)
     if array.dtype.kind == "S":
@@ -167,37 +137,8 @@ def known_identities(labels: ArrayLike) -> np.ndarray:
     return (labels != -1) & ~np.isnan(labels)
 
 
-def separate_unknown(labels: np.ndarray) -> np.ndarray:
-    """Makes every row of unknown identity an identity of its own, without a match.
-
-    Args:
-        labels: [N] signed integers or strings.
-
-    Returns:
-        [N] of the same kind; the array itself where all are known.
-    """
-    unknown = np.flatnonzero(~known_identities(labels))
-    if not len(unknown):
-        return labels
-    if labels.dtype.kind == "U":
-        separate = labels.astype(object)
-        separate[unknown] = [f"unknown identity of row {row}" for row in unknown]
-        return separate.astype(np.str_)
-    separate = labels.copy()
-    separate[unknown] = labels.min() - 1 - np.arange(len(unknown))
-    return separate
-
-
 def check_labels(labels: np.ndarray, num_rows: int) -> None:
-    """Refuses labels that are not one integer or string for each of N feature rows.
-
-    Args:
-        labels: [N] identities.
-        num_rows: N.
-
-    Raises:
-        ValueError: another shape, dtype or number of labels.
-    """
+    """Refuses labels that are not one integer or string for each of N feature rows."""
     if labels.ndim != 1:
         raise ValueError(
             f"labels: got shape {labels.shape}, expected [N], one label a row"
@@ -215,18 +156,6 @@ def check_labels(labels: np.ndarray, num_rows: int) -> None:
             f"labels: got {len(labels)}, expected {num_rows}, one a feature row; do "
             f"both files list the same samples{hint}?"
         )
-
-
-def _from_array(labels: np.ndarray, source: str) -> np.ndarray:
-    if labels.ndim != 1:
-        raise ValueError(
-            f"{source}: got shape {labels.shape}, expected [N], one label a row"
-        )
-    if labels.dtype.kind in "US":
-        return np.array(as_labels(labels))
-    if labels.dtype.kind == "f":
-        labels = np.where(np.isnan(labels), -1, labels)
-    return whole_numbers(labels, name=source)
 
 
 def _is_missing(entry: object) -> bool:
@@ -268,10 +197,55 @@ def _read_lines(text: str, source: str) -> list[str]:
     return entries
 
 
-def _check_entries(entries: Sequence[str], source: str) -> None:
-    for row, entry in enumerate(entries):
-        if not entry or entry != entry.strip() or set(entry) & set("\n\r\0"):
+def _read_column(text: str, column: str | None, source: str) -> list[str]:
+    """Returns the entries of one column, without the header and outer blanks."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[list[str]] = []
+    try:
+        for row in reader:
+            rows.append([field.strip() for field in row])
+            if not row:
+                raise csv.Error("blank, expected a row")
+            if len(row) != len(rows[0]):
+                raise csv.Error(
+                    f"got {len(row)} fields, expected {len(rows[0])} as in the first "
+                    "line"
+                )
+    except csv.Error as error:
+        raise ValueError(f"{source}, line {reader.line_num}: {error}") from error
+    number, has_header = _find_column(rows[0], column, source)
+    entries = [row[number] for row in rows]
+    if not has_header and len(entries) > 1:
+        first, *others = (not entry or _INTEGER.fullmatch(entry) for entry in entries)
+        has_header = not first and all(others)
+    if has_header:
+        entries = entries[1:]
+    if not entries:
+        raise ValueError(f"cannot read {source}: it holds only a header line")
+    return entries
+
+
+def _find_column(
+    names: Sequence[str], column: str | None, source: str
+) -> tuple[int, bool]:
+    """Returns the number of the column, and whether the first row names it."""
+    if column is not None and column.isdecimal() and int(column) < len(names):
+        return int(column), any(name.lower() in _USUAL_NAMES for name in names)
+    for wanted in _USUAL_NAMES if column is None else (column,):
+        exact = [number for number, name in enumerate(names) if name == wanted]
+        loose = [n for n, name in enumerate(names) if name.lower() == wanted.lower()]
+        found = exact or loose
+        if len(found) > 1:
             raise ValueError(
-                f"cannot write {source}: label {entry!r} of row {row} is empty, or has "
-                "a line break or blanks at an end; rename it, or write .npy"
+                f"{source}: columns {found} are all named {wanted!r}; give column by "
+                "number"
             )
+        if found:
+            return found[0], True
+    if column is None and len(names) == 1:
+        return 0, False
+    wanted = "a usual name of labels" if column is None else f"the name {column!r}"
+    raise ValueError(
+        f"{source}: no column has {wanted}; give column, by number (0 to "
+        f"{len(names) - 1}) or by name, from the first line: {', '.join(names)}"
+    )

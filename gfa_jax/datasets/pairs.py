@@ -9,10 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfa_jax.datasets.arrays import known_suffix, read_array, whole_numbers
+from gfa_jax.datasets import arrays
 from gfa_jax.datasets.integer_lines import count_lines, integer_blocks
-
-_SUFFIXES = (".csv", ".txt", ".npy", ".npz")
 
 
 class Pairs(NamedTuple):
@@ -25,22 +23,6 @@ class Pairs(NamedTuple):
 
     indices: np.ndarray
     same: np.ndarray | None
-
-
-class PairCounts(NamedTuple):
-    """What a set of pairs holds.
-
-    Attributes:
-        total: number of pairs M.
-        genuine: number of pairs with `same`; None where it is not known.
-        impostor: number of the others; None where it is not known.
-        self_pairs: number of pairs of a row with itself, whose cosine is always 1.
-    """
-
-    total: int
-    genuine: int | None
-    impostor: int | None
-    self_pairs: int
 
 
 def read_pairs(path: str | os.PathLike[str], *, key: str = "pairs") -> Pairs:
@@ -61,28 +43,21 @@ def read_pairs(path: str | os.PathLike[str], *, key: str = "pairs") -> Pairs:
         ValueError: missing, empty or corrupt file, an unknown suffix, a malformed
             line (named by its number), another shape, or a `same` other than 0 and 1.
     """
-    if known_suffix(path, "read", _SUFFIXES) in (".csv", ".txt"):
+    suffix = arrays.known_suffix(path, "read", (".csv", ".txt", ".npy", ".npz"))
+    if suffix in (".csv", ".txt"):
         return _read_text(path)
-    table = read_array(path, key=key)
+    table = arrays.read_array(path, key=key)
     if table.ndim != 2 or table.shape[1] not in (2, 3):
         raise ValueError(
             f"{path}: got shape {table.shape}, expected [M, 2] or [M, 3] with the "
             "columns i, j[, same]"
         )
-    table = whole_numbers(table, name=str(path))
+    table = arrays.whole_numbers(table, name=str(path))
     return Pairs(table[:, :2], _same(table, str(path), "row", 0))
 
 
-def check_pairs(pairs: Pairs, num_rows: int) -> PairCounts:
-    """Checks pairs against the features that they point into, and counts them.
-
-    Args:
-        pairs: the pairs.
-        num_rows: number N of feature rows.
-
-    Returns:
-        The counts. Pairs of a row with itself are counted, not refused; see
-        `drop_self_pairs`.
+def check_pairs(pairs: Pairs, num_rows: int) -> None:
+    """Checks pairs against the N features that they point into.
 
     Raises:
         ValueError: no pair, another shape or dtype, a row number outside [0, N)
@@ -98,35 +73,19 @@ def check_pairs(pairs: Pairs, num_rows: int) -> PairCounts:
     if len(indices) == 0:
         raise ValueError("pairs: got none, expected at least one")
     _check_range(indices, num_rows)
-    self_pairs = int(np.count_nonzero(indices[:, 0] == indices[:, 1]))
     if same is None:
-        return PairCounts(len(indices), None, None, self_pairs)
+        return
     if same.shape != (len(indices),) or same.dtype != np.bool_:
         raise ValueError(
             f"pairs: got same of shape {same.shape} and dtype {same.dtype}, expected "
             f"bool [{len(indices)}]"
         )
     genuine = int(np.count_nonzero(same))
-    impostor = len(same) - genuine
-    if genuine == 0 or impostor == 0:
+    if genuine in (0, len(same)):
         raise ValueError(
-            f"pairs: got {genuine} genuine and {impostor} impostor pairs; a ROC curve "
-            "needs both"
+            f"pairs: got {genuine} genuine and {len(same) - genuine} impostor pairs; a "
+            "ROC curve needs both"
         )
-    return PairCounts(len(indices), genuine, impostor, self_pairs)
-
-
-def drop_self_pairs(pairs: Pairs) -> Pairs:
-    """Leaves out the pairs of a row with itself, which every network tells apart.
-
-    Args:
-        pairs: [M, 2] row numbers, with or without `same`.
-
-    Returns:
-        Pairs: those of two rows, in their order.
-    """
-    kept = pairs.indices[:, 0] != pairs.indices[:, 1]
-    return Pairs(pairs.indices[kept], None if pairs.same is None else pairs.same[kept])
 
 
 def _read_text(path: str | os.PathLike[str]) -> Pairs:
@@ -148,12 +107,15 @@ def _same(table: np.ndarray, path: str, unit: str, first: int) -> np.ndarray | N
     if table.shape[1] == 2:
         return None
     same = table[:, 2]
-    bad = np.flatnonzero((same != 0) & (same != 1))
-    if bad.size:
-        raise ValueError(
-            f"{path}, {unit} {first + bad[0]}: got same={same[bad[0]]}, expected 1 for "
-            "a genuine or 0 for an impostor pair"
-        )
+    expected = "same=1 for a genuine or same=0 for an impostor pair"
+    arrays.check_entries(
+        (same == 0) | (same == 1),
+        same,
+        name=path,
+        expected=expected,
+        first=first,
+        unit=unit,
+    )
     return same == 1
 
 

@@ -24,15 +24,10 @@ _BLOCK_ROWS = 8192
 
 
 def content_hash(arrays: Iterable[Any], options: Sequence[Any]) -> str:
-    """Hashes arrays, options, and the software and device that compute with them.
+    """Hashes arrays, JSON options, and the software and device that compute with them.
 
-    Args:
-        arrays: anything with a shape, a dtype and slices of rows, read in blocks; a
-            number; or None.
-        options: JSON values.
-
-    Returns:
-        A hash in hexadecimal digits.
+    An array is anything with a shape, a dtype and slices of rows, read in blocks; a
+    number; or None.
     """
     digest, shapes = hashlib.sha256(), []
     for array in arrays:
@@ -63,17 +58,9 @@ class Store:
         self._key = key
 
     def load(self, name: str, fields: Sequence[str]) -> list[np.ndarray] | None:
-        """Reads the arrays of one file.
+        """Maps the named arrays of the file `name`.npz; None where there is none.
 
-        Args:
-            name: of the file, without suffix.
-            fields: names of the arrays.
-
-        Returns:
-            The arrays, memory-mapped; None where there is no such file.
-
-        Raises:
-            ValueError: a file of other work, or one that is damaged.
+        A file of other work, or one that is damaged, is a ValueError.
         """
         path = self._folder / f"{name}.npz"
         if not path.exists():
@@ -86,30 +73,16 @@ class Store:
         return [read_array(path, key=field) for field in fields]
 
     def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Stores the arrays of one file, in one step.
-
-        Args:
-            name: of the file, without suffix.
-            arrays: by name.
-        """
+        """Stores the arrays of the file `name`.npz, in one step."""
         head = {"key": np.array(self._key)}
         write_arrays(self._folder / f"{name}.npz", head | dict(arrays))
 
     def keep(
         self, name: str, fields: Sequence[str], make: Callable[[], Sequence[np.ndarray]]
     ) -> list[np.ndarray]:
-        """Reads the arrays of one file, or makes and stores them.
+        """Maps the arrays as `load` does, made and stored first where there are none.
 
-        Args:
-            name: see `load`.
-            fields: see `load`.
-            make: makes the arrays, in the order of `fields`.
-
-        Returns:
-            The arrays, memory-mapped.
-
-        Raises:
-            ValueError: see `load`.
+        `make` gives them in the order of `fields`.
         """
         kept = self.load(name, fields)
         if kept is None:
@@ -125,15 +98,9 @@ def open_store(
     """Opens the checkpoint folder of a piece of work, and makes it if it is missing.
 
     Args:
-        folder: its path, in a folder that exists.
+        folder: its path, in a folder that exists; a ValueError where it cannot be made.
         rows: [N, D], read once to hash them.
         options: JSON values that decide a bit of the result.
-
-    Returns:
-        Store.
-
-    Raises:
-        ValueError: the folder cannot be made.
     """
     path = pathlib.Path(folder)
     try:

@@ -25,8 +25,7 @@ import numpy as np
 
 from gfa_jax.datasets.arrays import open_input
 from gfa_jax.datasets.atomic import write_array, write_json
-from gfa_jax.datasets.checks import check_matrix
-from gfa_jax.datasets.features import read_features
+from gfa_jax.datasets.features import check_matrix, read_features
 
 MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "gfa_jax shards", 1
@@ -105,13 +104,8 @@ def write_manifest(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Non
 
     Older parts are removed then. Where `open_shards` would refuse the parts, or the
     file cannot be written, the older manifest and its parts stay as they were.
-
-    Args:
-        folder: of the parts.
-        parts: as `write_part` returned them.
     """
     shards = open_parts(folder, parts)
-    folder = shards.folder
     rows, width = shards.shape
     manifest = {
         "format": _FORMAT,
@@ -121,9 +115,9 @@ def write_manifest(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Non
         "dtype": shards.dtype.name,
         "shards": [part._asdict() for part in parts],
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(shards.folder / MANIFEST, manifest)
     named = {part.file for part in parts}
-    for path in folder.iterdir():
+    for path in shards.folder.iterdir():
         if _PART_NAME.fullmatch(path.name) and path.name not in named:
             path.unlink(missing_ok=True)
 
@@ -134,14 +128,9 @@ def write_shards(
     """Writes a feature matrix as a folder of shards, the manifest last.
 
     Args:
-        folder: made where it is missing.
-        features: [N, D] float16, float32, float64 or bfloat16; a memory map is
-            streamed.
+        folder: made where it is missing; a ValueError where it cannot be.
+        features: [N, D], N >= 1; see `write_part`.
         rows_per_shard: rows of a part, >= 1; the last may have fewer.
-
-    Raises:
-        ValueError: another shape or dtype, no row, rows_per_shard below 1, or a file
-            that cannot be written.
     """
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard is {rows_per_shard}; expected at least 1")
@@ -164,31 +153,28 @@ def open_parts(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Shards:
     """Opens parts, in the order of their rows, that no manifest names yet.
 
     The first one sets width and dtype. Raises what `open_shards` does of parts.
-
-    Args:
-        folder: of the files.
-        parts: what they hold, in the order of their rows.
-
-    Returns:
-        Shards; the rows stay on the disk.
     """
     folder, parts = pathlib.Path(folder), tuple(parts)
-    _check_parts(folder, parts)
-    first = read_features(folder / parts[0].file)
-    width, dtype = first.shape[1], first.dtype.name
-    arrays = _open_parts(folder, parts, width=width, dtype=dtype)
-    return Shards(folder, parts, arrays, first.dtype)
+    _check_names(folder, parts)
+    arrays = tuple(read_features(folder / part.file) for part in parts)
+    for part, array in zip(parts, arrays, strict=True):
+        for what, got, expected in (
+            ("rows", len(array), part.rows),
+            ("columns", array.shape[1], arrays[0].shape[1]),
+            ("dtype", array.dtype.name, arrays[0].dtype.name),
+        ):
+            if got != expected:
+                raise ValueError(
+                    f"{folder / part.file}: got {what} {got}, expected {expected} as "
+                    "the manifest or the first shard says; write the shards again"
+                )
+    return Shards(folder, parts, arrays, arrays[0].dtype)
 
 
 def open_shards(folder: str | os.PathLike[str]) -> Shards:
     """Opens a folder of shards and checks everything but the hashes.
 
-    Args:
-        folder: with `manifest.json` and the parts that it names. Other files there
-            are ignored.
-
-    Returns:
-        Shards; the rows stay on the disk.
+    Files that `manifest.json` does not name are ignored; the rows stay on the disk.
 
     Raises:
         ValueError: no manifest or one that is damaged; a part that is missing, named
@@ -197,29 +183,22 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
     """
     folder = pathlib.Path(folder)
     manifest = _read_manifest(folder)
-    parts = tuple(
-        Part(*(entry[key] for key in _PART_KEYS)) for entry in manifest["shards"]
-    )
-    _check_parts(folder, parts)
-    arrays = _open_parts(
-        folder, parts, width=manifest["width"], dtype=manifest["dtype"]
-    )
-    rows = sum(part.rows for part in parts)
-    if rows != manifest["rows"]:
+    parts = [Part(*(entry[key] for key in _PART_KEYS)) for entry in manifest["shards"]]
+    shards = open_parts(folder, parts)
+    told = [manifest[key] for key in ("rows", "width", "dtype")]
+    held = [*shards.shape, shards.dtype.name]
+    if told != held:
         raise ValueError(
-            f"{folder}: the manifest says {manifest['rows']} rows, its {len(parts)} "
-            f"shards hold {rows}; write the manifest again"
+            f"{folder}: the manifest says rows, width and dtype {told}, its "
+            f"{len(parts)} shards hold {held}; write the manifest again"
         )
-    return Shards(folder, parts, arrays, arrays[0].dtype)
+    return shards
 
 
 def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
-    """Reads consecutive rows after checking the hashes of the parts they lie in.
+    """Reads the rows [start, stop), hashing the parts that they lie in.
 
-    Args:
-        shards: an opened folder.
-        start: first row, in [0, stop).
-        stop: the row after the last, at most N.
+    Cost: one pass over every part touched, also where few of its rows are read.
 
     Returns:
         [stop − start, D] of the stored dtype: a memory map where one part holds all
@@ -228,8 +207,6 @@ def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
     Raises:
         ValueError: rows outside the matrix, or a part whose bytes are not those that
             the manifest hashed.
-
-    Cost: one pass over every part touched, also where few of its rows are read.
     """
     num_rows = shards.shape[0]
     if not 0 <= start < stop <= num_rows:
@@ -238,23 +215,16 @@ def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
     for part, array in zip(shards.parts, shards.arrays, strict=True):
         low, high = max(start - first, 0), min(stop - first, part.rows)
         if low < high:
-            _check_hash(shards.folder, part)
+            path = shards.folder / part.file
+            got = _file_hash(path)
+            if got != part.sha256:
+                raise ValueError(
+                    f"{path}: its SHA-256 is {got}, expected {part.sha256} as the "
+                    "manifest says: the file is damaged or not the one that was written"
+                )
             pieces.append(array[low:high])
         first += part.rows
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-
-
-def read_shards(folder: str | os.PathLike[str]) -> np.ndarray:
-    """Reads all rows, [N, D]; see `open_shards` and `read_rows`.
-
-    Args:
-        folder: with a manifest.
-
-    Returns:
-        [N, D] of the dtype stored.
-    """
-    shards = open_shards(folder)
-    return read_rows(shards, 0, shards.shape[0])
 
 
 def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
@@ -267,7 +237,7 @@ def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     with open_input(path) as file:
         try:
             manifest = json.loads(file.read())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"cannot read {path}: no JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise ValueError(f"{path}: expected a manifest with format {_FORMAT!r}")
@@ -288,60 +258,29 @@ def _check_types(entry: Any, types: dict[str, type], name: str) -> None:
             raise ValueError(f"{name}: {key} is {value!r}; expected {kind.__name__}")
 
 
-def _check_parts(folder: pathlib.Path, parts: Sequence[Part]) -> None:
-    """Refuses what the list of parts alone gives away."""
+def _check_names(folder: pathlib.Path, parts: Sequence[Part]) -> None:
+    """Refuses what the list of parts, and the names in the folder, give away."""
     if not parts:
         raise ValueError(f"{folder}: the manifest names no shard; expected at least 1")
-    for name in ("file", "sha256"):
-        seen: dict[str, str] = {}
-        for part in parts:
-            value = getattr(part, name)
-            if value in seen:
-                raise ValueError(
-                    f"{folder}: the shard {part.file} is doubled: {seen[value]} has "
-                    "the same content; name each part once"
-                )
-            seen[value] = part.file
+    seen: dict[str, str] = {}
     for part in parts:
         if pathlib.Path(part.file).name != part.file:
             raise ValueError(
                 f"{folder}: the manifest names {part.file!r}; expected a file of the "
                 "folder itself"
             )
-
-
-def _open_parts(
-    folder: pathlib.Path, parts: Sequence[Part], *, width: int, dtype: str
-) -> tuple[np.ndarray, ...]:
+        before = seen.get(part.file) or seen.get(part.sha256)
+        if before is not None:
+            raise ValueError(
+                f"{folder}: the shard {part.file} is doubled: {before} has the same "
+                "content; name each part once"
+            )
+        seen |= {part.file: part.file, part.sha256: part.file}
     missing = [part.file for part in parts if not (folder / part.file).is_file()]
     if missing:
         raise ValueError(
             f"{folder}: {len(missing)} of {len(parts)} shards are missing: "
             f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}"
-        )
-    arrays = []
-    for part in parts:
-        array = read_features(folder / part.file)
-        for what, got, expected in (
-            ("rows", len(array), part.rows),
-            ("columns", array.shape[1], width),
-            ("dtype", array.dtype.name, dtype),
-        ):
-            if got != expected:
-                raise ValueError(
-                    f"{folder / part.file}: got {what} {got}, expected {expected} as "
-                    "the manifest says; write the shards again"
-                )
-        arrays.append(array)
-    return tuple(arrays)
-
-
-def _check_hash(folder: pathlib.Path, part: Part) -> None:
-    got = _file_hash(folder / part.file)
-    if got != part.sha256:
-        raise ValueError(
-            f"{folder / part.file}: its SHA-256 is {got}, expected {part.sha256} as "
-            "the manifest says: the file is damaged or not the one that was written"
         )
 
 

@@ -26,6 +26,10 @@ from gfa_jax.types import track
 # Chosen together, so that the plain update does to the default features what it did
 # to the paper's IJB-C (Table 1): t = .55 loses at FPR 1e-6 and gains at 1e-3, t = .75
 # gains at both, and without the junk t = .55 gains at both.
+_MIN_SIZE = 4  # images of a person; the last one gets the rows that are left
+_SIZE_EXPONENT = 1.5
+_PROFILE_SHARE = 0.4  # of profile among the images of a pure pose
+_BETWEEN_SHARE = 0.5  # of images in between, v_i uniform in [0, 1]
 _FAMILIES = 50
 _FAMILY_SHARE = 0.75, (1.0, 4.0)  # a_p, a share of Beta: most people have no look-alike
 _POSE_COSINE = np.float32(0.1)  # c
@@ -67,75 +71,53 @@ def synthetic_features(
     num_rows: int = 8_000,
     dim: int = 256,
     seed: int = 0,
-    min_size: int = 4,
     max_size: int = 150,
-    size_exponent: float = 1.5,
-    profile_share: float = 0.4,
-    between_share: float = 0.5,
     junk_share: float = 0.005,
     progress: Callable | None = None,
 ) -> SyntheticFeatures:
-    """Generate labelled unit features with poses, look-alikes, poor images and junk.
+    """Generates labelled unit features with poses, look-alikes, poor images and junk.
 
     The equations are in the module's docstring. A person has n images with
-    probability ∝ n^−size_exponent. All people are drawn from one population, so
-    the distribution of impostor cosines does not depend on `num_rows`. The same
-    seed with another `junk_share` gives the same rows wherever neither is junk, so
-    `junk_share=0` is the same pool before its junk was spoilt.
-
-    Time and memory are O(N·D): the result, two directions a person, and blocks.
+    probability ∝ n^−1.5. All people are drawn from one population, so the
+    distribution of impostor cosines does not depend on `num_rows`. The same seed with
+    another `junk_share` gives the same rows wherever neither is junk. Time and memory
+    are O(N·D).
 
     Args:
         num_rows: N, at least 2. 8,000 rows make 3.2e7 pairs, enough for about 32
             false accepts at a false-positive rate of 1e-6.
         dim: D, at least 2. Fewer dimensions bring the impostors closer.
         seed: seed of the random stream; the same seed gives the same bits.
-        min_size: fewest images of a person, at least 1. The last person gets the
-            rows that are left and may have fewer.
-        max_size: most images of a person, at least `min_size`.
-        size_exponent: exponent of the power law of the sizes, >= 0.
-        profile_share: share in [0, 1] of profile among the images of a pure pose.
-        between_share: share in [0, 1] of images in between, v_i uniform in [0, 1].
+        max_size: most images of a person, at least 4, the fewest of all but one.
         junk_share: share in [0, 1] of junk rows, rounded to whole rows.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
             the blocks of rows; None is silent.
 
-    Returns:
-        The features and the truth about every row.
-
     Raises:
-        ValueError: if an option is out of its range.
+        ValueError: an option out of its range.
     """
     for name, count, least in (
         ("num_rows", num_rows, 2),
         ("dim", dim, 2),
         ("seed", seed, 0),
-        ("min_size", min_size, 1),
-        ("max_size", max_size, min_size),
+        ("max_size", max_size, _MIN_SIZE),
     ):
         if not isinstance(count, int | np.integer) or count < least:
             raise ValueError(
                 f"{name} is {count!r}: give a whole number of at least {least}"
             )
-    for name, share in (
-        ("profile_share", profile_share),
-        ("between_share", between_share),
-        ("junk_share", junk_share),
-    ):
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} is {share!r}: give a number in [0, 1]")
-    if not 0 <= size_exponent < np.inf:
-        raise ValueError(f"size_exponent is {size_exponent!r}: give a number >= 0")
+    if not 0 <= junk_share <= 1:
+        raise ValueError(f"junk_share is {junk_share!r}: give a number in [0, 1]")
 
     rng = np.random.default_rng(seed)
-    sizes = _power_law_sizes(rng, num_rows, min_size, max_size, size_exponent)
+    sizes = _power_law_sizes(rng, num_rows, max_size)
     people = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     labels = rng.permutation(people)
     family = rng.integers(_FAMILIES, size=len(sizes), dtype=np.int32)
     frontal, profile = _people(rng, family, dim)
     junk_direction = _random_directions(rng, 1, dim)
 
-    pose = _poses(rng, num_rows, profile_share, between_share)
+    pose = _poses(rng, num_rows)
     quality = rng.beta(*_QUALITY, size=num_rows).astype(np.float32)
     junk_drift = rng.uniform(*_JUNK_DRIFT, size=num_rows).astype(np.float32)
     # A whole permutation, so that the stream does not depend on the share.
@@ -157,13 +139,12 @@ def synthetic_features(
 
 
 def _power_law_sizes(
-    rng: np.random.Generator, num_rows: int, low: int, high: int, exponent: float
+    rng: np.random.Generator, num_rows: int, max_size: int
 ) -> np.ndarray:
     """Images of each person, [P] int64 with Σ = num_rows, P(n) ∝ n^−exponent."""
-    support = np.arange(low, high + 1)
-    # Relative to the smallest size, so that no power underflows for all of them.
-    law = (support / low) ** -float(exponent)
-    sizes = rng.choice(support, size=-(-num_rows // low), p=law / law.sum())
+    support = np.arange(_MIN_SIZE, max_size + 1)
+    law = (support / _MIN_SIZE) ** -_SIZE_EXPONENT
+    sizes = rng.choice(support, size=-(-num_rows // _MIN_SIZE), p=law / law.sum())
     before = np.cumsum(sizes) - sizes
     sizes = sizes[before < num_rows]
     sizes[-1] = num_rows - before[len(sizes) - 1]
@@ -183,12 +164,10 @@ def _people(
     return frontal, _blend(turned, frontal, _POSE_COSINE)
 
 
-def _poses(
-    rng: np.random.Generator, num_rows: int, profile_share: float, between_share: float
-) -> np.ndarray:
+def _poses(rng: np.random.Generator, num_rows: int) -> np.ndarray:
     """The pose v of each row, [N] float32: 0, 1, or uniform in between."""
-    between = rng.random(num_rows) < between_share
-    pure = rng.random(num_rows) < profile_share
+    between = rng.random(num_rows) < _BETWEEN_SHARE
+    pure = rng.random(num_rows) < _PROFILE_SHARE
     return np.where(between, rng.random(num_rows), pure).astype(np.float32)
 
 

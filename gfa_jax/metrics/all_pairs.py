@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
-from gfa_jax.datasets.labels import as_labels
+from gfa_jax.datasets.labels import as_labels, known_identities
 from gfa_jax.metrics.counting import Counts, PairCounter, counts_on_device
 from gfa_jax.metrics.histogram import (
     ScoreHistogram,
@@ -50,7 +50,8 @@ class AllPairs(NamedTuple):
             all are.
         genuine: every genuine pair, by descending score; None where there are more
             than `genuine_size`.
-        identities: [N] int64 number of each row's label among the sorted labels.
+        identities: [N] int64 number of each row's label among the sorted labels; -1
+            where it is unknown.
     """
 
     roc: Roc
@@ -84,8 +85,9 @@ def all_pairs_roc(
     Args:
         features: [N, D] floating unit rows (a row of zeros scores 0 with every row);
             a NumPy array, a memory map or a JAX array. Never normalised here.
-        labels: [N] integers or strings, equal for rows of one identity. A distractor
-            needs a label of its own.
+        labels: [N] integers or strings, equal for rows of one identity. Rows of
+            unknown identity (see `datasets.known_identities`) are in no pair; a
+            distractor needs a label of its own.
         block_size: rows of a tile. By default 1024 on a CPU, as fast as 2048 in less
             memory, and 8192 on an accelerator, where a tile takes longer than the
             host takes to ask for it (not measured).
@@ -114,8 +116,8 @@ class Plan(NamedTuple):
     """Checked arguments of `all_pairs_roc`, and what follows from them."""
 
     features: np.ndarray  # [N, D] floating, on the host
-    identities: np.ndarray  # [N] int64 number of each row's label
-    order: np.ndarray  # [N] int32 rows by ascending identity
+    identities: np.ndarray  # [N] int64 number of each row's label, -1 if unknown
+    order: np.ndarray  # [n] int32 rows of known identity, by ascending identity
     num_impostor: int
     num_genuine: int
     keep_genuine: bool  # whether they are few enough
@@ -149,13 +151,15 @@ def plan_pairs(
         )
     if labels.dtype.kind not in "iuUS":
         raise ValueError(f"labels are {labels.dtype}; expected integers or strings")
-    identities = np.unique(labels, return_inverse=True)[1]
-    sizes = np.bincount(identities)
+    known = np.flatnonzero(known_identities(labels))
+    identities = np.full(len(labels), -1)
+    identities[known] = np.unique(labels[known], return_inverse=True)[1]
+    sizes = np.bincount(identities[known])
     num_genuine = int(np.sum(sizes * (sizes - 1) // 2))
-    num_impostor = len(identities) * (len(identities) - 1) // 2 - num_genuine
+    num_impostor = len(known) * (len(known) - 1) // 2 - num_genuine
     if not num_genuine or not num_impostor:
         raise ValueError(
-            f"{len(identities)} rows of {sizes.size} identities make {num_genuine} "
+            f"{len(known)} rows of {sizes.size} identities make {num_genuine} "
             f"genuine and {num_impostor} impostor pairs; expected at least one of "
             "each: give two identities, one of them with two rows"
         )
@@ -163,7 +167,7 @@ def plan_pairs(
     return Plan(
         features,
         identities,
-        np.argsort(identities, kind="stable").astype(np.int32),
+        known[np.argsort(identities[known], kind="stable")].astype(np.int32),
         num_impostor,
         num_genuine,
         num_genuine <= genuine_size,

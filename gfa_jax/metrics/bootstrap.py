@@ -135,7 +135,7 @@ def resample_all_pairs_tpr(
     the largest target that is answered; memory: about 40 bytes a pair kept.
     """
     tail, genuine = result.impostor_tail, check_genuine(result)
-    sizes = np.bincount(result.identities)
+    sizes = np.bincount(result.identities[result.identities >= 0])
 
     def impostor_weight(draws: np.ndarray) -> int:
         rows = draws * sizes

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax.datasets.labels import as_labels
+from gfa_jax.datasets.labels import as_labels, known_identities
 
 
 class PrecisionRecall(NamedTuple):
@@ -68,8 +68,9 @@ def cluster_scores(
     """Compares clusters with identities; the equations are in the module's docstring.
 
     Args:
-        labels_true: [N] integers or strings, the identity of each row; -1 is one
-            like any other, so a distractor needs a label of its own.
+        labels_true: [N] integers or strings, the identity of each row. Rows of unknown
+            identity (see `datasets.known_identities`) are left out; a distractor needs
+            a label of its own.
         labels_pred: [N] integers or strings, the cluster of each row; the integer -1
             for a row without a cluster, which is scored as a cluster of its own, so
             that recall pays for it.
@@ -80,6 +81,8 @@ def cluster_scores(
     Cost: three sorts of N numbers (one thread). Memory: about 80 bytes a row.
     """
     identities, clusters = _check_labels(labels_true, labels_pred)
+    known = known_identities(identities)
+    identities, clusters = identities[known], clusters[known]
     if not clusters.size:
         raise ValueError("no row is left to score; expected at least one with a label")
     alone = np.empty(0, int)
@@ -114,21 +117,25 @@ def cluster_purity(
     """Measures how far each cluster is one identity: max_g n_gc / b_c.
 
     Args:
-        labels_true: [N] integers or strings, the identity of each row.
+        labels_true: [N] as for `cluster_scores`.
         labels_pred: [N] integers, the cluster of each row; negative ones are left out.
 
     Returns:
-        [C] float64 purities in (0, 1], in ascending order of the cluster number.
+        [C] float64 purities in (0, 1], in ascending order of the cluster number; NaN
+        for a cluster without a row of known identity.
 
     Raises:
         ValueError: arrays that are not [N], or of dtypes that name nothing.
     """
     identities, clusters = _check_labels(labels_true, labels_pred)
-    kept = clusters >= 0
+    numbers = np.unique(clusters[clusters >= 0])
+    kept = known_identities(identities) & (clusters >= 0)
     table = _count(identities[kept], clusters[kept])
     largest = np.zeros(len(table.cluster_sizes), np.int64)
     np.maximum.at(largest, table.clusters, table.counts)
-    return largest / table.cluster_sizes
+    purity = np.full(len(numbers), np.nan)
+    purity[np.isin(numbers, clusters[kept])] = largest / table.cluster_sizes
+    return purity
 
 
 def _count(identities: np.ndarray, clusters: np.ndarray) -> _Contingency:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
-from gfa_jax.datasets.labels import as_labels
+from gfa_jax.datasets.labels import as_labels, known_identities
 from gfa_jax.metrics.bootstrap import BOUNDS
 from gfa_jax.metrics.scored_pairs import check_features
 
@@ -59,7 +59,9 @@ def rank_gallery(
             NumPy array, a memory map or a JAX array.
         gallery: [G, D] likewise.
         query_identities: [Q] integers or strings.
-        gallery_identities: [G] likewise; a distractor needs one that no query has.
+        gallery_identities: [G] likewise; a distractor needs one that no query has. Rows
+            of unknown identity (see `datasets.known_identities`) are left out of every
+            ranking, and such a query has no match.
         query_cameras: [Q] integers or strings. Gallery rows of the query's identity and
             camera are left out of its ranking (Market-1501: Zheng et al., Scalable
             Person Re-identification, ICCV 2015). With `gallery_cameras`, or neither.
@@ -87,6 +89,7 @@ def rank_gallery(
         numerics.check_unit_rows(features)
     sizes = len(queries), len(gallery)
     wanted, known = _number(query_identities, gallery_identities, sizes, "identities")
+    is_known = known_identities(gallery_identities)
     if (query_cameras is None) != (gallery_cameras is None):
         raise ValueError("got cameras of one side only; expected both, or neither")
     cameras = None
@@ -102,9 +105,9 @@ def rank_gallery(
     )
     for number, scores in _scores(queries, gallery, progress):
         same = known == wanted[number]
-        kept = np.ones(len(gallery), bool)
+        kept = is_known.copy()
         if cameras is not None:
-            kept = ~(same & (cameras[1] == cameras[0][number]))
+            kept &= ~(same & (cameras[1] == cameras[0][number]))
         if own[number] >= 0:
             kept[own[number]] = False
         is_match = same & kept

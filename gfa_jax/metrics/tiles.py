@@ -48,10 +48,10 @@ def score_tiles(
     """Yields the tiles on and above the diagonal, a group of row blocks at a time.
 
     A tile is handed on only when the next ones have been asked of the device, which
-    then multiplies while the caller counts. `order` [N] is the row of the features at
+    then multiplies while the caller counts. `order` [n] is the row of the features at
     each place; the last block may have fewer rows.
     """
-    starts = range(0, len(features), block_size)
+    starts = range(0, len(order), block_size)
     corners = [
         (first, second)
         for number in range(0, len(starts), _GROUP)

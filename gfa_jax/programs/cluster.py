@@ -118,7 +118,8 @@ def _cluster(
             figure = plotting.plot_cluster_sizes(clusters.sizes)
             figure.savefig(hidden / "sizes.png", dpi=150)
             if purity is not None:
-                figure = plotting.plot_purity(clusters.sizes, purity)
+                told = ~np.isnan(purity)
+                figure = plotting.plot_purity(clusters.sizes[told], purity[told])
                 figure.savefig(hidden / "purity.png", dpi=150)
         if images is not None:
             path = hidden / "contact_sheet.html"

@@ -118,7 +118,7 @@ def write_sheet(
         path: the .html to write.
         clusters: what `gfa_jax.cluster` returned.
         images: of the same rows.
-        purity: [C] of each cluster, where it is known.
+        purity: [C] of each cluster, NaN where it is not known.
         num_clusters: clusters to show of each kind, the largest and the least certain.
         num_images: images to show of a cluster, evenly from the most to the least
             certain row.
@@ -136,7 +136,7 @@ def write_sheet(
     for number in sorted({*range(min(num_clusters, len(sizes))), *unsure}):
         title = f"cluster {number}: {sizes[number]:,} rows, confidence "
         title += f"{means[number]:.3f}"
-        if purity is not None:
+        if purity is not None and not np.isnan(purity[number]):
             title += f", purity {purity[number]:.3f}"
         sections.append(
             f'<section data-number="{number}" data-confidence="{means[number]}">'

@@ -97,7 +97,8 @@ def without_large(
     """Leaves genuine pairs out as `measure_all_pairs` does."""
     if max_images is None:
         return result
-    sizes = np.bincount(result.identities)[result.identities]
+    # Counted from 1: an unknown identity is -1, and in no pair.
+    sizes = np.bincount(result.identities + 1)[result.identities + 1]
     return metrics.restrict_genuine(result, sizes <= max_images)
 
 

@@ -16,24 +16,29 @@ def shuffle_identities(
     """Numbers the identities of a pool, and puts them in a random order.
 
     Returns:
-        [N] number of each row's identity; the [C] numbers in their order, of which the
-        first half is that of the first half of `split`.
+        [N] number of each row's identity, -1 where it is unknown; the [C] numbers in
+        their order, of which the first half is that of the first half of `split`.
 
     Raises:
         ValueError: a pool without identities, or with listed pairs.
     """
     if pool.labels is None or pool.pairs is not None:
         raise ValueError("expected --labels and no --pairs: halves need identities")
-    codes, identities = datasets.encode_labels(pool.labels)
+    known = datasets.known_identities(pool.labels)
+    codes = np.full(len(known), -1, np.int32)
+    codes[known], identities = datasets.encode_labels(pool.labels[known])
     return codes, np.random.default_rng(seed).permutation(len(identities))
 
 
 def split(pool: inputs.Pool, *, seed: int) -> tuple[inputs.Pool, inputs.Pool]:
     """Splits a pool by identity: to choose on, and to report on.
 
+    Rows of unknown identity are in neither half.
+
     Raises:
         ValueError: a pool without identities, a half without both kinds of pairs.
     """
     codes, order = shuffle_identities(pool, seed=seed)
-    first = np.isin(codes, order[: len(order) // 2])
-    return inputs.select(pool, first, codes), inputs.select(pool, ~first, codes)
+    half = len(order) // 2
+    first, second = np.isin(codes, order[:half]), np.isin(codes, order[half:])
+    return inputs.select(pool, first, codes), inputs.select(pool, second, codes)

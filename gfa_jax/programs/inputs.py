@@ -131,13 +131,12 @@ def read_truth(num_rows: int) -> tuple[np.ndarray | None, datasets.Pairs | None]
             FLAGS.labels, column=FLAGS.labels_column, key=FLAGS.labels_key
         )
         datasets.check_labels(labels, num_rows)
-        unknown = int(np.count_nonzero(~datasets.known_identities(labels)))
+        unknown = num_rows - int(np.sum(datasets.known_identities(labels)))
         if unknown:
             cli.warn(
                 f"{unknown} of {num_rows} rows have an unknown identity (-1, blank or "
-                "nan); each counts as a person of its own, without a match"
+                "nan); they are refined, and left out of every figure"
             )
-            labels = datasets.separate_unknown(labels)
     if FLAGS.pairs is not None:
         pairs = datasets.read_pairs(FLAGS.pairs, key=FLAGS.pairs_key)
         pairs = _with_same(pairs, labels, num_rows=num_rows)
@@ -149,14 +148,28 @@ def read_truth(num_rows: int) -> tuple[np.ndarray | None, datasets.Pairs | None]
 def _with_same(
     pairs: datasets.Pairs, labels: np.ndarray | None, *, num_rows: int
 ) -> datasets.Pairs:
-    """Decides by the labels which pairs are genuine, where the file does not say."""
-    itself = datasets.check_pairs(pairs, num_rows).self_pairs
-    if itself:
-        cli.warn(
-            f"{itself} of {len(pairs.indices)} pairs are of a row with itself, whose "
-            "cosine is 1; they are left out"
-        )
-        pairs = datasets.drop_self_pairs(pairs)
+    """Decides by the labels which pairs are genuine, where the file does not say.
+
+    Pairs of a row with itself, and of a row of unknown identity, are left out.
+    """
+    datasets.check_pairs(pairs, num_rows)
+    first, second = pairs.indices.T
+    stays = first != second
+    faults = {"of a row with itself, whose cosine is 1": ~stays}
+    if labels is not None:
+        known = datasets.known_identities(labels)
+        told = known[first] & known[second]
+        stays = stays & told
+        faults["of a row of unknown identity"] = ~told
+    for fault, dropped in faults.items():
+        if dropped.any():
+            cli.warn(
+                f"{np.count_nonzero(dropped)} of {len(first)} pairs are {fault}; they "
+                "are left out"
+            )
+    if not stays.all():
+        same = None if pairs.same is None else pairs.same[stays]
+        pairs = datasets.Pairs(pairs.indices[stays], same)
     if pairs.same is None:
         if labels is None:
             raise ValueError(
@@ -171,9 +184,10 @@ def _with_same(
 
 
 def check_both_kinds(labels: np.ndarray) -> None:
-    """Refuses labels that make no genuine pair, or no impostor pair."""
+    """Refuses labels whose known identities make no genuine or no impostor pair."""
+    labels = labels[datasets.known_identities(labels)]
     num_identities = len(np.unique(labels))
-    if num_identities in (1, len(labels)):
+    if num_identities in (0, 1, len(labels)):
         kind = "impostor" if num_identities == 1 else "genuine"
         raise ValueError(
             f"labels: {len(labels)} rows of {num_identities} identities make no {kind} "
@@ -211,11 +225,17 @@ def select(pool: Pool, rows: np.ndarray, codes: np.ndarray) -> Pool:
 
 def describe(pool: Pool) -> dict[str, Any]:
     """Says of a pool what the report stores."""
+    identities = unknown = None
+    if pool.labels is not None:
+        known = datasets.known_identities(pool.labels)
+        identities = len(np.unique(pool.labels[known]))
+        unknown = int(np.sum(~known))
     return {
         "name": pool.name,
         "rows": len(pool.features),
         "dimensions": pool.features.shape[1],
-        "identities": None if pool.labels is None else len(np.unique(pool.labels)),
+        "identities": identities,
+        "rows_of_unknown_identity": unknown,
         "listed_pairs": None if pool.pairs is None else len(pool.pairs.indices),
         "norms": outputs.spread(pool.norms),
         "normalized": pool.was_normalized,

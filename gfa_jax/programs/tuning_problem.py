@@ -95,7 +95,7 @@ def split(
     if frames is not None:
         learns = np.isin(codes, order[:half])
         features = pooled.select_frames(frames, learns)
-        frames = pooled.select_frames(frames, ~learns)
+        frames = pooled.select_frames(frames, np.isin(codes, order[half:]))
     problem = Problem(features, labels, neighbors, teaches, chooses, fpr, max_images)
     return problem, reported, frames
 

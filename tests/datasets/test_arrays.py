@@ -49,41 +49,31 @@ def test_long_header_of_version_2(tmp_path):
     )
 
 
+def a_bomb(path):
+    array = np.array([Bomb()], object)
+    if path.suffix == ".npy":
+        np.save(path, array, allow_pickle=True)
+    else:
+        save_npz(path, x=array)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, r"cannot read .*: No such file"),
+        (lambda path: path.mkdir(), "it is a folder"),
+        (lambda path: path.touch(), "the file is empty"),
+        (os.mkfifo, "it is a device or pipe"),
+        (a_bomb, "an object array is a pickle"),
+        (lambda path: path.write_bytes(b"\x80\x04\x95abc."), r"not a whole \.np"),
+    ],
+)
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-class TestUnreadablePaths:
-    def test_missing(self, tmp_path, suffix):
-        with pytest.raises(ValueError, match=r"cannot read .*: No such file"):
-            datasets.read_array(tmp_path / f"a{suffix}", key="x")
-
-    def test_folder(self, tmp_path, suffix):
-        (tmp_path / f"a{suffix}").mkdir()
-        with pytest.raises(ValueError, match="it is a folder"):
-            datasets.read_array(tmp_path / f"a{suffix}", key="x")
-
-    def test_empty(self, tmp_path, suffix):
-        (tmp_path / f"a{suffix}").touch()
-        with pytest.raises(ValueError, match="the file is empty"):
-            datasets.read_array(tmp_path / f"a{suffix}", key="x")
-
-    def test_pipe(self, tmp_path, suffix):
-        os.mkfifo(tmp_path / f"a{suffix}")
-        with pytest.raises(ValueError, match="it is a device or pipe"):
-            datasets.read_array(tmp_path / f"a{suffix}", key="x")
-
-    def test_object_array(self, tmp_path, suffix):
-        array = np.array([Bomb()], object)
-        if suffix == ".npy":
-            np.save(tmp_path / "a.npy", array, allow_pickle=True)
-        else:
-            save_npz(tmp_path / "a.npz", x=array)
-        with pytest.raises(ValueError, match="an object array is a pickle"):
-            datasets.read_array(tmp_path / f"a{suffix}", key="x")
-
-
-def test_bare_pickle(tmp_path):
-    (tmp_path / "a.npy").write_bytes(b"\x80\x04\x95abc.")
-    with pytest.raises(ValueError, match=r"not a whole \.npy array"):
-        datasets.read_array(tmp_path / "a.npy", key="x")
+def test_unreadable(tmp_path, suffix, make, message):
+    path = tmp_path / f"a{suffix}"
+    make(path)
+    with pytest.raises(ValueError, match=message):
+        datasets.read_array(path, key="x")
 
 
 @pytest.mark.parametrize("change", [-1, -100, 1, 100])
@@ -154,26 +144,25 @@ def test_damaged_headers_raise_nothing_but_value_errors(tmp_path, rng, form):
     assert refused > 100
 
 
-class TestWholeNumbers:
-    @pytest.mark.parametrize("dtype", ["i1", "u8", "f2", "f4", "f8", "?", ">i4"])
-    def test_converts(self, dtype):
-        array = np.array([[0, 1], [1, 1]], dtype)
-        got = whole_numbers(array, name="ids")
-        assert got.dtype == np.int64
-        np.testing.assert_array_equal(got, [[0, 1], [1, 1]])
+@pytest.mark.parametrize("dtype", ["i1", "u8", "f2", "f4", "f8", "?", ">i4"])
+def test_whole_numbers(dtype):
+    got = whole_numbers(np.array([[0, 1], [1, 1]], dtype), name="ids")
+    assert got.dtype == np.int64
+    np.testing.assert_array_equal(got, [[0, 1], [1, 1]])
 
-    @pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
-    def test_refuses_fractions(self, value):
-        array = np.array([[0.0, 1.0], [2.0, value]])
-        with pytest.raises(ValueError, match=rf"ids: row 8 holds {value}, expected"):
-            whole_numbers(array, name="ids", first_row=7)
 
-    def test_refuses_numbers_that_the_dtype_rounds(self):
-        exact = np.array([2**24], np.float32)
-        assert whole_numbers(exact, name="ids") == 2**24
-        with pytest.raises(ValueError, match=r"2\*\*24, all that float32 holds"):
-            whole_numbers(np.array([2**24 + 2], np.float32), name="ids")
-
-    def test_refuses_unsigned_overflow(self):
-        with pytest.raises(ValueError, match=r"below 2\*\*63"):
-            whole_numbers(np.array([2**63], np.uint64), name="ids")
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (0.5, "f8", r"ids: row 8 holds 0.5, expected"),
+        (np.nan, "f8", r"ids: row 8 holds nan"),
+        (np.inf, "f8", r"ids: row 8 holds inf"),
+        (2**24 + 2, "f4", r"2\*\*24, all that float32 holds"),
+        (2**63, "u8", r"below 2\*\*63"),
+    ],
+)
+def test_numbers_that_are_not_whole(value, dtype, message):
+    with pytest.raises(ValueError, match=message):
+        whole_numbers(np.array([[0, 1], [2, value]], dtype), name="ids", first_row=7)
+    exact = np.array([2**24], np.float32)
+    assert whole_numbers(exact, name="ids") == 2**24

@@ -58,16 +58,18 @@ def test_short_floats_widen_exactly(tmp_path, features, dtype):
     np.testing.assert_array_equal(got.astype(dtype), short)
 
 
-def test_float64_is_not_rounded_in_silence(tmp_path, features):
-    with pytest.raises(ValueError, match="got float64, expected float32 or shorter"):
-        datasets.write_features(tmp_path / "a.bin", features.astype(np.float64))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("shape", [(3, 1), (0, 4), (2, 0)])
-def test_shapes_that_the_header_cannot_tell(tmp_path, shape):
-    with pytest.raises(ValueError, match="at least 1 row and 2 columns"):
-        datasets.write_features(tmp_path / "a.bin", np.zeros(shape, np.float32))
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ((7, 6), "f8", "got float64, expected float32 or shorter"),
+        ((3, 1), "f4", "at least 1 row and 2 columns"),
+        ((0, 4), "f4", "at least 1 row and 2 columns"),
+        ((2, 0), "f4", "at least 1 row and 2 columns"),
+    ],
+)
+def test_what_the_format_cannot_hold(tmp_path, shape, dtype, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.write_features(tmp_path / "a.bin", np.zeros(shape, dtype))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -84,33 +86,22 @@ def test_header_disagrees_with_the_size(tmp_path, features, change, dim):
         datasets.read_features(path, dim=dim)
 
 
-def test_header_disagrees_with_dim(tmp_path, features):
-    path = tmp_path / "a.bin"
-    datasets.write_features(path, features)
-    with pytest.raises(ValueError, match="got dim=4, but the file's header says 6"):
-        datasets.read_features(path, dim=4)
-
-
-def test_no_header_and_no_dim(tmp_path, features):
-    (tmp_path / "a.bin").write_bytes(features.tobytes())
-    with pytest.raises(ValueError, match=r"no header .* in its 168 bytes; give dim"):
-        datasets.read_features(tmp_path / "a.bin")
-
-
-@pytest.mark.parametrize("change", [-1, 2])
-def test_raw_file_of_no_whole_number_of_rows(tmp_path, features, change):
-    content = features.tobytes()
+@pytest.mark.parametrize(
+    ("header", "change", "dim", "message"),
+    [
+        (True, 0, 4, "got dim=4, but the file's header says 6"),
+        (False, 0, None, r"no header .* in its 168 bytes; give dim"),
+        (False, -1, 6, "got 167 bytes, expected a multiple of 24 .*dim is wrong"),
+        (False, 2, 6, "got 170 bytes, expected a multiple of 24 .*dim is wrong"),
+        (False, 0, 0, "got dim=0, expected at least 1"),
+        (False, 0, -3, "got dim=-3, expected at least 1"),
+    ],
+)
+def test_dim_and_file_disagree(tmp_path, features, header, change, dim, message):
+    content = with_header(features, 7, 6, 24, 5) if header else features.tobytes()
     content = content[:change] if change < 0 else content + bytes(change)
     (tmp_path / "a.bin").write_bytes(content)
-    message = f"got {len(content)} bytes, expected a multiple of 24 .*dim is wrong"
     with pytest.raises(ValueError, match=message):
-        datasets.read_features(tmp_path / "a.bin", dim=6)
-
-
-@pytest.mark.parametrize("dim", [0, -3])
-def test_dim_below_one(tmp_path, features, dim):
-    (tmp_path / "a.bin").write_bytes(features.tobytes())
-    with pytest.raises(ValueError, match=f"got dim={dim}, expected at least 1"):
         datasets.read_features(tmp_path / "a.bin", dim=dim)
 
 

@@ -55,35 +55,6 @@ def test_a_repeat_counts_once(tmp_path):
     np.testing.assert_array_equal(np.isneginf(similarity), np.less(expected, 0))
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (4, r"row 3 lists 4, expected a row number in \[0, 4\) or -1"),
-        (-2, "row 3 lists -2"),
-        (0.5, r"row 3 holds 0\.5, expected whole numbers"),
-        (np.nan, "row 3 holds nan, expected whole numbers"),
-    ],
-)
-@pytest.mark.parametrize("block", [1, 3, 100])
-def test_bad_row_numbers(tmp_path, monkeypatch, value, message, block):
-    monkeypatch.setattr(candidates, "_BLOCK_ROWS", block)
-    ids = IDS.astype(np.float32)
-    ids[3, 1] = value
-    with pytest.raises(ValueError, match=message):
-        datasets.read_candidates(save(tmp_path, ids), num_rows=4)
-    np.save(tmp_path / "a.npy", ids)
-    with pytest.raises(ValueError, match=message):
-        datasets.read_candidates(tmp_path / "a.npy", num_rows=4)
-
-
-@pytest.mark.parametrize("value", [-0.5, 2.5, np.nan, np.inf])
-def test_bad_distances(tmp_path, value):
-    distances = DISTANCES.copy()
-    distances[1, 1] = value
-    with pytest.raises(ValueError, match=f"row 1 holds the distance {value}, expected"):
-        datasets.read_candidates(save(tmp_path, distances=distances), num_rows=4)
-
-
 @pytest.mark.parametrize("k", [None, 2])
 def test_the_nearest_come_first_in_whatever_order_they_lie(tmp_path, k):
     ids = np.array([[3, 1, 2, -1], [-1, 0, 2, 0], [0, 1, 3, 2], [1, 2, 0, -1]])
@@ -97,15 +68,46 @@ def test_the_nearest_come_first_in_whatever_order_they_lie(tmp_path, k):
     assert (similarity[:, 1:] <= similarity[:, :-1]).all()
 
 
-@pytest.mark.parametrize("k", [0, -1, 4])
-def test_k_out_of_range(tmp_path, k):
-    with pytest.raises(ValueError, match=f"got k={k}, expected 1 to 3"):
-        datasets.read_candidates(save(tmp_path), num_rows=4, k=k)
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (4, r"row 3 holds 4\.?0?, expected a row number in \[0, 4\) or -1"),
+        (-2, "row 3 holds -2"),
+        (0.5, r"row 3 holds 0\.5, expected whole numbers"),
+        (np.nan, "row 3 holds nan, expected whole numbers"),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 3, 100])
+def test_bad_row_numbers(tmp_path, monkeypatch, value, message, block):
+    monkeypatch.setattr(candidates, "_BLOCK_ROWS", block)
+    ids = IDS.astype(np.float32)
+    ids[3, 1] = value
+    np.save(tmp_path / "a.npy", ids)
+    for path in (save(tmp_path, ids), tmp_path / "a.npy"):
+        with pytest.raises(ValueError, match=message):
+            datasets.read_candidates(path, num_rows=4)
 
 
-def test_other_number_of_rows(tmp_path):
-    with pytest.raises(ValueError, match="candidates of 4 rows, expected 5"):
-        datasets.read_candidates(save(tmp_path), num_rows=5)
+@pytest.mark.parametrize("value", [-0.5, 2.5, np.nan, np.inf])
+def test_bad_distances(tmp_path, value):
+    distances = DISTANCES.copy()
+    distances[1, 1] = value
+    with pytest.raises(ValueError, match=f"row 1 holds {value}, expected a distance"):
+        datasets.read_candidates(save(tmp_path, distances=distances), num_rows=4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 0}, "got k=0, expected 1 to 3"),
+        ({"k": -1}, "got k=-1, expected 1 to 3"),
+        ({"k": 4}, "got k=4, expected 1 to 3"),
+        ({"num_rows": 5}, "candidates of 4 rows, expected 5"),
+    ],
+)
+def test_other_counts(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.read_candidates(save(tmp_path), **({"num_rows": 4} | options))
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2), (4, 2, 0), (4, 2, 3, 1)])

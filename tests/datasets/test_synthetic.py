@@ -82,24 +82,15 @@ def test_same_seed_same_bits():
     num_rows=st.integers(2, 300),
     dim=st.integers(2, 20),
     seed=st.integers(0, 2**32),
-    min_size=st.integers(1, 400),
-    extra=st.integers(0, 50),
-    size_exponent=st.floats(0, 400),
-    shares=st.tuples(*[st.floats(0, 1)] * 3),
+    max_size=st.integers(4, 450),
+    junk_share=st.floats(0, 1),
 )
-def test_every_field_keeps_its_contract(
-    num_rows, dim, seed, min_size, extra, size_exponent, shares
-):
-    profile_share, between_share, junk_share = shares
+def test_every_field_keeps_its_contract(num_rows, dim, seed, max_size, junk_share):
     made = synthetic_features(
         num_rows=num_rows,
         dim=dim,
         seed=seed,
-        min_size=min_size,
-        max_size=min_size + extra,
-        size_exponent=size_exponent,
-        profile_share=profile_share,
-        between_share=between_share,
+        max_size=max_size,
         junk_share=junk_share,
     )
     assert made.features.shape == (num_rows, dim)
@@ -117,19 +108,16 @@ def test_every_field_keeps_its_contract(
 
     people, sizes = np.unique(made.labels, return_counts=True)
     np.testing.assert_array_equal(people, np.arange(len(people)))
-    assert np.all(sizes[:-1] >= min_size)
-    assert np.all(sizes <= min_size + extra)
+    assert np.all(sizes[:-1] >= 4)
+    assert np.all(sizes <= max_size)
     assert len(np.unique(np.stack([made.labels, made.family]), axis=1).T) == len(people)
 
 
-@pytest.mark.parametrize("exponent", [0.0, 1.5, 2.5])
-def test_sizes_follow_the_power_law(exponent):
-    made = synthetic_features(
-        num_rows=60_000, dim=2, min_size=2, max_size=40, size_exponent=exponent
-    )
+def test_sizes_follow_the_power_law():
+    made = synthetic_features(num_rows=60_000, dim=2, max_size=40)
     sizes = np.bincount(made.labels)[:-1]  # the last person has what was left
-    support = np.arange(2, 41)
-    law = support**-exponent
+    support = np.arange(4, 41)
+    law = support**-1.5
     law /= law.sum()
     observed = np.array([np.mean(sizes <= n) for n in support])
     # Kolmogorov's 1.95 / √P: a chance of 1e-3 to fail were the seed not fixed.
@@ -215,13 +203,7 @@ def test_threshold_hurts_and_helps_as_in_the_paper(pool):
         {"num_rows": 10.0},
         {"dim": 1},
         {"seed": -1},
-        {"min_size": 0},
-        {"min_size": 5, "max_size": 4},
-        {"size_exponent": -0.1},
-        {"size_exponent": np.inf},
-        {"size_exponent": np.nan},
-        {"profile_share": 2},
-        {"between_share": -1},
+        {"max_size": 3},
         {"junk_share": 1.5},
         {"junk_share": np.nan},
     ],

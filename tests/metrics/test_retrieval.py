@@ -64,7 +64,7 @@ def test_market_rules(rng, monkeypatch, levels, block_size):
         *features,
         identities[0],
         # A distractor is nobody's match.
-        np.where(identities[1] == 0, -1, identities[1]),
+        np.where(identities[1] == 0, -2, identities[1]),
         query_cameras=cameras[0],
         gallery_cameras=cameras[1],
     )

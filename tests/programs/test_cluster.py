@@ -55,7 +55,7 @@ def test_a_learn_to_cluster_folder_is_read_as_it_is(tmp_path, sample):
     for folder in ("features", "labels", "knns/part"):
         (tmp_path / folder).mkdir(parents=True)
     sample.features.tofile(tmp_path / "features/part.bin")
-    datasets.write_labels(tmp_path / "labels/part.meta", sample.labels)
+    np.savetxt(tmp_path / "labels/part.meta", sample.labels, fmt="%d")
     neighbors = gfa.exact_neighbors(sample.features, k=20)
     data = np.stack([neighbors.indices, 1 - np.asarray(neighbors.similarity)], axis=1)
     np.savez_compressed(tmp_path / "knns/part/faiss_k_20.npz", data=data)

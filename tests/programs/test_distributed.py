@@ -138,7 +138,7 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
     }
     shards = datasets.open_shards(output / "refined")
     assert [part.rows for part in shards.parts] == [102, 101]
-    refined = datasets.read_shards(output / "refined")
+    refined = datasets.read_rows(shards, 0, shards.shape[0])
     features = sample.features
     neighbors = gfa.exact_neighbors(features, k=_K)
     params = gfa.Params(0.5, _THRESHOLD)
@@ -175,7 +175,7 @@ def test_two_processes_are_suggested_what_one_is(files):
     )
     for name in ("k", "num_steps", "gamma", "half_cosine"):
         assert asked[name] == alone[name]
-    refined = datasets.read_shards(files / "asked" / "refined")
+    refined = np.concatenate(datasets.open_shards(files / "asked" / "refined").arrays)
     want = np.load(files / "alone" / "refined.npy")
     np.testing.assert_allclose(refined, want, rtol=0, atol=1e-4)
 
@@ -193,7 +193,7 @@ def test_four_processes_with_an_index_each_from_a_folder_of_shards(
         "--neighbors=faiss",
         "--exchange=ring",
     )
-    refined = datasets.read_shards(files / "out" / "refined")
+    refined = np.concatenate(datasets.open_shards(files / "out" / "refined").arrays)
     np.testing.assert_allclose(refined, expected, rtol=0, atol=1e-5)
 
 
@@ -213,7 +213,7 @@ def test_one_process_over_eight_devices_and_from_shards(files, sample, expected)
     )
     assert f"{same.sum()} genuine and {202 - same.sum()} impostor pairs" in stdout
     assert "203 rows over 8 devices of 1 processes" in stdout
-    many = datasets.read_shards(files / "many" / "refined")
+    many = np.concatenate(datasets.open_shards(files / "many" / "refined").arrays)
     np.testing.assert_allclose(many, expected, rtol=0, atol=1e-5)
     found = gfa.exact_neighbors(sample.features, k=15)
     np.save(files / "candidates.npy", np.asarray(found.indices))
@@ -223,7 +223,7 @@ def test_one_process_over_eight_devices_and_from_shards(files, sample, expected)
         "--num_devices=3",
         devices=3,
     )
-    given = datasets.read_shards(files / "given" / "refined")
+    given = np.concatenate(datasets.open_shards(files / "given" / "refined").arrays)
     np.testing.assert_allclose(given, expected, rtol=0, atol=1e-5)
     succeed(*common(files, "one"), pool)
     one = np.load(files / "one" / "refined.npy")

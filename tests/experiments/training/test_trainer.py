@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.training import recipes, trainer
-from gfa_jax import datasets
+from experiments.training.synthetic_images import synthetic_images
 
 RECIPE = recipes.Recipe(widths=(4, 8), embedding_dim=8, batch_size=16)
 STEPS = 12
@@ -15,7 +15,7 @@ STEPS = 12
 
 @pytest.fixture(scope="module")
 def data():
-    sample = datasets.synthetic_images(
+    sample = synthetic_images(
         num_identities=6, min_images=5, max_images=8, size=12, seed=1
     )
     weights = np.linspace(0.5, 1, len(sample.labels))

@@ -35,15 +35,11 @@ def as_problem(features, labels, k=30) -> Problem:
 def easy():
     """Frontal images of good contrast: every clusterer should do well somewhere."""
     sample = datasets.synthetic_features(
-        num_rows=300,
-        dim=64,
-        seed=4,
-        junk_share=0.0,
-        profile_share=0.0,
-        between_share=0.0,
-        max_size=20,
+        num_rows=1000, dim=64, seed=4, junk_share=0.0, max_size=60
     )
-    return as_problem(sample.features, sample.labels), sample.labels
+    frontal = sample.pose == 0
+    labels = sample.labels[frontal]
+    return as_problem(sample.features[frontal], labels), labels
 
 
 @pytest.mark.parametrize("name", list(CLUSTERERS))

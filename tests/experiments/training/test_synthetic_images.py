@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gfa_jax import datasets
+from experiments.training.synthetic_images import synthetic_images
 
 EVEN: dict[str, Any] = {
     "max_yaw": 0.0,
@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {
 
 
 def make(**options):
-    return datasets.synthetic_images(**(SMALL | options))
+    return synthetic_images(**(SMALL | options))
 
 
 def heads_only(images):
