@@ -26,13 +26,6 @@ class Edges(NamedTuple):
     degree: jax.Array  # [N] floating number of those that survived the mask
 
 
-class EdgeWeights(NamedTuple):
-    """How far each candidate survives, in [0, 1], and what it counts in the mean."""
-
-    mask: jax.Array  # [..., K] floating
-    weight: jax.Array  # [..., K] floating w_ij >= 0
-
-
 def affinity(feature: jax.Array, neighborhood: jax.Array) -> jax.Array:
     """Evaluates Eq. 5, A_ij = F_i · F_j: [..., D], [..., K, D] -> [..., K] cosines."""
     return numerics.dot("...d,...kd->...k", feature, neighborhood)
@@ -66,7 +59,7 @@ def edge_weights(
     *,
     counted: jax.Array,
     options: Options = DEFAULT,
-) -> EdgeWeights:
+) -> tuple[jax.Array, jax.Array]:
     """Turns cosines into edges: the bracket of Eq. 6 and the weight of each survivor.
 
     Args:
@@ -74,12 +67,14 @@ def edge_weights(
         params: threshold, temperature (soft) and exponent (affinity) are read.
         counted: [..., K] bool, False for a slot whose mask and weight are 0.
         options: mask and weighting are read.
+
+    Returns:
+        How far each candidate survives, in [0, 1], and its weight w_ij in the mean.
     """
     survives = jnp.where(counted, _MASKS[options.mask](similarity, params), 0)
     if options.weighting == "uniform":
-        return EdgeWeights(survives, survives)
-    weight = survives * affinity_power(similarity, params.exponent)
-    return EdgeWeights(survives, weight)
+        return survives, survives
+    return survives, survives * affinity_power(similarity, params.exponent)
 
 
 def is_counted(

@@ -233,12 +233,9 @@ def update(
         updated, moved = step(features, sums, params, renormalize=options.renormalize)
         return State(updated, edges.degree), moved
 
+    pool = Pool(features) if pool is None else pool
     add = functools.partial(
-        add_neighbors,
-        pool=Pool(features) if pool is None else pool,
-        first_row=first_row,
-        params=params,
-        options=options,
+        add_neighbors, pool=pool, first_row=first_row, params=params, options=options
     )
 
     def update_row(row, feature, candidates, weight):
@@ -251,30 +248,6 @@ def update(
         update_row, features, indices, weight, block_size=options.block_size
     )
     return State(updated, degree if edges is None else edges.degree), moved
-
-
-def sum_neighbors(
-    features: jax.Array,
-    indices: jax.Array,
-    params: Params,
-    edges: Edges | None,
-    *,
-    pool: Pool,
-    first_row: jax.Array | int,
-    options: Options,
-) -> NeighborSums:
-    """Adds up the candidates that lie in a part of the pool, for each row.
-
-    Arguments and cost as for `update`. The sums of all parts add up to what `step`
-    takes.
-    """
-    add = functools.partial(
-        add_neighbors, pool=pool, first_row=first_row, params=params, options=options
-    )
-    weight = None if edges is None else edges.weight
-    return map_neighborhoods(
-        add, features, indices, weight, block_size=options.block_size
-    )
 
 
 def run_steps(

@@ -70,9 +70,7 @@ def pool(
             negative or not finite, or templates without a row of positive weight.
     """
     features = numerics.to_compute_dtype(features)
-    check_options(method, num_segments, power)
-    check_shapes(features, segments, weights)
-    check_templates(segments, weights, num_segments)
+    check_arguments(features, segments, weights, num_segments, method, power)
     if weights is None:
         weights = jnp.ones(len(features), features.dtype)
     weights = jnp.asarray(weights, features.dtype)
@@ -120,8 +118,8 @@ def pool_media(
     """
     features = numerics.to_compute_dtype(features)
     templates, media = np.asarray(templates), np.asarray(media)
-    check_shapes(features, templates, scores)
-    check_shapes(features, media, None)
+    _check_shapes(features, templates, scores)
+    _check_shapes(features, media, None)
     if flipped is not None:
         if flipped.shape != features.shape:
             raise ValueError(
@@ -174,18 +172,27 @@ def segment_sums(
     return sums, scale
 
 
-def check_options(method: str, num_segments: int, power: Scalar) -> None:
-    """Refuses an unknown method, no template, or a power out of range."""
+def check_arguments(
+    features: Array,
+    segments: Array,
+    weights: Array | None,
+    num_segments: int,
+    method: str,
+    power: Scalar,
+) -> None:
+    """Refuses what `pool` does, as far as it is known."""
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
     if num_segments < 1:
         raise ValueError(f"num_segments is {num_segments}; expected at least 1")
     if not isinstance(power, Tracer) and not 0 <= float(power) < np.inf:
         raise ValueError(f"power is {float(power):g}; expected a finite value >= 0")
+    _check_shapes(features, segments, weights)
+    if not isinstance(segments, Tracer):
+        _check_templates(np.asarray(segments), weights, num_segments)
 
 
-def check_shapes(features: Array, segments: Array, weights: Array | None) -> None:
-    """Refuses shapes that do not fit each other."""
+def _check_shapes(features: Array, segments: Array, weights: Array | None) -> None:
     if features.ndim != 2 or len(features) == 0:
         raise ValueError(
             f"features have shape {features.shape}; expected [M, D] with M >= 1"
@@ -202,11 +209,9 @@ def check_shapes(features: Array, segments: Array, weights: Array | None) -> Non
         )
 
 
-def check_templates(segments: Array, weights: Array | None, num_segments: int) -> None:
-    """Refuses template numbers, weights and empty templates, where they are known."""
-    if isinstance(segments, Tracer):
-        return
-    segments = np.asarray(segments)
+def _check_templates(
+    segments: np.ndarray, weights: Array | None, num_segments: int
+) -> None:
     lowest, highest = int(segments.min()), int(segments.max())
     if lowest < 0 or highest >= num_segments:
         raise ValueError(

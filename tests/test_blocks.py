@@ -65,12 +65,6 @@ def test_gradient_equals_that_of_vmap(problem, rng, block_size):
     )
 
 
-def test_one_row():
-    got = map_rows(lambda row, x: (row, 2 * x), (jnp.ones((1, 3)),), row_bytes=12)
-    np.testing.assert_array_equal(got[0], [0])
-    np.testing.assert_array_equal(got[1], [[2, 2, 2]])
-
-
 def test_operands_are_any_trees(rng):
     matrix = rng.standard_normal((NUM_ROWS, 2))
     operands = (as_neighbors(np.zeros((NUM_ROWS, 3), int)), None, matrix)
@@ -86,32 +80,21 @@ def test_operands_are_any_trees(rng):
 
 
 @pytest.mark.parametrize(
-    ("row_bytes", "num_blocks"),
-    [(2**20 // 50, 2), (2**20 // 30, 4), (2**20 // 60, 2), (2**30, 10), (1, 1)],
+    ("backend", "row_bytes", "num_blocks"),
+    [
+        ("cpu", 2**20 // 50, 2),
+        ("cpu", 2**20 // 30, 4),
+        ("cpu", 2**20 // 60, 2),
+        ("cpu", 2**30, 10),
+        ("cpu", 1, 1),
+        ("gpu", 2**20, 2),
+    ],
 )
-def test_a_block_about_fits_the_cache_and_divides_the_rows(row_bytes, num_blocks):
+def test_a_block_about_fits_and_divides_the_rows(
+    monkeypatch, backend, row_bytes, num_blocks
+):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     program = jax.make_jaxpr(
         lambda x: map_rows(lambda row, x: x + row, (x,), row_bytes=row_bytes)
     )(jnp.zeros(100))
     assert re.findall(r"\blength=(\d+)", str(program)) == [str(num_blocks)]
-
-
-def test_gather_rows_takes_some_row_for_an_empty_slot():
-    features = jnp.arange(8.0).reshape(4, 2)
-    got = np.asarray(gather_rows(features, jnp.array([2, -1, 0])))
-    np.testing.assert_array_equal(got[[0, 2]], [[4, 5], [0, 1]])
-    # Which one does not matter, since it weighs 0; that it is finite does.
-    assert got[1] in np.asarray(features)
-
-
-def test_a_block_is_larger_where_there_is_no_cache_to_stay_in(monkeypatch):
-    def num_blocks() -> int:
-        program = jax.make_jaxpr(
-            lambda x: map_rows(lambda _, x: 2 * x, (x,), row_bytes=2**20)
-        )(jnp.ones(100))
-        (scan,) = (e for e in program.eqns if e.primitive.name == "scan")
-        return scan.params["length"]
-
-    assert num_blocks() == 10
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert num_blocks() == 2

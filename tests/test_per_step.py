@@ -71,20 +71,6 @@ def test_a_fixed_graph_is_that_of_the_first_step(problem):
     np.testing.assert_allclose(got.features, want, atol=1e-12 if X64 else 1e-5)
 
 
-def test_equal_numbers_are_one_number(problem):
-    one = gfa.aggregate(
-        problem[0], problem[1], gfa.Params(0.5, 0.2), num_steps=3, options=RESCORED
-    )
-    many = gfa.aggregate(
-        problem[0],
-        problem[1],
-        gfa.Params(jnp.full(3, 0.5), jnp.full(3, 0.2)),
-        num_steps=3,
-        options=RESCORED,
-    )
-    np.testing.assert_allclose(one.features, many.features, atol=1e-14 if X64 else 1e-6)
-
-
 @pytest.mark.skipif(not X64, reason="differences need float64")
 def test_gradients_equal_finite_differences(problem):
     features, neighbors = problem

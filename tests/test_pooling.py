@@ -231,19 +231,6 @@ def test_media_equals_insightface(rng, num_media):
     assert_close(got, want)
 
 
-def test_media_of_single_images_is_a_sum():
-    features, templates, _ = problem(8)
-    got = pool_media(
-        features, templates, np.arange(23), num_templates=6, normalize=False
-    )
-    want = pool(features, templates, num_segments=6, method="sum", normalize=False)
-    assert_close(got, want)
-    video = pool_media(
-        features, templates, np.zeros(23, int), num_templates=6, normalize=False
-    )
-    assert_close(video, pool(features, templates, num_segments=6, normalize=False))
-
-
 @needs_x64
 def test_media_gradients_equal_differences():
     features, templates, scores = problem(9)
@@ -260,103 +247,60 @@ def test_media_gradients_equal_differences():
     )
 
 
-class TestStreamed:
-    def test_a_memory_map(self, tmp_path):
-        features, segments, weights = problem(10, num_rows=200, num_segments=40)
-        np.save(tmp_path / "frames.npy", features)
-        mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")
-        options = {"num_segments": 40, "method": "norm_power", "weights": weights}
-        got = streaming.pool(mapped, np.sort(segments), **options, block_size=17)
-        assert_close(got, pool(features, np.sort(segments), **options))
+def test_a_memory_map_is_streamed_with_progress(tmp_path):
+    features, segments, weights = problem(10, num_rows=200, num_segments=40)
+    np.save(tmp_path / "frames.npy", features)
+    mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")
+    options = {"num_segments": 40, "method": "norm_power", "weights": weights}
+    calls = []
 
-    def test_the_same_bits_again(self):
-        features, segments, _ = problem(11)
-        first, second = (
-            streaming.pool(features, segments, num_segments=6, block_size=5)
-            for _ in range(2)
-        )
-        np.testing.assert_array_equal(first, second)
+    def progress(iterable, *, total, desc):
+        calls.append((total, desc))
+        return iterable
 
-    def test_progress(self):
-        features, segments, _ = problem(12)
-        calls = []
-
-        def progress(iterable, *, total, desc):
-            calls.append((total, desc))
-            return iterable
-
-        streaming.pool(
-            features, segments, num_segments=6, block_size=5, progress=progress
-        )
-        assert calls == [(5, "pooling")]
-
-    def test_block_size(self):
-        features, segments, _ = problem(13)
-        with pytest.raises(ValueError, match="block_size is 0"):
-            streaming.pool(features, segments, num_segments=6, block_size=0)
+    got = streaming.pool(
+        mapped, np.sort(segments), **options, block_size=17, progress=progress
+    )
+    assert calls == [(12, "pooling")]
+    assert_close(got, pool(features, np.sort(segments), **options))
+    with pytest.raises(ValueError, match="block_size is 0"):
+        streaming.pool(features, segments, num_segments=40, block_size=0)
 
 
 @pytest.mark.parametrize("function", [pool, streaming.pool])
-class TestRefused:
-    features = np.ones((3, 2), np.float32)
-    segments = np.array([0, 1, 1])
-
-    def refused(self, function, match, *, features=None, segments=None, **options):
-        features = self.features if features is None else features
-        segments = self.segments if segments is None else segments
-        options = {"num_segments": 2, **options}
-        with pytest.raises(ValueError, match=match) as got:
-            function(features, segments, **options)
-        assert "\n" not in str(got.value)
-
-    def test_empty_templates_are_named(self, function):
-        self.refused(
-            function,
-            r"2 of 4 templates have no row of positive weight: templates 2, 3 \(",
-            num_segments=4,
-        )
-        self.refused(
-            function, r"98 of 100 .* templates 2, 3, 4, 5, 6, … \(", num_segments=100
-        )
-        self.refused(
-            function, "1 of 2 .* templates 0 ", weights=np.array([0.0, 1.0, 1.0])
-        )
-
-    def test_template_numbers(self, function):
-        self.refused(function, "run from 0 to 1; expected 0 to 0", num_segments=1)
-        self.refused(function, "run from -1 to 0", segments=np.array([0, -1, 0]))
-        self.refused(function, "dtype float64; .*integers", segments=np.zeros(3))
-        self.refused(function, r"shape \(2,\) .*\[3\]", segments=np.zeros(2, int))
-        self.refused(function, "num_segments is 0", num_segments=0)
-
-    def test_weights(self, function):
-        self.refused(function, "row 1 has -1.0", weights=np.array([1.0, -1.0, 1.0]))
-        for bad in (np.nan, np.inf):
-            self.refused(
-                function, f"row 2 has {bad}", weights=np.array([1.0, 1.0, bad])
-            )
-        self.refused(function, r"weights have shape \(2,\)", weights=np.ones(2))
-
-    def test_features(self, function):
-        self.refused(
-            function, "int32; expected a floating", features=np.ones((3, 2), np.int32)
-        )
-        self.refused(function, r"shape \(3,\); expected \[M, D\]", features=np.ones(3))
-        self.refused(
-            function,
-            r"shape \(0, 2\)",
-            features=np.ones((0, 2)),
-            segments=np.zeros(0, int),
-        )
-
-    def test_options(self, function):
-        self.refused(
-            function,
-            "method is 'median'; expected one of mean, sum, norm_power",
-            method="median",
-        )
-        for power in (-1.0, np.nan, np.inf):
-            self.refused(function, f"power is {power:g}", power=power)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_segments": 4}, r"2 of 4 templates have no row .*: templates 2, 3 \("),
+        ({"num_segments": 100}, r"98 of 100 .* templates 2, 3, 4, 5, 6, … \("),
+        ({"weights": np.array([0.0, 1.0, 1.0])}, "1 of 2 .* templates 0 "),
+        ({"num_segments": 1}, "run from 0 to 1; expected 0 to 0"),
+        ({"segments": np.array([0, -1, 0])}, "run from -1 to 0"),
+        ({"segments": np.zeros(3)}, "dtype float64; .*integers"),
+        ({"segments": np.zeros(2, int)}, r"shape \(2,\) .*\[3\]"),
+        ({"num_segments": 0}, "num_segments is 0"),
+        ({"weights": np.array([1.0, -1.0, 1.0])}, "row 1 has -1.0"),
+        ({"weights": np.array([1.0, 1.0, np.nan])}, "row 2 has nan"),
+        ({"weights": np.array([1.0, 1.0, np.inf])}, "row 2 has inf"),
+        ({"weights": np.ones(2)}, r"weights have shape \(2,\)"),
+        ({"features": np.ones((3, 2), np.int32)}, "int32; expected a floating"),
+        ({"features": np.ones(3)}, r"shape \(3,\); expected \[M, D\]"),
+        ({"features": np.ones((0, 2)), "segments": np.zeros(0, int)}, r"shape \(0, 2"),
+        ({"method": "median"}, "'median'; expected one of mean, sum, norm_power"),
+        ({"power": -1.0}, "power is -1"),
+        ({"power": np.nan}, "power is nan"),
+        ({"power": np.inf}, "power is inf"),
+    ],
+)
+def test_bad_input_is_refused(function, change, message):
+    options = {
+        "features": np.ones((3, 2), np.float32),
+        "segments": np.array([0, 1, 1]),
+        "num_segments": 2,
+    } | change
+    with pytest.raises(ValueError, match=message) as got:
+        function(**options)
+    assert "\n" not in str(got.value)
 
 
 def test_media_of_other_shapes():

@@ -19,14 +19,6 @@ def pseudo_center(neighborhood, weight, *, otherwise):
     return sums.pseudo_center(given, otherwise=otherwise)
 
 
-def test_it_is_the_weighted_mean(rng):
-    neighborhood = jnp.asarray(clustered_features(rng, num_rows=5, dim=3))
-    weight = rng.uniform(0, 1, 5)
-    got = pseudo_center(neighborhood, jnp.asarray(weight), otherwise=jnp.zeros(3))
-    want = np.average(np.asarray(neighborhood), axis=0, weights=weight)
-    np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
-
-
 def test_rows_of_a_batch_are_apart(rng):
     rows = jnp.asarray(clustered_features(rng, num_rows=15, dim=3))
     neighborhood, otherwise = rows[:12].reshape(3, 4, 3), rows[12:]
@@ -39,21 +31,6 @@ def test_rows_of_a_batch_are_apart(rng):
         np.average(neighborhood[2], axis=0, weights=weight[2]),
     ]
     np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
-
-
-def test_one_neighbor_is_the_center():
-    neighborhood = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    got = pseudo_center(
-        neighborhood, jnp.array([0.0, 0.5, 0.0]), otherwise=jnp.zeros(2)
-    )
-    np.testing.assert_array_equal(got, [3, 4])
-
-
-def test_without_any_weight_it_is_what_is_given():
-    got = pseudo_center(
-        jnp.ones((3, 2)), jnp.zeros(3), otherwise=jnp.array([0.25, 0.5])
-    )
-    np.testing.assert_array_equal(got, [0.25, 0.5])
 
 
 def test_the_scale_of_the_weights_does_not_matter(rng):

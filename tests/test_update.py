@@ -9,7 +9,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import affinity, aggregation
-from gfa_jax.blocks import Pool
+from gfa_jax.blocks import Pool, map_neighborhoods
 from tests.problems import TOLERANCE, clustered_features
 
 PARAMS = gfa.Params(0.6, 0.3)
@@ -47,16 +47,16 @@ def test_the_sums_over_parts_of_the_pool_add_up(problem, scored_before):
     if scored_before:
         edges = affinity.score(features, indices, PARAMS, options=OPTIONS)
     add = functools.partial(
-        aggregation.sum_neighbors,
-        features,
-        indices,
-        PARAMS,
-        edges,
-        first_row=0,
-        options=OPTIONS,
+        aggregation.add_neighbors, first_row=0, params=PARAMS, options=OPTIONS
     )
+    weight = None if edges is None else edges.weight
     parts = [
-        add(pool=Pool(features[start:stop], start))
+        map_neighborhoods(
+            functools.partial(add, pool=Pool(features[start:stop], start)),
+            features,
+            indices,
+            weight,
+        )
         for start, stop in ((0, 7), (7, 30), (30, 40))
     ]
     sums = jax.tree.map(lambda *x: sum(x), *parts)

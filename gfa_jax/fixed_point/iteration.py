@@ -135,15 +135,9 @@ def update_from_start(
     edges: Edges | None,
     options: Options = DEFAULT,
 ) -> jax.Array:
-    """Makes one update U: F_i ← F_i^0 + γ (C*_i(F) − F_i^0), then to unit length.
+    """Makes one update U of the features F [N, D] that started at F^0.
 
-    Args:
-        features: [N, D] floating F, of which the pseudo-centers are.
-        start: [N, D] floating F^0.
-        indices: [N, K] int32 candidates.
-        params: see `gfa_jax.aggregate`.
-        edges: to use; None scores them at `features`.
-        options: see `gfa_jax.Options`.
+    By default edges are scored at F; the others as for `aggregation.update`.
     """
     if edges is None:
         edges = score(features, indices, params, options=options)

@@ -8,8 +8,7 @@
 Exact search misses nothing, so it is taken where it ends soon, where approximate search
 would not be twice as fast, and on an accelerator, which approximate search leaves idle.
 How many cells must be probed shows only when `approximate_neighbors` calibrates, so p
-is a guess, and the estimate of approximate search good to a factor of two where the
-guess is.
+is a guess, and the estimate of approximate search good to a factor of two.
 """
 
 import importlib.util
@@ -29,19 +28,15 @@ Search = Literal["exact", "approximate"]
 
 # An exact search that ends within this is not worth one missed edge.
 _PATIENCE_SECONDS = 30.0
-# Approximate search must be this many times as fast: the guess of the cells is rough.
 _ADVANTAGE = 2.0
-# Cells of mean size that a row probes: edges above a threshold are near and found
-# early, all K are not. For .99 of those above 0.55 in generated pools 65 were needed at
-# N = 500,000 and 169 at 2,000,000; they grow as this power of N.
+# Cells that a row probes, in a pool of so many rows; they grow as this power of N.
+# Edges above a threshold are near and found early, all K are not.
 _PROBES_AT = 500_000
 _PROBES_ABOVE_THRESHOLD = 65
 _PROBES_FOR_ALL = 600
 _PROBES_GROWTH = 0.69
-# Many products with single cells against few large ones, a multiply-add, with the
-# choice of what is kept (measured on 2 CPU cores at N = 500,000, D = 256).
+# A multiply-add of many small products, against one of few large ones.
 _SCAN_COST = 1.5
-_CALIBRATION_ROWS = 1000
 # Two slow cores, for the pools that are too small to measure anything.
 _NOMINAL = 2e10
 _MEASURED_TILES = 8
@@ -49,13 +44,7 @@ _MEASUREMENTS = 3
 
 
 class SearchChoice(NamedTuple):
-    """What `choose_search` chose.
-
-    Attributes:
-        search: "exact" or "approximate".
-        reason: why, in one line for a person.
-        seconds: estimate for the search that was chosen.
-    """
+    """What `choose_search` chose, why in one line, and the seconds it will take."""
 
     search: Search
     reason: str
@@ -74,13 +63,10 @@ def choose_search(
         threshold: cosine that an edge must exceed to count, as for
             `approximate_neighbors`; None where all K edges count.
 
-    Returns:
-        SearchChoice; its estimate holds while the machine is as busy as it was when the
-        rate of the exact search was measured, in about a second, where N is large
-        enough for a choice.
-
     Raises:
         ValueError: k outside [1, N).
+
+    Cost: where N is large enough for a choice, about a second to time an exact search.
     """
     exact.check_k(k, num_rows)
     products = num_rows**2 / 2 * dim
@@ -114,18 +100,10 @@ def estimate_exact(num_rows: int, dim: int, *, k: int) -> float:
 
 
 def measure_rate(dim: int, *, k: int, num_rows: int) -> float:
-    """Times some tiles of the exact search on the default device.
+    """Times three times 36 tiles of an exact search of N rows on the default device.
 
-    Args:
-        dim: D, at least 1.
-        k: number of neighbours, at least 1.
-        num_rows: N of the search that is to be estimated: the more tiles it has, the
-            less of each is merged.
-
-    Returns:
-        Multiply-adds a second, merging included.
-
-    Cost: three times 36 tiles of 1024² products, compiled for D and k.
+    Returns multiply-adds a second, merging included: the more tiles a search has, the
+    less of each is merged.
     """
     measured_rows = _MEASURED_TILES * tiles.TILE
     random = np.random.default_rng(0)
@@ -165,4 +143,5 @@ def _approximate_products(num_rows: int, dim: int, threshold: float | None) -> f
     trained = cells.ROUNDS * min(num_rows, cells.ROWS_PER_CELL * num_cells) * num_cells
     share = min(1.0, probes / num_cells)
     scanned = num_rows * num_cells + num_rows**2 * share
-    return (trained + _SCAN_COST * scanned + _CALIBRATION_ROWS * num_rows) * dim
+    sampled = calibrated.SAMPLE_ROWS * num_rows
+    return (trained + _SCAN_COST * scanned + sampled) * dim

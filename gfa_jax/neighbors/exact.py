@@ -94,13 +94,8 @@ def whole_tiles(rows: Rows, tile_size: int | None) -> tuple[Rows, int]:
             f"tile_size is {tile_size}; expected a multiple of {tiles.GROUP}"
         )
     padding = round_up(num_rows, tile_size) - num_rows
-    return _pad(rows, padding=padding), tile_size
-
-
-@functools.partial(jax.jit, static_argnames="padding")
-def _pad(rows: Rows, *, padding: int) -> Rows:
     features = jnp.pad(rows.features, ((0, padding), (0, 0)))
-    return Rows(features, jnp.pad(rows.valid, (0, padding)), rows.first)
+    return Rows(features, jnp.pad(rows.valid, (0, padding)), rows.first), tile_size
 
 
 @functools.partial(jax.jit, static_argnames="tile_size")
@@ -118,21 +113,22 @@ def sweep(
     def merge_tile(i, j, best):
         left, right = (tiles.take_rows(rows, b, tile_size) for b in (i, j))
         tile = tiles.multiply(left, right)
-        mine = tiles.take_best(best, i, tile_size)
-        mine = tiles.merge_row_topk(mine, tile, right)
-        best = tiles.put_best(best, i, mine)
-
-        def merge_columns(best):
-            theirs = tiles.take_best(best, j, tile_size)
-            theirs = tiles.merge_column_topk(theirs, tile, left)
-            return tiles.put_best(best, j, theirs)
-
-        return lax.cond(i != j, merge_columns, lambda best: best, best)
+        best = tiles.merge_tile(best, i, tiles.merge_row_topk, tile, right)
+        return _merge_columns(i != j, best, j, tile, left)
 
     def row_block(i, best):
         return lax.fori_loop(i, num_tiles, functools.partial(merge_tile, i), best)
 
     return lax.fori_loop(start, stop, row_block, best)
+
+
+def _merge_columns(
+    is_merged: jax.Array | bool, best: Best, j: jax.Array, tile: jax.Array, rows: Rows
+) -> Best:
+    def merge(best: Best) -> Best:
+        return tiles.merge_tile(best, j, tiles.merge_column_topk, tile, rows)
+
+    return lax.cond(is_merged, merge, lambda best: best, best)
 
 
 def _sweep_within_memory(
@@ -181,15 +177,8 @@ def merge_pair(
         left = tiles.take_rows(rows, i, tile_size)
         right = tiles.take_rows(others, j, tile_size)
         tile = tiles.multiply(left, right)
-        mine = tiles.take_best(best, i, tile_size)
-        best = tiles.put_best(best, i, tiles.merge_row_topk(mine, tile, right))
-
-        def merge_columns(theirs):
-            part = tiles.take_best(theirs, j, tile_size)
-            part = tiles.merge_column_topk(part, tile, left)
-            return tiles.put_best(theirs, j, part)
-
-        return best, lax.cond(mutual, merge_columns, lambda lists: lists, theirs)
+        best = tiles.merge_tile(best, i, tiles.merge_row_topk, tile, right)
+        return best, _merge_columns(mutual, theirs, j, tile, left)
 
     return lax.fori_loop(0, num_tiles[0] * num_tiles[1], merge_tile, (best, theirs))
 
@@ -201,11 +190,9 @@ def finish(rows: Rows, best: Best, *, include_self: bool) -> Neighbors:
     indices = best.indices[:, :num_rows].T
     similarity = best.similarity[:, :num_rows].T
     if include_self:
-        features, valid, first = rows
-        row = first + jnp.arange(num_rows, dtype=jnp.int32)
-        row = jnp.where(valid, row, -1)
-        itself = numerics.dot("nd,nd->n", features, features)
-        itself = jnp.where(valid, itself, -jnp.inf)
+        row = jnp.where(rows.valid, tiles.numbers(rows), -1)
+        itself = numerics.dot("nd,nd->n", rows.features, rows.features)
+        itself = jnp.where(rows.valid, itself, -jnp.inf)
         indices = jnp.concatenate([row[:, None], indices], axis=1)
         similarity = jnp.concatenate([itself[:, None], similarity], axis=1)
     return Neighbors(indices, similarity)

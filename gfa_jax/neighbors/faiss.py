@@ -60,35 +60,16 @@ def faiss_neighbors(
     features = as_searchable(features, k)
     num_rows, dim = features.shape
     asked = f"factory {factory!r} with search {search!r} on {num_rows} rows of {dim}"
-    with refusals(asked):
-        index = build_index(faiss, features, factory, search)
-        return search_in_itself(
-            index, features, k=k, include_self=include_self, progress=progress
-        )
-
-
-def as_searchable(features: jax.Array | np.ndarray, k: int) -> np.ndarray:
-    """Gives the rows as FAISS takes them, their shape and k checked."""
-    features = np.ascontiguousarray(features, dtype=np.float32)
-    if features.ndim != 2:
-        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
-    check_k(k, len(features))
-    return features
-
-
-def search_in_itself(
-    index, features: np.ndarray, *, k: int, include_self: bool, progress=None
-) -> Neighbors:
-    """Asks a filled index for the neighbours of every row that it holds."""
-    num_rows = len(features)
     # One more than the others that are wanted, since a row finds itself.
     width = k if include_self else k + 1
     similarity = np.empty((num_rows, width), np.float32)
     indices = np.empty((num_rows, width), np.int32)
-    starts = range(0, num_rows, _QUERY_BLOCK)
-    for start in track(progress, starts, desc="neighbors"):
-        rows = slice(start, start + _QUERY_BLOCK)
-        similarity[rows], indices[rows] = index.search(features[rows], width)
+    with refusals(asked):
+        index = build_index(faiss, features, factory, search)
+        starts = range(0, num_rows, _QUERY_BLOCK)
+        for start in track(progress, starts, desc="neighbors"):
+            rows = slice(start, start + _QUERY_BLOCK)
+            similarity[rows], indices[rows] = index.search(features[rows], width)
     # Empty slots need no care here: `place_self` moves them to the end.
     similarity, indices = by_similarity(similarity, indices)
     return place_self(
@@ -98,6 +79,15 @@ def search_in_itself(
         include_self=include_self,
         self_similarity=np.einsum("nd,nd->n", features, features),
     )
+
+
+def as_searchable(features: jax.Array | np.ndarray, k: int) -> np.ndarray:
+    """Gives the rows as FAISS takes them, their shape and k checked."""
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    if features.ndim != 2:
+        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
+    check_k(k, len(features))
+    return features
 
 
 def by_similarity(

@@ -9,7 +9,6 @@ Lists and elements are ordered by descending similarity, then by ascending index
 order is total, so the lists are the same whatever the order in which tiles arrive.
 """
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -39,7 +38,6 @@ class Best(NamedTuple):
     indices: jax.Array  # [K, M] int32, ascending among equals; -1 in an empty slot
 
 
-@functools.partial(jax.jit, static_argnames=("k", "num_rows", "dtype"))
 def empty_topk(k: int, num_rows: int, dtype: jnp.dtype) -> Best:
     """Makes empty lists."""
     return Best(
@@ -58,29 +56,11 @@ def take_rows(rows: Rows, b: jax.Array, tile_size: int) -> Rows:
     return Rows(features, valid, rows.first + start)
 
 
-def take_best(best: Best, b: jax.Array, tile_size: int) -> Best:
-    """Takes the lists of the b-th tile of the rows."""
-    return Best(
-        *(lax.dynamic_slice_in_dim(x, b * tile_size, tile_size, 1) for x in best)
-    )
-
-
-def put_best(best: Best, b: jax.Array, part: Best) -> Best:
-    """Writes the lists of the b-th tile of the rows."""
-    start = b * part.indices.shape[1]
-    return Best(
-        *(
-            lax.dynamic_update_slice_in_dim(x, y, start, 1)
-            for x, y in zip(best, part, strict=True)
-        )
-    )
-
-
 def multiply(rows: Rows, columns: Rows) -> jax.Array:
     """Multiplies a tile of F Fᵀ, [M, M]; -inf for a row with itself or not valid."""
     tile = numerics.dot("id,jd->ij", rows.features, columns.features)
     counts = rows.valid[:, None] & columns.valid[None, :]
-    counts &= _numbers(rows)[:, None] != _numbers(columns)[None, :]
+    counts &= numbers(rows)[:, None] != numbers(columns)[None, :]
     return jnp.where(counts, tile, -jnp.inf)
 
 
@@ -106,6 +86,16 @@ def merge_column_topk(best: Best, tile: jax.Array, rows: Rows) -> Best:
     )
 
 
+def merge_tile(
+    best: Best, b: jax.Array, merge: Callable, tile: jax.Array, others: Rows
+) -> Best:
+    """Merges a tile into the lists of the b-th tile of rows, by one of the above."""
+    start, size = b * len(tile), len(tile)
+    part = Best(*(lax.dynamic_slice_in_dim(x, start, size, 1) for x in best))
+    both = zip(best, merge(part, tile, others), strict=True)
+    return Best(*(lax.dynamic_update_slice_in_dim(x, y, start, 1) for x, y in both))
+
+
 def merge(best: Best, other: Best) -> Best:
     """Merges two lists of each row, of different candidates: K inserts."""
 
@@ -116,7 +106,8 @@ def merge(best: Best, other: Best) -> Best:
     return lax.fori_loop(0, len(other.indices), insert, best)
 
 
-def _numbers(rows: Rows) -> jax.Array:
+def numbers(rows: Rows) -> jax.Array:
+    """Numbers rows among all, [M]."""
     return rows.first + jnp.arange(len(rows.valid), dtype=jnp.int32)
 
 

@@ -8,6 +8,7 @@ Per shard, features are [n, D], indices [n, K] int32 numbers among all rows, and
 weight [n, K] and degree [n].
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from jax import lax
 from gfa_jax import affinity, aggregation
 from gfa_jax.affinity import Edges
 from gfa_jax.aggregation import State
-from gfa_jax.blocks import Pool
+from gfa_jax.blocks import Pool, map_neighborhoods
 from gfa_jax.sharding.exchange import Exchange
 from gfa_jax.sharding.ring import ring_sum
 from gfa_jax.types import DEFAULT, Options, Params
@@ -91,15 +92,16 @@ def _update_shard(features, indices, params, edges, setting):
 
     def sum_in(pool, operands, indices):
         features, params, edges = operands
-        return aggregation.sum_neighbors(
-            features,
-            indices,
-            params,
-            edges,
+        add = functools.partial(
+            aggregation.add_neighbors,
             pool=pool,
             first_row=_first_row(features, setting),
+            params=params,
             options=options,
         )
+        weight = None if edges is None else edges.weight
+        size = options.block_size
+        return map_neighborhoods(add, features, indices, weight, block_size=size)
 
     sums: Any = sum_over_pools(
         sum_in, features, (features, params, edges), indices, setting

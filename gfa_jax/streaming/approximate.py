@@ -32,7 +32,6 @@ def approximate_neighbors(
     edge_recall: float = 0.99,
     threshold: float | None = None,
     include_self: bool = True,
-    sample_size: int = 1000,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     on_exact: Callable[[str], None] | None = None,
@@ -51,7 +50,6 @@ def approximate_neighbors(
         edge_recall: see `gfa_jax.approximate_neighbors`.
         threshold: see `gfa_jax.approximate_neighbors`.
         include_self: see `gfa_jax.approximate_neighbors`.
-        sample_size: see `gfa_jax.approximate_neighbors`.
         seed: of the sample.
         checkpoint: as for `exact_neighbors`; it holds 2 bytes for each cell that a row
             probes, and the lists, N k 8 bytes.
@@ -82,14 +80,13 @@ def approximate_neighbors(
     if len(shape) != 2:
         raise ValueError(f"rows have shape {shape}; expected [N, D]")
     check_k(k, shape[0])
-    calibrated.check_options(edge_recall, threshold, sample_size)
+    calibrated.check_options(edge_recall, threshold)
     numerics.to_compute_dtype(rows[:1])  # refuses what is not floating
     options: dict[str, Any] = {"k": k, "include_self": include_self}
     if shape[0] >= calibrated.FEWEST_ROWS and k > include_self:
         asked = options | {
             "edge_recall": edge_recall,
             "threshold": threshold,
-            "sample_size": sample_size,
             "seed": seed,
         }
         store = None

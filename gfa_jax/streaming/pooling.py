@@ -7,13 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
-from gfa_jax.pooling import (
-    Method,
-    check_options,
-    check_shapes,
-    check_templates,
-    segment_sums,
-)
+from gfa_jax.pooling import Method, check_arguments, segment_sums
 from gfa_jax.types import track
 
 
@@ -57,9 +51,7 @@ def pool(
     """
     segments = np.asarray(segments)
     weights = None if weights is None else np.asarray(weights)
-    check_options(method, num_segments, power)
-    check_shapes(features, segments, weights)
-    check_templates(segments, weights, num_segments)
+    check_arguments(features, segments, weights, num_segments, method, power)
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; expected at least 1")
     dtype = numerics.to_compute_dtype(features[:0]).dtype

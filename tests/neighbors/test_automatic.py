@@ -5,7 +5,6 @@ import importlib.util
 import numpy as np
 import pytest
 
-import gfa_jax as gfa
 from gfa_jax.neighbors import automatic, tiles
 from gfa_jax.neighbors.automatic import choose_search, measure_rate, typical_kth_best
 from tests.conftest import X64
@@ -93,8 +92,3 @@ def test_the_tiles_timed_bring_as_many_as_those_of_a_whole_search(rng):
 def test_bad_input_is_refused(k):
     with pytest.raises(ValueError, match=f"k is {k} with 100 rows"):
         choose_search(100, 8, k=k, threshold=None)
-
-
-def test_the_searches_that_it_names_exist():
-    for name in automatic.Search.__args__:
-        assert callable(getattr(gfa, f"{name}_neighbors"))

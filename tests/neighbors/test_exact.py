@@ -112,13 +112,6 @@ def test_the_smallest_and_the_largest_k(features, k, include_self):
     assert_equal(got, oracle.exact_neighbors(features, k, include_self))
 
 
-def test_k_counts_the_row_itself(features):
-    counted = search(features, k=5)
-    others = search(features, k=4, include_self=False)
-    np.testing.assert_array_equal(counted.indices[:, 0], np.arange(70))
-    chex.assert_trees_all_equal(jax.tree.map(lambda x: x[:, 1:], counted), others)
-
-
 def test_a_short_row_still_stands_first_in_its_own_list(features):
     # Longer rows have larger inner products with it than it has with itself.
     features[7] = [0.25, 0.25, 0.25]
@@ -205,19 +198,13 @@ def test_memory_holds_no_affinity_of_all_pairs():
     ("change", "message"),
     [
         ({"k": 0}, r"k is 0 with 8 rows; expected 1 <= k < 8"),
-        ({"k": -1}, r"k is -1 with 8 rows"),
         ({"k": 8}, r"k is 8 with 8 rows; expected 1 <= k < 8"),
-        ({"features": np.zeros((1, 2), np.float32), "k": 1}, "k is 1 with 1 rows"),
         ({"features": np.zeros((0, 2), np.float32), "k": 1}, "k is 1 with 0 rows"),
         ({"features": np.zeros(8, np.float32)}, r"shape \(8,\); expected \[N, D\]"),
-        ({"features": np.zeros((8, 2, 2), np.float32)}, r"shape \(8, 2, 2\); expected"),
         ({"features": np.zeros((8, 2), np.int32)}, "int32; expected a floating dtype"),
         ({"tile_size": 0}, "tile_size is 0; expected a multiple of 32"),
-        ({"tile_size": 16}, "tile_size is 16; expected a multiple of 32"),
         ({"tile_size": 48}, "tile_size is 48; expected a multiple of 32"),
-        ({"tile_size": -32}, "tile_size is -32; expected a multiple of 32"),
         ({"valid": np.ones(7, bool)}, r"valid has shape \(7,\); expected \(8,\)"),
-        ({"valid": np.ones((8, 1), bool)}, r"valid has shape \(8, 1\); expected"),
     ],
 )
 def test_bad_input_is_refused(change, message):

@@ -62,7 +62,7 @@ def assert_same(got, want) -> None:
 @pytest.mark.parametrize("include_self", [True, False])
 def test_the_edges_that_count_are_found(features, mapped, include_self):
     found, calibration = stream(mapped, include_self=include_self)
-    assert calibration.factory == f"IVF{calibrated.num_cells(N)},Flat"
+    assert calibration.factory == f"IVF{cells.num_cells(N)},Flat"
     assert calibration.recall >= calibration.lower_bound >= 0.95 == calibration.target
     assert calibration.share is not None and 0 < calibration.share < 0.5
     exact = gfa.exact_neighbors(features, k=K, include_self=include_self)
@@ -259,7 +259,6 @@ def test_a_damaged_file_is_refused(features, tmp_path, name):
         (np.ones((8, 2), np.int32), {}, "int32; expected a floating dtype"),
         (np.ones((8, 2), np.float32), {"edge_recall": 0.0}, "edge_recall is 0.0"),
         (np.ones((8, 2), np.float32), {"threshold": 1.5}, "threshold is 1.5"),
-        (np.ones((8, 2), np.float32), {"sample_size": 0}, "sample_size is 0"),
         (np.full((8, 2), np.nan, np.float32), {}, "rows hold NaN or infinity"),
     ],
 )

@@ -2,10 +2,9 @@
 
     the K largest F_i · F_j, j in a cell that i probes or i in one that j probes
 
-The rows need not fit into memory. The members of a group of cells are gathered, and
-all rows are read in the order of their numbers, chunk after chunk: no query of a cell
-is fetched by itself. A chunk's queries of one cell are one matrix product with its
-members, and what is at least the K-th best of either row is kept to be merged.
+The rows need not fit into memory. The members of a group of cells are gathered, and all
+rows are read in order, chunk after chunk. A chunk's queries of one cell are one product
+with its members, and what is at least the K-th best of either row is kept to be merged.
 """
 
 import functools
@@ -42,19 +41,12 @@ _KEPT = ("finished", *lists.Lists._fields, *(f"found_{x}" for x in lists.Found._
 
 
 class _Members(NamedTuple):
-    """The rows of a group of cells, by cell.
+    """The rows of a group of cells, by cell."""
 
-    Attributes:
-        cells: [G] consecutive cells.
-        starts: [G + 1] where the rows of each begin.
-        numbers: [M] int32 row numbers.
-        features: [M, D] float32.
-    """
-
-    cells: np.ndarray
-    starts: np.ndarray
-    numbers: np.ndarray
-    features: np.ndarray
+    cells: np.ndarray  # [G] consecutive
+    starts: np.ndarray  # [G + 1] where the rows of each begin
+    numbers: np.ndarray  # [M] int32 row numbers
+    features: np.ndarray  # [M, D] float32
 
     def of(self, cell: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the row numbers of a cell, and its rows."""
@@ -64,19 +56,12 @@ class _Members(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """A chunk of rows, and which of them probe which cell.
-
-    Attributes:
-        first: number of its first row.
-        features: [n, D] float32.
-        queries: [V] uint16 rows of the chunk, by the cell that they probe.
-        offsets: [C + 1] int64, where the rows of each cell begin.
-    """
+    """A chunk of rows, and which of them probe which cell, as in `Probes`."""
 
     first: int
-    features: np.ndarray
-    queries: np.ndarray
-    offsets: np.ndarray
+    features: np.ndarray  # [n, D] float32
+    queries: np.ndarray  # [V] uint16 rows of the chunk, by the cell that they probe
+    offsets: np.ndarray  # [C + 1] int64, where the rows of each cell begin
 
 
 def search(
@@ -99,9 +84,6 @@ def search(
         store: keeps what is found; an interrupted search goes on from there, and ends
             with the same bits.
         progress: called as tqdm is, around the chunks of each group of cells.
-
-    Returns:
-        Lists, sorted; equal cosines by lower index.
 
     Cost: share N² D multiply-adds; all rows read 2 + N D / 2^25 times. Memory: some
     [N, k] arrays, 24 bytes for each of 2^23 candidates, the rows of a group of cells
@@ -127,7 +109,7 @@ def search(
 
     finished, best, found = _read(store, num_rows, k)
     waiting = sum(len(part.rows) for part in found)
-    num_chunks = len(probes.rows)
+    num_chunks = len(probes.offsets)
     num_steps = len(groups) * num_chunks
     steps = range(finished, num_steps)
     saved = time.monotonic()
@@ -143,7 +125,7 @@ def search(
             part = _Chunk(
                 chunk * cells.CHUNK_ROWS,
                 cells.read(rows, cells.chunk_rows(chunk)),
-                probes.rows[chunk],
+                probes.rows(chunk),
                 probes.offsets[chunk],
             )
             for batch in _batches(part, members):
@@ -167,7 +149,7 @@ def search(
 def _read(
     store: resumable.Store | None, num_rows: int, k: int
 ) -> tuple[int, lists.Lists, list[lists.Found]]:
-    """Reads where the search stands: steps made, lists, and what is not merged yet."""
+    """Reads the steps made, the lists, and what is not merged yet."""
     kept = store.load(_NAME, _KEPT) if store is not None else None
     if kept is None:
         return 0, lists.empty(num_rows, k), []

@@ -5,11 +5,10 @@ i probes the cells whose centroid is nearly as near as that of its own:
 
     F_i · c_b >= ρ max_b' F_i · c_b'
 
-so that a clear image probes one or two cells and a poor one, which lies between many,
-as many as it needs. All rows that probe a cell are multiplied with all rows in it at
-once; a processor does that several times as fast as it walks through an inverted file
-query by query. And every product serves both of its rows: an edge (i, j) is found where
-i probes the cell of j *or* j that of i. The products are `cell_search`.
+so that a row that lies between many cells probes as many as it needs. All rows that
+probe a cell are multiplied with all rows in it at once (`cell_search`), and every
+product serves both of its rows: an edge (i, j) is found where i probes the cell of j
+*or* j that of i.
 """
 
 import concurrent.futures
@@ -49,14 +48,14 @@ class Probes(NamedTuple):
 
     Attributes:
         own: [N] int32 cell of each row.
-        rows: for each chunk [V] uint16, which of its rows probe another cell than their
+        rows: of a chunk [V] uint16, which of its rows probe another cell than their
             own, by cell.
         offsets: for each chunk [C + 1] int64, where the rows of each cell begin.
         share: products of all these cells over N².
     """
 
     own: np.ndarray
-    rows: Sequence[np.ndarray]
+    rows: Callable[[int], np.ndarray]
     offsets: list[np.ndarray]
     share: float
 
@@ -64,22 +63,6 @@ class Probes(NamedTuple):
     def count(self) -> int:
         """Cells that all rows probe, beside their own."""
         return sum(int(offsets[-1]) for offsets in self.offsets)
-
-
-class _Stored(Sequence):
-    """The rows of every chunk, mapped only while they are asked for."""
-
-    def __init__(self, store: resumable.Store, num_chunks: int):
-        self._store = store
-        self._num_chunks = num_chunks
-
-    def __len__(self) -> int:
-        return self._num_chunks
-
-    def __getitem__(self, chunk: int) -> np.ndarray:
-        kept = self._store.load(f"cells-{chunk}", ["rows"])
-        assert kept is not None  # it was stored before this was made
-        return kept[0]
 
 
 def num_cells(num_rows: int) -> int:
@@ -100,8 +83,7 @@ def read(rows: Any, which: slice | np.ndarray) -> np.ndarray:
 def train(faiss, rows: Any, num_cells: int) -> np.ndarray:
     """Finds C centroids, [C, D] float32 unit rows, by FAISS's k-means.
 
-    It runs over evenly spaced rows: 80 C² D multiply-adds, and 16 C rows in memory,
-    twice.
+    80 C² D multiply-adds over 16 C evenly spaced rows, in memory twice.
     """
     num_rows, dim = rows.shape
     step = max(1, num_rows // (ROWS_PER_CELL * num_cells))
@@ -141,12 +123,9 @@ def choose_probes(
         rows: [N, D] floating, anything with a shape and slices of rows.
         centroids: [C, D] float32.
         ratio: ρ, at most 1.
-        most: probes beyond which the search is given up.
+        most: probes beyond which the search is given up, and None returned.
         store: keeps the chunks that are done, whose probes then stay on disk.
         progress: called as tqdm is, around the chunks of rows.
-
-    Returns:
-        Probes, or None where there are more.
 
     Cost: N C D multiply-adds. Memory: 2 bytes a probe where there is no store, the
     probes of a chunk five times, and a block of products a thread.
@@ -191,13 +170,18 @@ def choose_probes(
             num_probes += len(part[1])
             if num_probes > most:
                 return None
-    if store is not None:
-        queries = _Stored(store, num_chunks)
     own = np.concatenate(own)
     size = np.bincount(own, minlength=num_cells)
     num_queries = sum(map(np.diff, offsets)) + size
     share = float((num_queries / num_rows) @ (size / num_rows))
-    return Probes(own, queries, offsets, share)
+
+    def stored(chunk: int) -> np.ndarray:
+        assert store is not None
+        kept = store.load(f"cells-{chunk}", ["rows"])
+        assert kept is not None  # it was stored above
+        return kept[0]
+
+    return Probes(own, stored if store else queries.__getitem__, offsets, share)
 
 
 def _join(own, rows, counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -214,12 +198,7 @@ def _join(own, rows, counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def probe_threshold(best: np.ndarray, ratio: float) -> np.ndarray:
-    """Returns the least cosine of a centroid that is probed; never above the best.
-
-    Args:
-        best: [...] cosine of the nearest centroid.
-        ratio: ρ.
-    """
+    """Gives the least cosine of a centroid that is probed, of that of the nearest."""
     return np.where(best > 0, ratio, 1.0).astype(best.dtype) * best
 
 
@@ -227,9 +206,8 @@ def probe_threshold(best: np.ndarray, ratio: float) -> np.ndarray:
 def workers() -> Iterator[concurrent.futures.Executor]:
     """Makes as many threads as there are processors, each with a product of its own.
 
-    Small products on one thread each are several times as fast as one on all threads.
-    Without threadpoolctl, which says so to the library of the products, one thread
-    makes them one by one.
+    Small products are faster so. Without threadpoolctl, which says so to the library of
+    the products, one thread makes them one by one.
     """
     count, alone = 1, contextlib.nullcontext()
     if importlib.util.find_spec("threadpoolctl") is not None:

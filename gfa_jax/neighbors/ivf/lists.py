@@ -14,29 +14,18 @@ _RANGE = 2**16
 
 
 class Lists(NamedTuple):
-    """The best of every row.
+    """The best of every row."""
 
-    Attributes:
-        similarity: [N, K] float32; -inf in an empty slot.
-        indices: [N, K] int32; -1 in an empty slot.
-    """
-
-    similarity: np.ndarray
-    indices: np.ndarray
+    similarity: np.ndarray  # [N, K] float32; -inf in an empty slot
+    indices: np.ndarray  # [N, K] int32; -1 in an empty slot
 
 
 class Found(NamedTuple):
-    """Candidates.
+    """Candidates `others` of `rows`."""
 
-    Attributes:
-        rows: [M] int32 whose candidates they are.
-        others: [M] int32 the candidates.
-        similarity: [M] float32.
-    """
-
-    rows: np.ndarray
-    others: np.ndarray
-    similarity: np.ndarray
+    rows: np.ndarray  # [M] int32
+    others: np.ndarray  # [M] int32
+    similarity: np.ndarray  # [M] float32
 
 
 def empty(num_rows: int, k: int) -> Lists:
@@ -54,19 +43,16 @@ def kth_best(best: Lists, least: float) -> np.ndarray:
 
 def join(parts: list[Found]) -> Found:
     """Concatenates candidates."""
-    if not parts:
-        return Found(
-            np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
-        )
-    return Found(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    none = Found(*(np.zeros(0, dtype) for dtype in (np.int32, np.int32, np.float32)))
+    return Found(*map(np.concatenate, zip(none, *parts, strict=True)))
 
 
 def merge(best: Lists, found: list[Found], pool: concurrent.futures.Executor) -> Lists:
     """Merges candidates, in any order, perhaps repeated, into [N, K] lists, in place.
 
     The lists end by descending similarity, equal ones by lower index; the same other
-    counts once. About 0.2 µs a candidate and a slot of the lists. Memory: the
-    candidates once more, and 80 bytes a candidate and a slot in 65,536 rows, a thread.
+    counts once. Memory: the candidates once more, and 80 bytes a candidate and a slot
+    in 65,536 rows, a thread.
     """
     candidates = join(found)
 
@@ -81,7 +67,6 @@ def merge(best: Lists, found: list[Found], pool: concurrent.futures.Executor) ->
 
 
 def _merge(similarity, indices, found: Found, first: int) -> None:
-    """Merges candidates into one range of lists, in place."""
     row, column = np.nonzero(indices >= 0)
     rows = np.concatenate([row, found.rows - first]).astype(np.uint16)
     others = np.concatenate([indices[row, column], found.others])

@@ -38,10 +38,9 @@ def small_blocks(monkeypatch):
 def queries_of(probes: cells.Probes, cell: int) -> np.ndarray:
     """The rows that probe a cell, of all chunks."""
     parts = [
-        rows[offsets[cell] : offsets[cell + 1]].astype(int) + chunk * cells.CHUNK_ROWS
-        for chunk, (rows, offsets) in enumerate(
-            zip(probes.rows, probes.offsets, strict=True)
-        )
+        probes.rows(chunk)[offsets[cell] : offsets[cell + 1]].astype(int)
+        + chunk * cells.CHUNK_ROWS
+        for chunk, offsets in enumerate(probes.offsets)
     ]
     return np.concatenate(parts)
 

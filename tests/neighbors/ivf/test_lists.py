@@ -54,14 +54,3 @@ def test_ranges_of_rows_are_merged_by_themselves(pool, monkeypatch):
     np.testing.assert_array_equal(best.indices[:, 0], rows[::-1])
     np.testing.assert_array_equal(best.indices[:, 1], -1)
     np.testing.assert_array_equal(best.similarity[:, 0], found.similarity)
-
-
-def test_the_kth_best_is_the_last_of_the_list_or_the_least():
-    similarity = np.array([[0.9, 0.4], [0.2, -np.inf]], np.float32)
-    best = lists.Lists(similarity, np.array([[1, 2], [3, -1]], np.int32))
-    np.testing.assert_array_equal(
-        lists.kth_best(best, -np.inf), np.array([0.4, -np.inf], np.float32)
-    )
-    np.testing.assert_array_equal(
-        lists.kth_best(best, 0.3), np.array([0.4, 0.3], np.float32)
-    )
