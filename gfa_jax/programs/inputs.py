@@ -59,11 +59,7 @@ class Pool(NamedTuple):
 
 
 def load_pool() -> Pool:
-    """Reads and checks the pool that the flags name, or generates a sample.
-
-    Raises:
-        ValueError: anything about the files that cannot be used.
-    """
+    """Reads and checks the pool that the flags name, or generates a sample."""
     if FLAGS.features is None:
         if FLAGS.labels is not None or FLAGS.pairs is not None:
             raise ValueError("--labels and --pairs describe --features; name that too")
@@ -102,11 +98,7 @@ class Source(NamedTuple):
 
 
 def open_source() -> Source:
-    """Opens what --features names, a file or a folder of shards.
-
-    Raises:
-        ValueError: anything about the file, or the folder, that cannot be used.
-    """
+    """Opens what --features names, a file or a folder of shards."""
     path = pathlib.Path(FLAGS.features)
     if not path.is_dir():
         stored = datasets.read_features(path, dim=FLAGS.dim, key=FLAGS.features_key)
@@ -120,11 +112,7 @@ def open_source() -> Source:
 
 
 def read_truth(num_rows: int) -> tuple[np.ndarray | None, datasets.Pairs | None]:
-    """Reads what the flags name: [N] identities, and pairs with `same` known.
-
-    Raises:
-        ValueError: anything about the files that cannot be used.
-    """
+    """Reads what the flags name: [N] identities, and pairs with `same` known."""
     labels = pairs = None
     if FLAGS.labels is not None:
         labels = datasets.read_labels(
@@ -210,13 +198,7 @@ def refuse_overwriting(
 
 
 def select(pool: Pool, rows: np.ndarray, codes: np.ndarray) -> Pool:
-    """Takes the rows where `rows` [N] holds, of a pool without listed pairs.
-
-    Their `codes` [N] become the labels.
-
-    Raises:
-        ValueError: rows that make no genuine pair, or no impostor pair.
-    """
+    """Takes the rows where `rows` [N] holds; their `codes` [N] become the labels."""
     check_both_kinds(codes[rows])
     return pool._replace(
         features=pool.features[rows], norms=pool.norms[rows], labels=codes[rows]
@@ -250,15 +232,10 @@ def is_scaled(norms: np.ndarray) -> bool:
 def unit_rows(
     stored: np.ndarray, norms: np.ndarray, *, scaled: bool | None = None
 ) -> np.ndarray:
-    """Converts stored rows to float32 rows of unit length.
+    """Converts stored rows [n, D] to float32, of unit length by their norms [n].
 
-    Args:
-        stored: [n, D] floating rows.
-        norms: [n] their lengths.
-        scaled: whether to scale them; by default where any of them needs it.
-
-    Returns:
-        [n, D] float32; the stored rows themselves where they are that already.
+    They are scaled as `scaled` says, by default where any of them needs it; otherwise
+    they are the stored rows themselves where these are float32.
     """
     if not (is_scaled(norms) if scaled is None else scaled):
         return np.asarray(stored, np.float32)

@@ -66,11 +66,7 @@ _LOST = ("Gloo", "NCCL", "Connection", "UNAVAILABLE", "heartbeat")
 
 
 def is_job() -> bool:
-    """Tells whether the flags ask for several processes or devices.
-
-    Raises:
-        ValueError: flags of the job that do not go together.
-    """
+    """Tells whether the flags, if they fit, ask for several processes or devices."""
     count, number, coordinator = (
         FLAGS.num_processes,
         FLAGS.process_id,
@@ -189,11 +185,7 @@ def is_first() -> bool:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Fails in every process where the block fails in one, with the same line.
-
-    Raises:
-        ValueError: what went wrong in any process.
-    """
+    """Fails in every process where the block fails in one, with the same line."""
     error = None
     try:
         yield
@@ -205,12 +197,7 @@ def together() -> Iterator[None]:
 def agree(facts: Mapping[str, Any]) -> None:
     """Refuses processes that were not started alike.
 
-    Args:
-        facts: what must be the same in all, by the name that a person knows it by;
-            JSON values.
-
-    Raises:
-        ValueError: the first fact that differs, with both values.
+    The facts are JSON values, by the name that a person knows each by.
     """
     own = json.dumps(dict(facts), sort_keys=True).encode()
     first, *others = (json.loads(text) for text in sharding.gather_bytes(own))

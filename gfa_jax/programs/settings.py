@@ -149,11 +149,7 @@ class Request(NamedTuple):
         return None if given is None else float(np.ravel(given)[0])
 
     def width(self, num_rows: int) -> int:
-        """Returns how many candidates to search, the row itself counted.
-
-        Raises:
-            ValueError: --k of more than there are.
-        """
+        """Returns how many candidates to search, the row itself counted."""
         k = self.values["k"]
         if k is not None:
             gfa.neighbors.check_k(k, num_rows)
@@ -168,9 +164,8 @@ class Request(NamedTuple):
     ) -> Settings:
         """Asks the pool for what was not given.
 
-        Args:
-            neighbors: [n, width] candidates, the row itself first.
-            choose: gives `selection.choose_settings` of the pool.
+        `neighbors` are the [n, width] candidates, the row itself first, and `choose`
+        gives `selection.choose_settings` of the pool.
         """
         values, found, weights = dict(self.values), None, None
         dropped = np.zeros(len(neighbors.indices), bool)
@@ -204,11 +199,7 @@ class Request(NamedTuple):
 
 
 def expansion(neighbors: gfa.Neighbors) -> Settings:
-    """Returns the settings that make one update the one-line query expansion.
-
-    Args:
-        neighbors: [n, >= 10] candidates, the row itself first.
-    """
+    """Returns the settings that make one update the one-line query expansion."""
     near, weights = expansion_weights(neighbors)
     none = np.zeros(len(weights), bool)
     return Settings(
@@ -217,11 +208,7 @@ def expansion(neighbors: gfa.Neighbors) -> Settings:
 
 
 def read() -> Request:
-    """Joins the flags, the file that --params names, and the preset.
-
-    Raises:
-        ValueError: a parameter out of its range, a file that cannot be used.
-    """
+    """Joins the flags, the file that --params names, and the preset; all checked."""
     values = dict.fromkeys(_GIVEN) | _FIXED
     given = {n: FLAGS[n].value for n in _GIVEN if FLAGS[n].value is not None}
     filed = {} if FLAGS.params is None else _read_file(FLAGS.params)

@@ -3,10 +3,11 @@
 import contextlib
 import importlib
 import io
+import json
 import pathlib
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -63,6 +64,10 @@ def succeed(module: str, *flags: str) -> Finished:
     result = call(module, *flags)
     assert result.returncode == 0, result.stderr
     return result
+
+
+def read_report(folder: pathlib.Path) -> dict[str, Any]:
+    return json.loads((folder / "report.json").read_text())
 
 
 def refuse(files, message, *flags, module="refine"):

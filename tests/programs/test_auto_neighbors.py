@@ -1,4 +1,4 @@
-"""`--neighbors=auto` says what it chose, why and how long, and changes no result."""
+"""A search that is measured, or chosen by its time, says so and changes no result."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,26 +8,32 @@ from gfa_jax import datasets
 from gfa_jax.neighbors import automatic
 from gfa_jax.programs import flags, refine, settings
 from gfa_jax.programs.backends import memory
-from tests.programs.programs import succeed
+from tests.programs.programs import read_report, succeed
 
 
 def test_a_small_pool_gives_the_bits_of_exact_search(tmp_path):
+    pytest.importorskip("faiss")
     features = datasets.synthetic_features(num_rows=400, dim=16, seed=1).features
     np.save(tmp_path / "features.npy", features)
-    for search in ("exact", "auto"):
+    said = {}
+    for search in ("exact", "auto", "approximate"):
         result = succeed(
             "refine",
             f"--features={tmp_path}/features.npy",
             f"--output_dir={tmp_path}/{search}",
             f"--neighbors={search}",
+            "--noplots",
         )
-        said = [line for line in result.stderr.splitlines() if "about" in line]
-        assert len(said) == (search == "auto")
-    assert said == [
-        "exact neighbors, about 1 s: 400 rows are searched before an index is built"
-    ]
-    outputs = [(tmp_path / s / "refined.npy").read_bytes() for s in ("exact", "auto")]
-    assert outputs[0] == outputs[1]
+        lines = result.stderr.splitlines()
+        said[search] = [line for line in lines if "about" in line]
+    told = "exact neighbors, about 1 s: 400 rows are searched before an index is built"
+    assert said == {"exact": [], "auto": [told], "approximate": []}
+    exact, auto, approximate = (np.load(tmp_path / s / "refined.npy") for s in said)
+    np.testing.assert_array_equal(exact, auto)
+    # So few rows are searched exactly, and the report says so.
+    np.testing.assert_allclose(exact, approximate, rtol=0, atol=1e-5)
+    calibration = read_report(tmp_path / "approximate")["calibration"]
+    assert (calibration["factory"], calibration["recall"]) == ("Flat", 1.0)
 
 
 @pytest.mark.parametrize(

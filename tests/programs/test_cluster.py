@@ -1,13 +1,11 @@
 """`cluster` end to end, on plain files and on a learn-to-cluster folder."""
 
-import json
-
 import numpy as np
 import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
-from tests.programs.programs import refuse, run, succeed
+from tests.programs.programs import read_report, refuse, run, succeed
 
 
 @pytest.fixture(scope="module")
@@ -15,13 +13,18 @@ def sample():
     return datasets.synthetic_features(num_rows=800, dim=48, seed=2, junk_share=0.0)
 
 
-def test_labels_and_scores_are_those_of_the_library(tmp_path, sample):
+@pytest.fixture
+def given(tmp_path, sample):
     np.save(tmp_path / "features.npy", sample.features)
+    return f"--features={tmp_path}/features.npy"
+
+
+def test_labels_and_scores_are_those_of_the_library(tmp_path, sample, given):
     np.save(tmp_path / "labels.npy", sample.labels)
     output = tmp_path / "out"
     result = run(
         "cluster",
-        f"--features={tmp_path}/features.npy",
+        given,
         f"--labels={tmp_path}/labels.npy",
         f"--output_dir={output}",
         "--k=10",
@@ -31,9 +34,8 @@ def test_labels_and_scores_are_those_of_the_library(tmp_path, sample):
         "--min_size=2",
     )
     assert result.returncode == 0, result.stderr
-    names = {"labels.npy", "confidence.npy", "sizes.png", "purity.png", "report.json"}
-    names.add("dropped.npy")
-    assert {path.name for path in output.iterdir()} == names
+    names = "confidence.npy dropped.npy labels.npy purity.png report.json sizes.png"
+    assert sorted(path.name for path in output.iterdir()) == names.split()
     neighbors = gfa.exact_neighbors(sample.features, k=10)
     refined = gfa.aggregate(
         sample.features, neighbors, gfa.Params(0.5, 0.5), num_steps=4
@@ -41,7 +43,7 @@ def test_labels_and_scores_are_those_of_the_library(tmp_path, sample):
     expected = gfa.cluster(refined, neighbors, threshold=0.75, max_size=200, min_size=2)
     labels = np.load(output / "labels.npy")
     np.testing.assert_array_equal(labels, expected.labels)
-    report = json.loads((output / "report.json").read_text())
+    report = read_report(output)
     scores = metrics.cluster_scores(sample.labels, labels)
     assert report["clusters"] == expected.num_clusters
     assert report["left_out"] == np.sum(labels < 0)
@@ -59,28 +61,20 @@ def test_a_learn_to_cluster_folder_is_read_as_it_is(tmp_path, sample):
     neighbors = gfa.exact_neighbors(sample.features, k=20)
     data = np.stack([neighbors.indices, 1 - np.asarray(neighbors.similarity)], axis=1)
     np.savez_compressed(tmp_path / "knns/part/faiss_k_20.npz", data=data)
-    output = tmp_path / "out"
+    features = (f"--features={tmp_path}/features/part.bin", "--dim=48")
+    options = ("--k=12", "--threshold=0.5")
+    output, searched = tmp_path / "out", tmp_path / "searched"
     succeed(
         "cluster",
-        f"--features={tmp_path}/features/part.bin",
-        "--dim=48",
+        *features,
         f"--labels={tmp_path}/labels/part.meta",
         f"--candidates={tmp_path}/knns/part/faiss_k_20.npz",
         f"--output_dir={output}",
-        "--k=12",
-        "--threshold=0.5",
+        *options,
     )
-    searched = tmp_path / "searched"
-    succeed(
-        "cluster",
-        f"--features={tmp_path}/features/part.bin",
-        "--dim=48",
-        f"--output_dir={searched}",
-        "--k=12",
-        "--threshold=0.5",
-    )
-    given, own = (np.load(folder / "labels.npy") for folder in (output, searched))
-    np.testing.assert_array_equal(given, own)
+    succeed("cluster", *features, f"--output_dir={searched}", *options)
+    read, own = (np.load(folder / "labels.npy") for folder in (output, searched))
+    np.testing.assert_array_equal(read, own)
     assert not (searched / "purity.png").exists()
 
 
@@ -93,76 +87,43 @@ def test_a_learn_to_cluster_folder_is_read_as_it_is(tmp_path, sample):
         ("--linkage=complete", "--linkage=complete"),
         ("--images=nowhere", "--images=nowhere: expected a folder"),
         ("--k=800", "k is 800"),
+        ("--labels={}/short.npy", "799"),
     ],
 )
-def test_bad_options_are_refused(tmp_path, sample, flag, message):
-    np.save(tmp_path / "features.npy", sample.features)
-    refuse(
-        tmp_path,
-        message,
-        f"--features={tmp_path}/features.npy",
-        flag,
-        module="cluster",
-    )
+def test_bad_options_are_refused(tmp_path, sample, given, flag, message):
+    np.save(tmp_path / "short.npy", sample.labels[:-1])
+    refuse(tmp_path, message, given, flag.format(tmp_path), module="cluster")
 
 
-def cluster_of(tmp_path, sample, *flags):
-    np.save(tmp_path / "features.npy", sample.features)
-    succeed(
-        "cluster",
-        f"--features={tmp_path}/features.npy",
-        f"--output_dir={tmp_path}/out",
-        *flags,
-    )
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    return np.load(tmp_path / "out" / "labels.npy"), report
+def cluster_of(tmp_path, *flags):
+    succeed("cluster", f"--output_dir={tmp_path}/out", *flags)
+    return np.load(tmp_path / "out" / "labels.npy"), read_report(tmp_path / "out")
 
 
 @pytest.mark.parametrize("linkage", ["single", "average"])
-def test_one_component(tmp_path, sample, linkage):
-    labels, report = cluster_of(
-        tmp_path,
-        sample,
-        "--k=60",
-        "--threshold=-1",
-        "--merge_threshold=-1",
-        f"--linkage={linkage}",
-    )
+def test_one_component(tmp_path, given, linkage):
+    everything = ("--k=60", "--threshold=-1", "--merge_threshold=-1")
+    labels, report = cluster_of(tmp_path, given, *everything, f"--linkage={linkage}")
     np.testing.assert_array_equal(labels, np.zeros(800))
     assert (report["clusters"], report["largest"], report["singletons"]) == (1, 800, 0)
 
 
-def test_all_singletons_with_and_without_a_label(tmp_path, sample):
+def test_all_singletons_with_and_without_a_label(tmp_path, given):
     # No two rows are equal, so no pair reaches 1; without updates none moves.
     alone = ("--merge_threshold=1", "--num_steps=0", "--k=5", "--threshold=0.5")
-    labels, report = cluster_of(tmp_path, sample, *alone, "--linkage=average")
+    labels, report = cluster_of(tmp_path, given, *alone, "--linkage=average")
     np.testing.assert_array_equal(labels, np.arange(800))
     assert report["singletons"] == 800
-    labels, report = cluster_of(tmp_path, sample, *alone, "--min_size=2")
+    labels, report = cluster_of(tmp_path, given, *alone, "--min_size=2")
     np.testing.assert_array_equal(labels, np.full(800, -1))
     assert (report["clusters"], report["largest"], report["left_out"]) == (0, 0, 800)
 
 
-def test_an_empty_graph_is_refused_and_one_of_loops_joins_nothing(tmp_path, sample):
-    np.save(tmp_path / "features.npy", sample.features)
-    features = f"--features={tmp_path}/features.npy"
+def test_an_empty_graph_is_refused_and_one_of_loops_joins_nothing(tmp_path, given):
     candidates = f"--candidates={tmp_path}/candidates.npy"
     np.save(tmp_path / "candidates.npy", np.full((800, 3), -1))
-    refuse(tmp_path, "no candidate at all", features, candidates, module="cluster")
+    refuse(tmp_path, "no candidate at all", given, candidates, module="cluster")
     np.save(tmp_path / "candidates.npy", np.arange(800)[:, None])
-    labels, _ = cluster_of(
-        tmp_path, sample, candidates, "--k=1", "--threshold=0.5", "--linkage=average"
-    )
+    loops = ("--k=1", "--threshold=0.5", "--linkage=average")
+    labels, _ = cluster_of(tmp_path, given, candidates, *loops)
     np.testing.assert_array_equal(labels, np.arange(800))
-
-
-def test_labels_of_another_length_are_refused(tmp_path, sample):
-    np.save(tmp_path / "features.npy", sample.features)
-    np.save(tmp_path / "labels.npy", sample.labels[:-1])
-    refuse(
-        tmp_path,
-        "799",
-        f"--features={tmp_path}/features.npy",
-        f"--labels={tmp_path}/labels.npy",
-        module="cluster",
-    )

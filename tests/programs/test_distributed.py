@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import signal
 import socket
@@ -17,9 +16,8 @@ import gfa_jax as gfa
 from gfa_jax import datasets, metrics, sharding
 from gfa_jax.programs import checkpoints, processes
 from tests import oracle
-from tests.programs.programs import call
+from tests.programs.programs import REPOSITORY, call, command, read_report
 
-_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 _K, _THRESHOLD, _STEPS = 6, 0.4, 3
 # So many that a signal comes in the middle of them.
 _LONG = 120
@@ -34,15 +32,9 @@ def sample():
 def expected(sample):
     wide = sample.features.astype(np.float64)
     indices = oracle.exact_neighbors(wide, _K).indices
-    return oracle.aggregate(
-        wide,
-        indices,
-        0.5,
-        _THRESHOLD,
-        num_steps=_STEPS,
-        weighting="affinity",
-        graph="fixed",
-    ).features
+    form: dict = {"weighting": "affinity", "graph": "fixed"}
+    given = (wide, indices, 0.5, _THRESHOLD)
+    return oracle.aggregate(*given, num_steps=_STEPS, **form).features
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +64,8 @@ def write(folder, sample) -> None:
 
 def start(*flags: str, devices: int = 1) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.refine", *flags],
-        cwd=_REPOSITORY,
+        command("refine", *flags),
+        cwd=REPOSITORY,
         env=os.environ
         | {
             "JAX_PLATFORMS": "cpu",
@@ -131,11 +123,8 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
     output, stdout = undisturbed
     assert re.search(r"203 rows over 2 devices of 2 processes.*: gather", stdout)
     assert "TPR at FPR" in stdout
-    assert {path.name for path in output.iterdir()} == {
-        "refined",
-        "dropped.npy",
-        "report.json",
-    }
+    names = {path.name for path in output.iterdir()}
+    assert names == {"refined", "dropped.npy", "report.json"}
     shards = datasets.open_shards(output / "refined")
     assert [part.rows for part in shards.parts] == [102, 101]
     refined = datasets.read_rows(shards, 0, shards.shape[0])
@@ -145,7 +134,7 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
     want = gfa.aggregate(features, neighbors, params, num_steps=_LONG)
     # The sums over devices run in another order, once a step, and the steps contract.
     np.testing.assert_allclose(refined, want.features, rtol=0, atol=1e-5)
-    report = json.loads((output / "report.json").read_text())
+    report = read_report(output)
     assert report["layout"]["processes"] == report["layout"]["devices"] == 2
     assert report["pool"]["rows"] == 203
     assert len(report["residual"]) == _LONG
@@ -162,16 +151,11 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
 def test_two_processes_are_suggested_what_one_is(files):
     wide = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
     np.save(files / "wide.npy", wide)
-    asked = [
-        f"--features={files}/wide.npy",
-        f"--output_dir={files}/asked",
-        "--noplots",
-    ]
-    succeed(*asked, "--num_processes=2")
+    asked = [f"--features={files}/wide.npy", "--noplots"]
+    succeed(*asked, f"--output_dir={files}/asked", "--num_processes=2")
     succeed(*asked, f"--output_dir={files}/alone")
     asked, alone = (
-        json.loads((files / name / "report.json").read_text())["settings"]
-        for name in ("asked", "alone")
+        read_report(files / name)["settings"] for name in ("asked", "alone")
     )
     for name in ("k", "num_steps", "gamma", "half_cosine"):
         assert asked[name] == alone[name]
@@ -279,7 +263,7 @@ def test_the_launcher_names_the_process_that_died(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, script, "--num_processes=3"],
-        env=os.environ | {"PYTHONPATH": str(_REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -332,35 +316,32 @@ def refuse(message: str, *flags: str, devices: int = 1) -> None:
     assert message in lines[0]
 
 
-def test_processes_that_disagree_are_refused(files):
-    job = by_hand(*common(files, "out"), own=(["--gamma=0.5"], ["--gamma=0.25"]))
-    for process in job:
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ("--gamma=0.25", "disagree on --gamma: None in process 0, 0.25 in process 1"),
+        ("--features=none.npy", "process 1: cannot read"),
+    ],
+)
+def test_what_is_wrong_in_one_process_ends_all(files, own, message):
+    for process in by_hand(*common(files, "out"), own=([], [own])):
         code, _, stderr = finish(process)
         assert code == 2
-        line = stderr.strip().splitlines()[-1]
-        assert "disagree on --gamma: 0.5 in process 0, 0.25 in process 1" in line
+        assert message in stderr.strip().splitlines()[-1]
     assert list((files / "out").iterdir()) == []
 
 
-def test_what_one_process_cannot_read_ends_all(files):
-    job = by_hand(*common(files, "out"), own=([], [f"--features={files}/none.npy"]))
-    for process in job:
-        code, _, stderr = finish(process)
-        assert code == 2
-        assert "process 1: cannot read" in stderr.strip().splitlines()[-1]
-
-
 def test_versions_and_files_must_agree(monkeypatch):
-    def gather(_, others):
-        return lambda own: [own, json.dumps(others).encode()]
-
-    ours = {"the version of jax": "0.10.2", "the content of --features": "ab"}
-    for name, other in (("the version of jax", "0.11"), ("--k", 3)):
-        monkeypatch.setattr(sharding, "gather_bytes", gather(0, ours | {name: other}))
-        with pytest.raises(ValueError, match=f"disagree on {name}.*{other}"):
-            processes.agree(ours)
-    monkeypatch.setattr(sharding, "gather_bytes", gather(0, ours))
+    theirs: dict = {"the version of jax": "0.10.2", "the content of --features": "ab"}
+    ours = dict(theirs)
+    monkeypatch.setattr(
+        sharding, "gather_bytes", lambda own: [own, json.dumps(theirs).encode()]
+    )
     processes.agree(ours)
+    for name, value in (("the version of jax", "0.11"), ("--k", 3)):
+        theirs[name] = value
+        with pytest.raises(ValueError, match=f"disagree on {name}.*{value}"):
+            processes.agree(ours)
 
 
 def test_a_port_in_use_is_refused(files):
@@ -394,25 +375,13 @@ def test_bad_flags_of_the_job_are_refused(files, monkeypatch, flags, message):
 
 def test_bad_devices_and_rows_are_refused(files, sample):
     np.save(files / "few.npy", sample.features[:9])
-    refuse(
-        "9 devices asked; expected 1 to 8",
-        *common(files, "out"),
-        "--num_devices=9",
-        devices=8,
-    )
-    refuse(
-        "9 rows over 8 devices leave device 5 with zero rows",
-        *common(files, "out"),
-        f"--features={files}/few.npy",
-        "--num_devices=8",
-        devices=8,
-    )
-    refuse(
-        "use --neighbors=faiss",
-        *common(files, "out"),
-        "--num_devices=1",
-        "--neighbors=approximate",
-    )
+    given = common(files, "out")
+    refuse("9 devices asked; expected 1 to", *given, "--num_devices=9")
+    many = [f"--features={files}/few.npy", "--num_devices=8"]
+    message = "9 rows over 8 devices leave device 5 with zero rows"
+    refuse(message, *given, *many, devices=8)
+    approximate = ["--num_devices=1", "--neighbors=approximate"]
+    refuse("use --neighbors=faiss", *given, *approximate)
 
 
 def test_bad_shards_and_rows_in_them_are_refused(files, sample):

@@ -1,0 +1,74 @@
+"""`holdout` end to end: chosen on one half of the identities, reported on the other."""
+
+import numpy as np
+import pytest
+
+from experiments.studies import choice
+from gfa_jax import datasets
+from tests.programs.programs import read_report, refuse, succeed
+
+
+@pytest.fixture
+def files(tmp_path):
+    sample = datasets.synthetic_features(num_rows=600, dim=64, seed=1)
+    np.save(tmp_path / "features.npy", sample.features)
+    np.save(tmp_path / "labels.npy", sample.labels)
+    return tmp_path
+
+
+def test_holdout_chooses_on_one_half_and_reports_on_the_other(files):
+    output = files / "out"
+    result = succeed(
+        "holdout",
+        f"--features={files}/features.npy",
+        f"--labels={files}/labels.npy",
+        f"--output_dir={output}",
+        "--k=5,10",
+        "--threshold=0.4,0.9",
+        "--gamma=0.5",
+        "--num_steps=0,2",
+        "--fprs=1e-2,1e-1",
+        "--resamples=5",
+    )
+    assert "chosen on" in result.stdout
+    report = read_report(output)
+    cells = report["sweep"]["cells"]
+    assert len(cells) == 8
+    raw = report["sweep"]["raw"]
+    for cell in cells:
+        if cell["num_steps"] == 0:
+            assert cell["tpr"] == raw
+
+    best = choice.choose(
+        raw,
+        [(cell, cell["tpr"]) for cell in cells],
+        tolerance=0.005,
+        strength=lambda c: (c["gamma"] * c["num_steps"], -c["threshold"], c["k"]),
+    )
+    assert {name: best[name] for name in report["chosen"]} == report["chosen"]
+    after = report["verification"]["after"]
+    pairs = after["genuine_pairs"] + after["impostor_pairs"]
+    rows = (1 + np.sqrt(1 + 8 * pairs)) / 2
+    assert rows == int(rows) < 600
+    assert (output / "roc.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--k=5,x"], "--k=5,x"),
+        (["--k=400"], "k is 400"),
+        (["--threshold=2"], "threshold is 2"),
+        (["--gamma="], "--gamma"),
+        (["--num_steps=-2"], "num_steps"),
+    ],
+)
+def test_holdout_refuses_bad_grids(files, flags, message):
+    refuse(
+        files,
+        message,
+        f"--features={files}/features.npy",
+        f"--labels={files}/labels.npy",
+        *flags,
+        module="holdout",
+    )
