@@ -62,6 +62,8 @@ def map_rows(
     num_rows = len(rows)
     if block_size is None:
         block_size = _choose_block_size(num_rows, row_bytes)
+    elif block_size < 1:
+        raise ValueError(f"block_size is {block_size}; expected at least 1")
     block_size = min(block_size, num_rows)
 
     def block(start):

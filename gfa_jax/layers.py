@@ -36,16 +36,7 @@ class Queue(nnx.Variable):
 
 
 class GraphAggregation(nnx.Module):
-    """Refines a batch of embeddings by Eq. 2, with parameters that are learnt.
-
-    Attributes:
-        gamma: [] logit of γ, an `nnx.Param`.
-        threshold: [] t itself, an `nnx.Param`.
-        temperature: [] softplus⁻¹ of the width of the soft mask, an `nnx.Param`.
-        exponent: [] softplus⁻¹ of the power of the weights, an `nnx.Param`.
-        queue: [M, D] unit rows, the oldest first, a `Queue`; None without one.
-        filled: [] int32, how many of the last rows of the queue are there.
-    """
+    """Refines a batch of embeddings by Eq. 2, with parameters that are learnt."""
 
     def __init__(
         self,
@@ -89,10 +80,11 @@ class GraphAggregation(nnx.Module):
             )
         check_params(params)
         start = objective.unconstrain(params, dtype=param_dtype)
-        self.gamma = nnx.Param(start.gamma)
-        self.threshold = nnx.Param(start.threshold)
-        self.temperature = nnx.Param(start.temperature)
+        self.gamma = nnx.Param(start.gamma)  # logit of γ
+        self.threshold = nnx.Param(start.threshold)  # t itself
+        self.temperature = nnx.Param(start.temperature)  # softplus⁻¹, as the exponent
         self.exponent = nnx.Param(start.exponent)
+        # [M, D] unit rows, the oldest first, and how many of the last are there.
         has_queue = queue_size > 0
         rows = (queue_size, dim or 0)
         self.queue = Queue(jnp.zeros(rows, param_dtype)) if has_queue else None
@@ -102,16 +94,13 @@ class GraphAggregation(nnx.Module):
         self.options = options
 
     def __call__(self, embeddings: Array, *, train: bool) -> jax.Array:
-        """Refines the embeddings of a batch.
+        """Refines a batch of embeddings [B, D], rows of any length.
 
         Args:
-            embeddings: [B, D] floating rows of any length.
+            embeddings: [B, D] floating.
             train: whether the mask is soft, and the queue is read and then takes up
                 the batch. Otherwise the mask is hard and the batch alone is the
                 pool: give all rows that are to be compared at once.
-
-        Returns:
-            [B, D] refined rows, of unit length with `renormalize`.
 
         Raises:
             ValueError: a shape or a dtype that does not fit, or K >= rows of the pool.

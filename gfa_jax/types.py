@@ -205,19 +205,15 @@ def check_arguments(
             f"neighbors.indices are {neighbors.indices.dtype}; expected integers"
         )
     if weights is not None:
-        _check_weights(weights, slots)
+        if weights.shape != slots:
+            raise ValueError(
+                f"weights have shape {weights.shape}; expected {slots}, one for each "
+                "of neighbors.indices"
+            )
+        if not jnp.issubdtype(weights.dtype, jnp.floating):
+            raise ValueError(f"weights are {weights.dtype}; expected a floating dtype")
+        if not isinstance(weights, Tracer) and not (lowest := weights.min()) >= 0:
+            raise ValueError(f"weights go down to {lowest:g}; expected 0 or more")
     if num_steps < 0:
         raise ValueError(f"num_steps is {num_steps}; expected 0 or more")
     check_params(params, num_steps=num_steps if per_step else None)
-
-
-def _check_weights(weights: Array, shape: tuple[int, ...]) -> None:
-    if weights.shape != shape:
-        raise ValueError(
-            f"weights have shape {weights.shape}; expected {shape}, one for each of "
-            "neighbors.indices"
-        )
-    if not jnp.issubdtype(weights.dtype, jnp.floating):
-        raise ValueError(f"weights are {weights.dtype}; expected a floating dtype")
-    if not isinstance(weights, Tracer) and not (lowest := weights.min()) >= 0:
-        raise ValueError(f"weights go down to {lowest:g}; expected 0 or more")

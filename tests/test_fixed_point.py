@@ -16,7 +16,6 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax.affinity import score
-from gfa_jax.fixed_point import iteration
 from gfa_jax.fixed_point.iteration import solve, update_from_start
 from tests.conftest import X64
 from tests.problems import as_neighbors, clustered_features, gathered
@@ -221,8 +220,9 @@ def test_bad_parameters_and_shapes_are_refused(problem):
 
 def test_without_optimistix_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "optimistix", None)
+    alone = as_neighbors(np.zeros((2, 1)))
     with pytest.raises(ImportError, match=r"pip install 'gfa_jax\[train\]'"):
-        iteration._solvers()
+        rest(jnp.ones((2, 1)), alone, PARAMS)
 
 
 def test_the_import_alone_needs_neither_optimistix_nor_flax():

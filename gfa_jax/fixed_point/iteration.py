@@ -80,8 +80,7 @@ def solve(
         neighbors: [N, K] candidates, see `gfa_jax.aggregate`.
         params: see `gfa_jax.aggregate`; numbers, gamma below 1.
         options: see `gfa_jax.Options`. graph="fixed" scores the edges at F^0,
-            "rescore" at F*, where a hard mask may switch for ever. Without renormalize
-            it always converges; with it, where neighbours agree.
+            "rescore" at F*, where a hard mask may switch for ever.
         tolerance: most that an entry may move in the last step, absolute and
             relative; 32 units of rounding by default.
         max_steps: most updates, and most steps of the linear solve of a gradient.
@@ -157,7 +156,14 @@ def _solve(
     tolerance: float,
     max_steps: int,
 ) -> FixedPoint:
-    optimistix, neumann = _solvers()
+    try:
+        import optimistix
+
+        from gfa_jax.fixed_point.neumann import NeumannSeries
+    except ImportError as error:
+        raise ImportError(
+            "a fixed point needs optimistix: pip install 'gfa_jax[train]'"
+        ) from error
     edges = None
     if options.graph == "fixed":
         edges = score(features, indices, params, options=options)
@@ -177,7 +183,7 @@ def _solve(
         max_steps=max_steps,
         # Only products with the Jacobian: as a matrix it would have (N D)² entries.
         adjoint=optimistix.ImplicitAdjoint(
-            neumann.NeumannSeries(tolerance=tolerance, max_steps=max_steps)
+            NeumannSeries(tolerance=tolerance, max_steps=max_steps)
         ),
         throw=False,
     )
@@ -189,15 +195,3 @@ def _solve(
         solution.stats["num_steps"],
         solution.result == optimistix.RESULTS.successful,
     )
-
-
-def _solvers() -> tuple[Any, Any]:
-    try:
-        import optimistix
-
-        from gfa_jax.fixed_point import neumann
-    except ImportError as error:
-        raise ImportError(
-            "a fixed point needs optimistix: pip install 'gfa_jax[train]'"
-        ) from error
-    return optimistix, neumann

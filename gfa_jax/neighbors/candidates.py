@@ -20,8 +20,7 @@ def place_self(
     The others keep their order, and empty slots go to the end.
 
     Args:
-        indices: [n, M] int candidates, best first; -1 for an empty slot. The row
-            itself may stand anywhere, or be missing.
+        indices: [n, M] int candidates, best first; -1 for an empty slot.
         similarity: [n, M] floating cosines of the candidates.
         k: columns of the result, at least 1, **the row itself counted** where
             `include_self`; missing ones are filled with -1.

@@ -50,8 +50,8 @@ def faiss_neighbors(
 
     Raises:
         ImportError: FAISS is not installed.
-        ValueError: features that are not [N, D], k outside [1, N), a factory or
-            search string that FAISS refuses, or too few rows to train the index on.
+        ValueError: features that are not [N, D], k outside [1, N), or what FAISS
+            refuses.
 
     Cost: that of the index, for "Flat" N² D multiply-adds. Memory: the index and two
     [N, k + 1] arrays.
@@ -93,7 +93,7 @@ def as_searchable(features: jax.Array | np.ndarray, k: int) -> np.ndarray:
 def by_similarity(
     similarity: np.ndarray, indices: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorts [N, M] lists by descending similarity, equal ones by ascending index."""
+    """Sorts [N, M] lists by descending similarity, equal ones by index."""
     order = np.lexsort((indices, -similarity), axis=1)
     return (
         np.take_along_axis(similarity, order, axis=1),

@@ -47,31 +47,20 @@ _KEPT = ("centroids", "place", "rows", "others")
 
 
 class Calibration(NamedTuple):
-    """How `approximate_neighbors` searched, and what it measured.
+    """How `approximate_neighbors` searched, and what it measured."""
 
-    Attributes:
-        factory: kind of index as FAISS names it; "Flat" is exact.
-        search: which cells a row probes.
-        recall: share of the sample's edges that were found.
-        lower_bound: of the recall, one-sided at 95 %, rows taken as independent.
-        target: the recall asked for.
-        num_edges: edges of the sample that count.
-        sample_rows: rows of the sample.
-        share: products made, over N²; half of them in an exact search.
-    """
-
-    factory: str
-    search: str
-    recall: float
-    lower_bound: float
-    target: float
-    num_edges: int
+    factory: str  # kind of index as FAISS names it; "Flat" is exact
+    search: str  # which cells a row probes
+    recall: float  # share of the sample's edges that were found
+    lower_bound: float  # of the recall, one-sided at 95 %, rows taken as independent
+    target: float  # the recall asked for
+    num_edges: int  # edges of the sample that count
     sample_rows: int
-    share: float
+    share: float  # products made, over N²; half of them in an exact search
 
 
 class _Edges(NamedTuple):
-    """Edges of sampled rows: the place of the row in the sample, and both ends, [E]."""
+    """Edges of sampled rows, [E]: the row's place in the sample, and both ends."""
 
     place: np.ndarray
     rows: np.ndarray
@@ -162,14 +151,11 @@ def search_in_cells(
     store: resumable.Store | None = None,
     progress: Callable | None = None,
 ) -> tuple[Neighbors, Calibration]:
-    """Searches in cells, and measures what was found.
+    """Searches in cells as `approximate_neighbors` does, and measures what was found.
 
-    The rows are [N, D] floating, anything with a shape, slices of rows and sorted
-    arrays of row numbers, read in float32. A store keeps every stage that is done; the
-    same bits come of it. Options and result are those of `approximate_neighbors`.
-
-    Raises:
-        CellsDoNotHelpError: exact search has to do the job.
+    The rows are anything with a shape, slices of rows and sorted arrays of row numbers.
+    A store keeps every stage that is done. Raises CellsDoNotHelpError where exact
+    search has to do the job.
     """
     num_rows, others = rows.shape[0], k - include_self
     size = min(SAMPLE_ROWS, num_rows)
@@ -215,7 +201,7 @@ def search_in_cells(
     recall, bound = _recall_of(wanted, hits)
     if bound < edge_recall:
         raise CellsDoNotHelpError(f"a recall of {bound:.2%} is all that is certain")
-    a_row = 1 + probes.count / num_rows
+    a_row = 1 + sum(int(offsets[-1]) for offsets in probes.offsets) / num_rows
     return _with_itself(rows, best, include_self), Calibration(
         f"IVF{len(centroids)},Flat",
         f"centroids within {ratio:.3f} of the nearest, {a_row:.1f} cells a row",
@@ -256,7 +242,7 @@ def _exact_edges(
 
 
 def _least_ratios(rows: Any, centroids: np.ndarray, edges: _Edges) -> np.ndarray:
-    """Returns the ρ_ij up to which each edge is found, [E]; see the module."""
+    """Finds the ρ_ij up to which each edge is found, [E]."""
     ends, place = np.unique(
         np.concatenate([edges.rows, edges.others]), return_inverse=True
     )

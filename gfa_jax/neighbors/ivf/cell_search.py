@@ -75,15 +75,8 @@ def search(
 ) -> lists.Lists:
     """Finds the k others with the largest inner product in the cells probed.
 
-    Args:
-        rows: [N, D] floating, anything with a shape, slices of rows and sorted arrays
-            of row numbers.
-        probes: of all rows.
-        k: others to find, at least 1.
-        least: least inner product to take from another cell than the row's own.
-        store: keeps what is found; an interrupted search goes on from there, and ends
-            with the same bits.
-        progress: called as tqdm is, around the chunks of each group of cells.
+    From another cell than the row's own, inner products of at least `least`. A store
+    keeps what is found; an interrupted search goes on from there, with the same bits.
 
     Cost: share N² D multiply-adds; all rows read 2 + N D / 2^25 times. Memory: some
     [N, k] arrays, 24 bytes for each of 2^23 candidates, the rows of a group of cells

@@ -59,14 +59,9 @@ class Probes(NamedTuple):
     offsets: list[np.ndarray]
     share: float
 
-    @property
-    def count(self) -> int:
-        """Cells that all rows probe, beside their own."""
-        return sum(int(offsets[-1]) for offsets in self.offsets)
-
 
 def num_cells(num_rows: int) -> int:
-    """Returns the number of cells that N rows are put into, a power of two."""
+    """Gives the number of cells that N rows are put into, a power of two."""
     return min(2 ** round(math.log2(_CELLS_PER_ROOT * num_rows**0.5)), _MOST_CELLS)
 
 
@@ -119,13 +114,8 @@ def choose_probes(
 ) -> Probes | None:
     """Puts the rows into cells and chooses the cells that they probe.
 
-    Args:
-        rows: [N, D] floating, anything with a shape and slices of rows.
-        centroids: [C, D] float32.
-        ratio: ρ, at most 1.
-        most: probes beyond which the search is given up, and None returned.
-        store: keeps the chunks that are done, whose probes then stay on disk.
-        progress: called as tqdm is, around the chunks of rows.
+    Gives up and returns None where there are more than `most`. With a store their rows
+    stay on disk.
 
     Cost: N C D multiply-adds. Memory: 2 bytes a probe where there is no store, the
     probes of a chunk five times, and a block of products a thread.
@@ -206,8 +196,7 @@ def probe_threshold(best: np.ndarray, ratio: float) -> np.ndarray:
 def workers() -> Iterator[concurrent.futures.Executor]:
     """Makes as many threads as there are processors, each with a product of its own.
 
-    Small products are faster so. Without threadpoolctl, which says so to the library of
-    the products, one thread makes them one by one.
+    Without threadpoolctl, which says so to the library of the products, it is one.
     """
     count, alone = 1, contextlib.nullcontext()
     if importlib.util.find_spec("threadpoolctl") is not None:

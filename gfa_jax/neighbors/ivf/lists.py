@@ -1,7 +1,7 @@
 """The K best of every row so far, and candidates merged into them by sorting.
 
-Where candidates come few and scattered, they are collected, and one sort of all by row
-and by descending similarity merges them at once. It is a radix sort, 16 bits a pass.
+Candidates are collected, and one radix sort of all, 16 bits a pass, by row and by
+descending similarity merges them at once.
 """
 
 import concurrent.futures
