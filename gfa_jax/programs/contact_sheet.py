@@ -112,19 +112,11 @@ def write_sheet(
     num_clusters: int = 20,
     num_images: int = 24,
 ) -> dict[str, Any]:
-    """Writes the page.
+    """Writes the page of so many of the largest and of the least certain clusters.
 
-    Args:
-        path: the .html to write.
-        clusters: what `gfa_jax.cluster` returned.
-        images: of the same rows.
-        purity: [C] of each cluster, NaN where it is not known.
-        num_clusters: clusters to show of each kind, the largest and the least certain.
-        num_images: images to show of a cluster, evenly from the most to the least
-            certain row.
-
-    Returns:
-        For the report: images shown, and the names of those that could not be read.
+    Of each it shows so many images, evenly from the most to the least certain row, and
+    the `purity` [C], NaN where it is not known. Returns what the report says: images
+    shown, and the names of those that could not be read.
     """
     labels, sizes, confidence = clusters
     kept = labels >= 0
@@ -134,14 +126,12 @@ def write_sheet(
     shown, unreadable, sections = 0, [], []
     # A cluster's number is its rank by size.
     for number in sorted({*range(min(num_clusters, len(sizes))), *unsure}):
-        title = f"cluster {number}: {sizes[number]:,} rows, confidence "
-        title += f"{means[number]:.3f}"
+        mean = means[number]
+        title = f"cluster {number}: {sizes[number]:,} rows, confidence {mean:.3f}"
         if purity is not None and not np.isnan(purity[number]):
             title += f", purity {purity[number]:.3f}"
-        sections.append(
-            f'<section data-number="{number}" data-confidence="{means[number]}">'
-            f"<h3>{title}</h3>"
-        )
+        keys = f'data-number="{number}" data-confidence="{mean}"'
+        sections.append(f"<section {keys}><h3>{title}</h3>")
         rows = np.flatnonzero(labels == number)
         rows = rows[np.argsort(-confidence[rows], kind="stable")]
         count = min(num_images, len(rows))
@@ -154,11 +144,9 @@ def write_sheet(
                 sections.append(f"<p>{name}: {html.escape(str(error))}</p>")
                 continue
             shown += 1
-            sections.append(
-                f'<figure><img src="data:image/png;base64,{data}" alt="{name}" '
-                f'title="{name}"><figcaption>{confidence[row]:.2f} {name}</figcaption>'
-                "</figure>"
-            )
+            image = f'<img src="data:image/png;base64,{data}" alt="{name}">'
+            about = f"<figcaption>{confidence[row]:.2f} {name}</figcaption>"
+            sections.append(f'<figure title="{name}">{image}{about}</figure>')
         sections.append("</section>")
     about = (
         f"{len(labels):,} rows in {len(sizes):,} clusters. Here are the {num_clusters} "

@@ -20,7 +20,8 @@ Error = flags.Error
 class _Defined:
     """The flags of one module."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str) -> None:
+        self.module = module
         # All that a command line may set.
         self.values = flags.FlagValues()
         self.values.mark_as_parsed()
@@ -34,7 +35,7 @@ class _Running:
     """The flags of the program that runs, read as attributes."""
 
     def __init__(self) -> None:
-        self._defined = _Defined()
+        self._defined = _Defined("")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._defined.values, name)
@@ -50,14 +51,19 @@ FLAGS: Any = _Running()
 _modules: dict[str, _Defined] = {}
 
 
+def _of_caller() -> _Defined:
+    """Returns the flags of the module that called the function that calls this."""
+    module = sys._getframe(2).f_globals["__name__"]
+    return _modules.setdefault(module, _Defined(module))
+
+
 def _define(kind: str) -> Any:
     define = getattr(flags, f"DEFINE_{kind}")
 
     def define_here(name: str, *arguments: Any, **options: Any) -> None:
-        caller = sys._getframe(1).f_globals["__name__"]
-        defined = _modules.setdefault(caller, _Defined())
+        defined = _of_caller()
         define(name, *arguments, flag_values=defined.values, **options)
-        defined.shown.setdefault(caller, []).append(name)
+        defined.shown.setdefault(defined.module, []).append(name)
 
     return define_here
 
@@ -74,12 +80,9 @@ DEFINE_string = _define("string")
 def adopt(module: ModuleType, *names: str) -> None:
     """Gives the calling module the flags of another one.
 
-    Args:
-        module: defines or adopts flags.
-        *names: those that help and report show; by default all.
+    Help and report show those of the `names`, by default all.
     """
-    caller = sys._getframe(1).f_globals["__name__"]
-    defined = _modules.setdefault(caller, _Defined())
+    defined = _of_caller()
     other = _modules[module.__name__]
     for name in other.values:
         if name not in defined.values or defined.values[name] is not other.values[name]:
@@ -92,16 +95,11 @@ def adopt(module: ModuleType, *names: str) -> None:
 
 def require(*names: str) -> None:
     """Refuses command lines of the calling module's program without these flags."""
-    caller = sys._getframe(1).f_globals["__name__"]
-    _modules[caller].required += names
+    _of_caller().required += names
 
 
 def parse(program: ModuleType, argv: Sequence[str]) -> None:
-    """Makes `FLAGS` those of a program, as a command line sets them.
-
-    Args:
-        program: defines or adopts flags.
-        argv: the name of the program and its flags.
+    """Makes `FLAGS` those of a program, as a command line with its name sets them.
 
     Raises:
         Error: a flag that is not known, out of its range or missing.

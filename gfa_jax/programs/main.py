@@ -11,12 +11,15 @@ import sys
 import gfa_jax
 from gfa_jax.programs import cli
 
-_PROGRAMS = {
-    "refine": "refines a file of embeddings and shows what it did to verification",
-    "cluster": "clusters a file of embeddings after refining them",
-    "tune": "learns the parameters from labels",
-    "streamed": "refines a file that does not fit in memory",
-}
+_USAGE = """usage: gfa PROGRAM --flag=value …
+
+  gfa refine    refines a file of embeddings and shows what it did to verification
+  gfa cluster   clusters a file of embeddings after refining them
+  gfa tune      learns the parameters from labels
+  gfa streamed  refines a file that does not fit in memory
+
+gfa PROGRAM --help: its flags"""
+_PROGRAMS = ("refine", "cluster", "tune", "streamed")
 _USAGE_ERROR = 2
 
 
@@ -26,7 +29,7 @@ def main() -> None:
     if name == "--version":
         print(gfa_jax.__version__)
     elif name in ("--help", "-h", "help"):
-        print(_usage())
+        print(_USAGE)
     elif name in _PROGRAMS:
         sys.argv = [name, *rest]
         cli.run(importlib.import_module(f"gfa_jax.programs.{name}"))
@@ -34,10 +37,3 @@ def main() -> None:
         expected = ", ".join(_PROGRAMS)
         print(f"gfa: got {name!r}; expected one of {expected}", file=sys.stderr)
         sys.exit(_USAGE_ERROR)
-
-
-def _usage() -> str:
-    width = max(map(len, _PROGRAMS))
-    lines = [f"  gfa {name:<{width}}  {what}" for name, what in _PROGRAMS.items()]
-    first, last = "usage: gfa PROGRAM --flag=value …", "gfa PROGRAM --help: its flags"
-    return "\n".join([first, "", *lines, "", last])

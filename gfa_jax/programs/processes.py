@@ -67,16 +67,12 @@ _LOST = ("Gloo", "NCCL", "Connection", "UNAVAILABLE", "heartbeat")
 
 def is_job() -> bool:
     """Tells whether the flags, if they fit, ask for several processes or devices."""
-    count, number, coordinator = (
-        FLAGS.num_processes,
-        FLAGS.process_id,
-        FLAGS.coordinator,
-    )
-    if count == 1 and (number, coordinator) != (None, None):
+    count, number = FLAGS.num_processes, FLAGS.process_id
+    if count == 1 and (number, FLAGS.coordinator) != (None, None):
         raise ValueError(
             "--process_id and --coordinator are for --num_processes of at least 2"
         )
-    if (number is None) != (coordinator is None):
+    if (number is None) != (FLAGS.coordinator is None):
         given = "--coordinator" if number is None else "--process_id"
         raise ValueError(
             f"{given} is given alone; expected --coordinator and --process_id, or "
@@ -106,19 +102,17 @@ def launch() -> NoReturn:
     children, logs = [], []
     with contextlib.ExitStack() as stack:
         for number in range(FLAGS.num_processes):
-            logs.append(
-                stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
+            log = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
+            own = [f"--process_id={number}", f"--coordinator=127.0.0.1:{port}"]
+            child = subprocess.Popen(
+                [sys.executable, *sys.orig_argv[1:], *own],
+                env=os.environ | {"JAX_LOCAL_DEVICE_IDS": str(number)},
+                stderr=log if number else None,
             )
-            command = [sys.executable, *sys.orig_argv[1:], f"--process_id={number}"]
-            children.append(
-                subprocess.Popen(
-                    [*command, f"--coordinator=127.0.0.1:{port}"],
-                    env=os.environ | {"JAX_LOCAL_DEVICE_IDS": str(number)},
-                    stderr=logs[number] if number else None,
-                )
-            )
-            stack.callback(children[number].wait)
-            stack.callback(children[number].kill)
+            stack.callback(child.wait)
+            stack.callback(child.kill)
+            children.append(child)
+            logs.append(log)
         failed = _wait(children)
         if failed is None:
             sys.exit(0)

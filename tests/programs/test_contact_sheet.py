@@ -89,7 +89,7 @@ def test_names_are_escaped_and_unreadable_files_named_and_skipped(tmp_path):
     (folder / "notes.md").write_text("no image")
     page, told = write(tmp_path, folder, clusters([0] * 5, [0.5] * 5))
     assert "<&" not in (tmp_path / "sheet.html").read_text()
-    assert [image["title"] for image in page.images] == [name, "c.png"]
+    assert [image["alt"] for image in page.images] == [name, "c.png"]
     assert page.pixels(0).shape == (48, 96, 3)
     assert told == {"shown": 2, "unreadable": ["b/empty.png", "broken.jpg", "d.png"]}
     assert any("b/empty.png: cannot identify" in each for each in page.texts)
