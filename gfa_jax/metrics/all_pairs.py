@@ -39,27 +39,14 @@ from gfa_jax.metrics.tiles import score_tiles
 
 
 class AllPairs(NamedTuple):
-    """What `all_pairs_roc` returns.
+    """What `all_pairs_roc` returns; pairs by descending score."""
 
-    Attributes:
-        roc: the curve; exact at each of its points, and complete above `tail_floor`.
-        histogram: counts of all scores in 65,536 bins.
-        impostor_tail: every impostor pair that scores above `tail_floor`, by
-            descending score.
-        tail_floor: the largest impostor score that is not in the tail; -inf where
-            all are.
-        genuine: every genuine pair, by descending score; None where there are more
-            than `genuine_size`.
-        identities: [N] int64 number of each row's label among the sorted labels; -1
-            where it is unknown.
-    """
-
-    roc: Roc
-    histogram: ScoreHistogram
-    impostor_tail: ScoredPairs
-    tail_floor: float
-    genuine: ScoredPairs | None
-    identities: np.ndarray
+    roc: Roc  # exact at each of its points, and complete above `tail_floor`
+    histogram: ScoreHistogram  # of all scores, in 65,536 bins
+    impostor_tail: ScoredPairs  # every impostor pair that scores above `tail_floor`
+    tail_floor: float  # the largest impostor score not in the tail; -inf: all are
+    genuine: ScoredPairs | None  # every genuine pair; None: more than `genuine_size`
+    identities: np.ndarray  # [N] int64 number of each row's label; -1: it is unknown
 
 
 def all_pairs_roc(
@@ -118,8 +105,6 @@ class Plan(NamedTuple):
     features: np.ndarray  # [N, D] floating, on the host
     identities: np.ndarray  # [N] int64 number of each row's label, -1 if unknown
     order: np.ndarray  # [n] int32 rows of known identity, by ascending identity
-    num_impostor: int
-    num_genuine: int
     keep_genuine: bool  # whether they are few enough
     block_size: int
     tail_size: int
@@ -164,20 +149,15 @@ def plan_pairs(
             "each: give two identities, one of them with two rows"
         )
     numerics.check_unit_rows(features)
+    dtype = jnp.promote_types(features.dtype, jnp.float32)
     return Plan(
         features,
         identities,
         known[np.argsort(identities[known], kind="stable")].astype(np.int32),
-        num_impostor,
-        num_genuine,
         num_genuine <= genuine_size,
         block_size,
         tail_size,
-        np.dtype(
-            jax.dtypes.canonicalize_dtype(
-                jnp.promote_types(features.dtype, jnp.float32)
-            )
-        ),
+        np.dtype(jax.dtypes.canonicalize_dtype(dtype)),
     )
 
 
@@ -185,11 +165,6 @@ def count_tiles(
     plan: Plan, *, part: int = 0, num_parts: int = 1, progress: Callable | None = None
 ) -> Counts:
     """Scores every `num_parts`-th tile, from tile `part` on, on the default device."""
-
-    def share(corners, *, total, desc):
-        own = corners[part::num_parts]
-        return own if progress is None else progress(own, total=len(own), desc=desc)
-
     counter = PairCounter(
         plan.order,
         plan.identities[plan.order],
@@ -197,9 +172,15 @@ def count_tiles(
         tail_size=plan.tail_size,
         keep_genuine=plan.keep_genuine,
     )
-    for tile in score_tiles(
-        plan.features, plan.order, block_size=plan.block_size, progress=share
-    ):
+    tiles = score_tiles(
+        plan.features,
+        plan.order,
+        block_size=plan.block_size,
+        part=part,
+        num_parts=num_parts,
+        progress=progress,
+    )
+    for tile in tiles:
         counter.add(tile)
     return counter.counts()
 
@@ -227,9 +208,7 @@ def join_counts(plan: Plan, parts: Sequence[Counts]) -> AllPairs:
         np.sum([part.impostor for part in parts], axis=0),
         np.sum([part.genuine for part in parts], axis=0),
     )
-    counts = join_points(tail, top.floor, genuine, histogram)
-    roc = Roc(*counts, plan.num_impostor, plan.num_genuine)
-    return AllPairs(roc, histogram, tail, top.floor, genuine, plan.identities)
+    return assemble(histogram, tail, top.floor, genuine, plan.identities)
 
 
 def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:
@@ -237,10 +216,7 @@ def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:
 
     An identity of n rows has n(n−1)/2 genuine pairs, so that a few large identities
     can outweigh all others: leaving those out shows the rest at the same thresholds.
-
-    Args:
-        result: what `all_pairs_roc` returned.
-        keep: [N] bool; a genuine pair stays where it is True for both rows.
+    A genuine pair stays where `keep` [N] bool is True for both rows.
 
     Raises:
         ValueError: a mask of another shape or dtype, no genuine pair left, or a result
@@ -261,9 +237,13 @@ def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:
     genuine = ScoredPairs(genuine.scores[chosen], genuine.rows[chosen])
     counts = count_bins(bin_numbers(genuine.scores))
     histogram = result.histogram._replace(genuine=counts)
-    points = join_points(result.impostor_tail, result.tail_floor, genuine, histogram)
-    roc = Roc(*points, result.roc.num_impostor, chosen.size)
-    return result._replace(roc=roc, histogram=histogram, genuine=genuine)
+    return assemble(
+        histogram,
+        result.impostor_tail,
+        result.tail_floor,
+        genuine,
+        result.identities,
+    )
 
 
 def check_genuine(result: AllPairs) -> ScoredPairs:
@@ -276,36 +256,35 @@ def check_genuine(result: AllPairs) -> ScoredPairs:
     return result.genuine
 
 
-def join_points(
+def assemble(
+    histogram: ScoreHistogram,
     tail: ScoredPairs,
     floor: float,
     genuine: ScoredPairs | None,
-    histogram: ScoreHistogram,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Joins the counts at the scores above the floor to those at the edges below.
+    identities: np.ndarray,
+) -> AllPairs:
+    """Joins the curve of counts at the scores above the floor, at the edges below.
 
-    Returns:
-        Thresholds [M], descending, and the impostor and genuine pairs [M] int64 that
-        reach each. Where `genuine` is None all are read at the edges.
+    Where `genuine` is None all are read at the edges.
     """
+    start, scores = floor, np.empty(0)
     if genuine is None:
-        floor = np.inf
-        above = count_accepts(np.empty(0), np.empty(0))
+        start = np.inf
     else:
-        above = count_accepts(tail.scores, genuine.scores[genuine.scores > floor])
-    if floor == -np.inf:
-        return above
-    edges = histogram.edges[:-1].copy()
-    # The lowest bin is open: rounding may carry a floor of −1 below −1.
-    edges[0] = min(edges[0], floor)
-    filled = histogram.impostor + histogram.genuine > 0
-    below = np.flatnonzero(filled & (edges <= floor))[::-1]
-    return (
-        np.concatenate([above[0], edges[below]]),
-        np.concatenate([above[1], _sum_from_top(histogram.impostor)[below]]),
-        np.concatenate([above[2], _sum_from_top(histogram.genuine)[below]]),
-    )
-
-
-def _sum_from_top(counts: np.ndarray) -> np.ndarray:
-    return np.cumsum(counts[::-1])[::-1]
+        scores = genuine.scores[genuine.scores > floor]
+    points = count_accepts(tail.scores[tail.scores > start], scores)
+    if start > -np.inf:
+        edges = histogram.edges[:-1].copy()
+        # The lowest bin is open: rounding may carry a floor of −1 below −1.
+        edges[0] = min(edges[0], start)
+        filled = histogram.impostor + histogram.genuine > 0
+        below = np.flatnonzero(filled & (edges <= start))[::-1]
+        sums = (np.cumsum(counts[::-1])[::-1] for counts in histogram[1:])
+        points = tuple(
+            np.concatenate([above, column[below]])
+            for above, column in zip(points, (edges, *sums), strict=True)
+        )
+    num_impostor, num_genuine = (int(counts.sum()) for counts in histogram[1:])
+    thresholds, false_accepts, true_accepts = points
+    roc = Roc(thresholds, false_accepts, true_accepts, num_impostor, num_genuine)
+    return AllPairs(roc, histogram, tail, floor, genuine, identities)

@@ -15,11 +15,10 @@ all pairs of rows, with n_a rows of identity a, the whole impostor weight is
     W = ((Σ_a m_a n_a)² − Σ_a (m_a n_a)²) / 2
 
 The bounds are the 2.5 % and 97.5 % percentiles over the draws; of a gain, those of
-TPR_after − TPR_before, both on the same draws: what moves both is no part of it.
+TPR_after − TPR_before, draw by draw: what moves both is no part of it.
 
 Sources: Bolle, Ratha and Pankanti, the subsets bootstrap, CVIU 2004; Snijders and
-Borgatti, the vertex bootstrap for pairs, Connections 1999; for differences Efron and
-Tibshirani, An Introduction to the Bootstrap, 1993.
+Borgatti, the vertex bootstrap for pairs, Connections 1999.
 """
 
 from collections.abc import Callable, Iterable
@@ -85,8 +84,8 @@ def resample_tpr(
     """Measures the conservative TPR for a list of pairs, on identities drawn anew.
 
     Args:
-        scores: [M] finite real numbers, larger for more alike.
-        same: [M] bool (or 0 and 1), True for a genuine pair.
+        scores: as of `roc_curve`.
+        same: likewise.
         identities: [M, 2] integers or strings, of either side of each pair.
         fpr_targets: rates in [0, 1].
         num_resamples: number of draws R, >= 1. A draw without a genuine or without an
@@ -101,17 +100,30 @@ def resample_tpr(
     Cost: at most `num_resamples` · M multiply-adds; memory: about 70 bytes a pair.
     """
     scores, same = check_pairs(scores, same)
-    sides, num_identities = _number_sides(np.asarray(identities), same)
-    impostor_scores, impostor_sides = by_descending_score(scores[~same], sides[~same])
-    genuine_scores, genuine_sides = by_descending_score(scores[same], sides[same])
-    first, second = impostor_sides.T.copy()
+    identities = np.asarray(identities)
+    if identities.shape != (same.size, 2):
+        raise ValueError(
+            f"identities have shape {identities.shape}; expected ({same.size}, 2), "
+            "one for each side of each pair"
+        )
+    names, sides = np.unique(identities, return_inverse=True)
+    sides = sides.reshape(identities.shape)
+    num_wrong = int(np.count_nonzero((sides[:, 0] == sides[:, 1]) != same))
+    if num_wrong:
+        raise ValueError(
+            f"{num_wrong} of {same.size} pairs contradict their identities; expected "
+            "the same identity on both sides of genuine pairs and of no other"
+        )
+    impostor = by_descending_score(scores[~same], sides[~same])
+    genuine = by_descending_score(scores[same], sides[same])
+    first, second = impostor.rows.T.copy()
     sample = Sample(
-        impostor_scores,
+        impostor.scores,
         np.stack([first, second]),
-        genuine_scores,
-        genuine_sides[:, 0].copy(),
-        num_identities,
-        impostor_scores.size,
+        genuine.scores,
+        genuine.rows[:, 0].copy(),
+        names.size,
+        impostor.scores.size,
         lambda draws: int(draws[first] @ draws[second]),
     )
     return resample(sample, fpr_targets, num_resamples, seed)
@@ -183,23 +195,6 @@ def gain_intervals(
     return tpr_intervals(after._replace(tprs=after.tprs - before.tprs))
 
 
-def _number_sides(identities: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, int]:
-    if identities.shape != (same.size, 2):
-        raise ValueError(
-            f"identities have shape {identities.shape}; expected ({same.size}, 2), "
-            "one for each side of each pair"
-        )
-    values, numbers = np.unique(identities, return_inverse=True)
-    sides = numbers.reshape(identities.shape)
-    num_wrong = int(np.count_nonzero((sides[:, 0] == sides[:, 1]) != same))
-    if num_wrong:
-        raise ValueError(
-            f"{num_wrong} of {same.size} pairs contradict their identities; expected "
-            "the same identity on both sides of genuine pairs and of no other"
-        )
-    return sides, values.size
-
-
 def resample(
     sample: Sample, fpr_targets: Iterable[float], num_resamples: int, seed: int
 ) -> ResampledTprs:
@@ -207,7 +202,14 @@ def resample(
     targets = check_targets(fpr_targets)
     if num_resamples < 1:
         raise ValueError(f"num_resamples is {num_resamples}; expected at least 1")
-    answered = [target for target in targets if _is_known(sample, target)]
+    # A threshold is known where it lies among the impostor pairs at hand.
+    present = sample.impostor_scores.size
+    answered = [
+        target
+        for target in targets
+        if present == sample.num_impostor
+        or allowed_false_accepts(target, sample.num_impostor) < present
+    ]
     known = np.isin(targets, answered)
     random = np.random.default_rng(seed)
     genuine_pairs = np.bincount(
@@ -235,14 +237,6 @@ def resample(
             tpr = np.append(0, counts)[accepted] / counts[-1]
             tprs[row, known] = np.where(np.isnan(limit), np.nan, tpr)
     return ResampledTprs(targets, tprs, weights)
-
-
-def _is_known(sample: Sample, target: float) -> bool:
-    """Tells whether the threshold of a target lies among the impostor pairs at hand."""
-    present = sample.impostor_scores.size
-    if present == sample.num_impostor:
-        return True
-    return allowed_false_accepts(target, sample.num_impostor) < present
 
 
 def _draw(

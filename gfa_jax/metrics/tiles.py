@@ -43,9 +43,11 @@ def score_tiles(
     order: np.ndarray,
     *,
     block_size: int,
+    part: int,
+    num_parts: int,
     progress: Callable | None,
 ) -> Iterator[Tile]:
-    """Yields the tiles on and above the diagonal, a group of row blocks at a time.
+    """Yields every `num_parts`-th tile on and above the diagonal, from `part` on.
 
     A tile is handed on only when the next ones have been asked of the device, which
     then multiplies while the caller counts. `order` [n] is the row of the features at
@@ -58,7 +60,7 @@ def score_tiles(
         for second in starts[number:]
         for first in starts[number : number + _GROUP]
         if first <= second
-    ]
+    ][part::num_parts]
     if progress is not None:
         corners = progress(corners, total=len(corners), desc="all pairs")
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from gfa_jax.metrics import AllPairs, Roc, ScoreHistogram, pair_scores
-from gfa_jax.metrics.all_pairs import check_genuine, join_points
+from gfa_jax.metrics import AllPairs, ScoreHistogram, pair_scores
+from gfa_jax.metrics.all_pairs import assemble, check_genuine
 from gfa_jax.metrics.histogram import bin_numbers, count_bins
 from gfa_jax.metrics.scored_pairs import ScoredPairs, by_descending_score
 
@@ -82,12 +82,7 @@ def rescore_pairs(
         _non_negative(old.impostor - before + _count(scores, edges)),
         _count(genuine_scores, edges),
     )
-    roc = Roc(
-        *join_points(new_tail, floor, new_genuine, histogram),
-        result.roc.num_impostor,
-        result.roc.num_genuine,
-    )
-    return AllPairs(roc, histogram, new_tail, floor, new_genuine, result.identities)
+    return assemble(histogram, new_tail, floor, new_genuine, result.identities)
 
 
 def _check(added: ScoredPairs, num_rows: int, weight: float) -> np.ndarray:
