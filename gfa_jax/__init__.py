@@ -1,7 +1,15 @@
 """Graph-based feature aggregation: better pair scores and clusters from embeddings."""
 
 from gfa_jax import _early as _early
-from gfa_jax import fixed_point, neighbors, pooling, selection, sharding, streaming
+from gfa_jax import (
+    fixed_point,
+    neighbors,
+    pooling,
+    refinement,
+    selection,
+    sharding,
+    streaming,
+)
 from gfa_jax.aggregation import aggregate
 from gfa_jax.clustering import Clusters, PseudoLabels, cluster, pseudo_labels
 from gfa_jax.neighbors import (
@@ -10,6 +18,7 @@ from gfa_jax.neighbors import (
     faiss_neighbors,
 )
 from gfa_jax.pooling import pool
+from gfa_jax.refinement import Refinement, refine
 from gfa_jax.selection import choose_settings
 from gfa_jax.types import PAPER, Aggregation, Neighbors, Options, Params
 
@@ -23,6 +32,7 @@ __all__ = [
     "Options",
     "Params",
     "PseudoLabels",
+    "Refinement",
     "aggregate",
     "approximate_neighbors",
     "choose_settings",
@@ -34,6 +44,8 @@ __all__ = [
     "pool",
     "pooling",
     "pseudo_labels",
+    "refine",
+    "refinement",
     "selection",
     "sharding",
     "streaming",

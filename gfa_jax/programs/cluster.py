@@ -21,13 +21,11 @@ from gfa_jax import datasets, metrics
 from gfa_jax.clustering import LINKAGES
 from gfa_jax.programs import cli, contact_sheet, flags, inputs, outputs, pipeline
 from gfa_jax.programs.backends.memory import MemoryBackend
-from gfa_jax.selection.metric import pool_views
+from gfa_jax.refinement import Refinement
+from gfa_jax.refinement.pool import merge_units
 
 FLAGS = flags.FLAGS
 flags.adopt(pipeline)
-# t_s in the pool's own units has one value for all networks (experiments/RESULTS.md);
-# the plain one is the paper's reading.
-_POOL_THRESHOLD, _PLAIN_THRESHOLD = 0.85, 0.8
 _OUTPUTS = (
     "labels.npy",
     "confidence.npy",
@@ -79,19 +77,17 @@ def main() -> None:
     with run.refine(FLAGS.output_dir, _OUTPUTS) as refined:
         said = _cluster(run, refined, images)
     print(said)
-    print(f"the labels are in {refined.folder}")
+    print(f"the labels are in {run.folder}")
 
 
 def _cluster(
     run: pipeline.Run,
-    refined: pipeline.Refined,
+    refined: Refinement,
     images: contact_sheet.Images | None,
 ) -> str:
     """Groups the refined rows and writes what was found; says it in some lines."""
-    identities, hidden = refined.pool.labels, refined.hidden
-    features, threshold = refined.features, _PLAIN_THRESHOLD
-    if refined.settings.weights is not None:
-        features, threshold = pool_views(features), _POOL_THRESHOLD
+    identities, hidden = run.pool.labels, run.hidden
+    features, threshold = merge_units(refined)
     if FLAGS.merge_threshold is not None:
         threshold = FLAGS.merge_threshold
     with run.stages("clusters"):
@@ -138,7 +134,7 @@ def _cluster(
         names = ", ".join(sheet["unreadable"][:5])
         cli.warn(f"{len(sheet['unreadable'])} images could not be read: {names}")
     lines = [
-        pipeline.say(refined),
+        run.say(refined),
         f"{len(clusters.labels):,} rows in {clusters.num_clusters:,} clusters, "
         f"{report['singletons']:,} of one row, the largest of {report['largest']:,}",
     ]

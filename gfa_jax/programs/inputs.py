@@ -12,6 +12,8 @@ import numpy as np
 
 from gfa_jax import datasets
 from gfa_jax.programs import cli, flags, outputs
+from gfa_jax.refinement.rows import is_scaled as is_scaled
+from gfa_jax.refinement.rows import unit_rows as unit_rows
 
 FLAGS = flags.FLAGS
 
@@ -30,9 +32,6 @@ flags.DEFINE_string("labels_key", "labels", "Array of a labels .npz.")
 flags.DEFINE_string("labels_column", None, "Column of a labels .csv.")
 flags.DEFINE_string("pairs_key", "pairs", "Array of a pairs .npz.")
 flags.DEFINE_integer("seed", 0, "Of the sample, of splits and of the bootstrap.")
-
-# A row this near to unit length is taken as it is; one further away is scaled.
-_UNIT_TOLERANCE = 1e-5
 
 
 class Pool(NamedTuple):
@@ -222,25 +221,3 @@ def describe(pool: Pool) -> dict[str, Any]:
         "norms": outputs.spread(pool.norms),
         "normalized": pool.was_normalized,
     }
-
-
-def is_scaled(norms: np.ndarray) -> bool:
-    """Tells whether rows of these lengths have to be scaled to unit length."""
-    return bool(np.abs(norms - 1).max() > _UNIT_TOLERANCE)
-
-
-def unit_rows(
-    stored: np.ndarray, norms: np.ndarray, *, scaled: bool | None = None
-) -> np.ndarray:
-    """Converts stored rows [n, D] to float32, of unit length by their norms [n].
-
-    They are scaled as `scaled` says, by default where any of them needs it; otherwise
-    they are the stored rows themselves where these are float32.
-    """
-    if not (is_scaled(norms) if scaled is None else scaled):
-        return np.asarray(stored, np.float32)
-    unit = np.empty(stored.shape, np.float32)
-    for start in range(0, len(stored), 8192):
-        rows = slice(start, start + 8192)
-        unit[rows] = stored[rows].astype(np.float64) / norms[rows, None]
-    return unit

@@ -9,11 +9,10 @@ Importing this module defines the flags.
 import contextlib
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-import gfa_jax as gfa
 from gfa_jax import datasets
 from gfa_jax.programs import (
     cli,
@@ -24,6 +23,7 @@ from gfa_jax.programs import (
     settings,
 )
 from gfa_jax.programs.backends import Backend
+from gfa_jax.refinement import Refinement
 
 FLAGS = flags.FLAGS
 
@@ -45,49 +45,28 @@ flags.DEFINE_string("faiss_factory", "Flat", "FAISS index factory string.")
 flags.DEFINE_string("faiss_search", "", "FAISS search parameters: nprobe=16.")
 
 
-class Refined(NamedTuple):
-    """What stands when the rows are refined, in every process of a job.
+class Run:
+    """One run of the pipeline; its stages are timed.
 
     Attributes:
         pool: as it was read.
-        settings: as given, or as the pool chose them.
-        calibration: how well the candidates were searched, where that was measured.
-        features: [n, D] the refined rows of this process.
-        residual: [T] of the updates.
-        degree: [N] edges of each row.
-        dropped: [N] bool, rows without edges.
         folder: where the results go.
         hidden: a folder whose files appear there at the end.
+        figures: what was measured, by name.
     """
 
     pool: inputs.Pool
-    settings: settings.Settings
-    calibration: gfa.neighbors.Calibration | None
-    features: np.ndarray
-    residual: np.ndarray
-    degree: np.ndarray
-    dropped: np.ndarray
     folder: pathlib.Path
     hidden: pathlib.Path
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """N and D."""
-        return len(self.degree), self.features.shape[1]
-
-
-class Run:
-    """One run of the pipeline; its stages are timed."""
 
     def __init__(self, backend: Backend, stages: cli.Stages):
         """Begins a run on a backend."""
         self.backend = backend
         self.stages = stages
         self.figures: dict[str, evaluation.Verification] = {}
-        self._searched: gfa.Neighbors | None = None
 
     @contextlib.contextmanager
-    def refine(self, output_dir: str, names: Sequence[str]) -> Iterator[Refined]:
+    def refine(self, output_dir: str, names: Sequence[str]) -> Iterator[Refinement]:
         """Reads, checks, searches and refines; files appear when the block ends.
 
         Args:
@@ -105,48 +84,32 @@ class Run:
                 inputs.refuse_overwriting(
                     _input_files(), (pathlib.Path(output_dir, name) for name in names)
                 )
-                folder = outputs.prepare_folder(output_dir)
-            pool = backend.read(request, folder)
+                self.folder = self.hidden = outputs.prepare_folder(output_dir)
+            self.pool = backend.read(request, self.folder)
         with stages("neighbors"):
-            self._searched, calibration = backend.search(request)
-        with stages("settings"):
-            searched = gfa.Neighbors(*map(np.asarray, self._searched))
-            chosen = request.resolve(searched, lambda: backend.choose(searched))
-            dropped = backend.gather(chosen.dropped)
+            searched, self._calibration = backend.search(request)
         with contextlib.ExitStack() as stack:
-            staged = outputs.staged(folder, names)
-            hidden = stack.enter_context(staged) if backend.streams else folder
-            with stages("updates"):
-                result = backend.aggregate(chosen, hidden, stage="updates")
+            staged = outputs.staged(self.folder, names)
+            if backend.streams:
+                self.hidden = stack.enter_context(staged)
+            result = backend.refine(request, searched, self.hidden, stages)
             if backend.is_first and not backend.streams:
-                hidden = stack.enter_context(staged)
-            yield Refined(
-                pool,
-                chosen,
-                calibration,
-                result.features,
-                result.residual,
-                result.degree,
-                dropped,
-                folder,
-                hidden,
-            )
+                self.hidden = stack.enter_context(staged)
+            yield result
             with backend.together():
                 stack.close()
-        backend.publish(folder)
+        backend.publish(self.folder)
 
-    def verify(self, refined: Refined, options: Mapping[str, Any]) -> None:
+    def verify(self, refined: Refinement, options: Mapping[str, Any]) -> None:
         """Measures the raw, the expanded and the refined rows, where truth is known."""
-        if refined.pool.labels is None and refined.pool.pairs is None:
+        if self.pool.labels is None and self.pool.pairs is None:
             return
-        assert self._searched is not None
         with self.stages("evaluation"):
-            beside = refined.hidden / "expansion"
+            beside = self.hidden / "expansion"
             if self.backend.streams:
                 beside.mkdir()
-            expanded = self.backend.aggregate(
-                settings.expansion(self._searched), beside, stage="expansion"
-            )
+            expansion = settings.expansion(refined.neighbors)
+            expanded = self.backend.update(expansion, beside, "expansion")
             for name, rows, stage in (
                 ("before", None, None),
                 ("expansion", expanded.features, "expansion"),
@@ -158,25 +121,25 @@ class Run:
                 if found is not None:
                     self.figures[name] = found
 
-    def write(self, refined: Refined) -> None:
+    def write(self, refined: Refinement) -> None:
         """Writes the refined rows and which rows were dropped."""
-        self.backend.write(refined.features, refined.folder, refined.hidden)
+        self.backend.write(refined.features, self.folder, self.hidden)
         with self.backend.together():
             if self.backend.is_first:
-                datasets.write_array(refined.hidden / "dropped.npy", refined.dropped)
+                datasets.write_array(self.hidden / "dropped.npy", refined.dropped)
 
-    def report(self, refined: Refined) -> dict[str, Any]:
+    def report(self, refined: Refinement) -> dict[str, Any]:
         """Gathers what report.json says of every run."""
         figures = self.figures
         return {
             "options": flags.values(),
-            "settings": refined.settings.as_report(),
+            "settings": settings.as_report(refined.settings),
             "environment": outputs.environment(),
             "layout": self.backend.layout,
-            "pool": inputs.describe(refined.pool) | {"rows": len(refined.degree)},
-            "calibration": refined.calibration and refined.calibration._asdict(),
+            "pool": inputs.describe(self.pool) | {"rows": len(refined.degree)},
+            "calibration": self._calibration and self._calibration._asdict(),
             "dropped": int(np.sum(refined.dropped)),
-            "residual": np.asarray(refined.residual).tolist(),
+            "residual": refined.residual.tolist(),
             "degree": outputs.spread(refined.degree),
             "rows_without_neighbour": int(np.sum(refined.degree == 0)),
             "verification": {
@@ -189,39 +152,13 @@ class Run:
             "peak_memory": outputs.peak_memory(),
         }
 
-
-def say(refined: Refined) -> str:
-    """Says in five lines what was run."""
-    pool, chosen = refined.pool, refined.settings
-    rows, columns = len(pool.norms), pool.features.shape[1]
-    scaled = "scaled to unit length" if pool.was_normalized else "of unit length"
-    half = _half(chosen)
-    steps = f"K = {chosen.k} (the row itself counted), T = {chosen.num_steps}"
-    gamma = np.round(np.ravel(chosen.params.gamma), 4).tolist()
-    gamma = gamma[0] if len(gamma) == 1 else gamma
-    edges = np.maximum(np.asarray(refined.degree) - 1, 0).mean()
-    if chosen.evidence is not None:
-        edges = chosen.evidence.edges_per_row
-    count = int(np.sum(refined.dropped))
-    dropped = f"rows dropped: {count:,}"
-    lines = [
-        f"pool: {rows:,} rows of {columns} values, {scaled}",
-        f"settings: {steps}, gamma = {gamma}; {half}",
-        f"edges: {edges:.1f} a row, besides the row itself",
-        dropped + (" (dropped.npy says which)" if count else ""),
-    ]
-    if chosen.evidence is not None and chosen.evidence.distrust:
-        lines.append(f"distrust: {chosen.evidence.distrust}")
-    return "\n".join(lines)
-
-
-def _half(chosen: settings.Settings) -> str:
-    if chosen.weights is None:
-        return f"an edge counts above a cosine of {chosen.first_threshold:.3f}"
-    half = float(chosen.evidence.half_cosine) if chosen.evidence else np.nan
-    if np.isnan(half):
-        return "no edge is as likely as not"
-    return f"an edge is as likely as not at a cosine of {half:.3f}"
+    def say(self, refined: Refinement) -> str:
+        """Says in some lines what was run."""
+        rows, columns = len(self.pool.norms), self.pool.features.shape[1]
+        scaled = self.pool.was_normalized
+        scaled = "scaled to unit length" if scaled else "of unit length"
+        first = f"pool: {rows:,} rows of {columns} values, {scaled}"
+        return "\n".join([first, *refined.lines()])
 
 
 def _input_files() -> tuple[str | None, ...]:

@@ -29,6 +29,7 @@ from gfa_jax.programs import (
 from gfa_jax.programs.backends import Backend, mesh
 from gfa_jax.programs.backends.file import FileBackend
 from gfa_jax.programs.backends.memory import MemoryBackend
+from gfa_jax.refinement import Refinement
 
 FLAGS = flags.FLAGS
 flags.adopt(pipeline)
@@ -102,21 +103,21 @@ def _refine(backend: Backend, fprs: tuple[float, ...]) -> None:
                     _draw(run, refined)
         with backend.together():
             if backend.is_first:
-                datasets.write_json(refined.hidden / "report.json", run.report(refined))
-                files = [n for n in _OUTPUTS if (refined.hidden / n).exists()]
+                datasets.write_json(run.hidden / "report.json", run.report(refined))
+                files = [n for n in _OUTPUTS if (run.hidden / n).exists()]
                 files = ", ".join([backend.refined_name, *files])
-                said = [pipeline.say(refined)]
+                said = [run.say(refined)]
                 if run.figures:
                     said.append(evaluation.table(**run.figures))
-                said.append(f"{refined.folder}: {files}")
+                said.append(f"{run.folder}: {files}")
     if backend.is_first:
         print("\n\n".join(said))
 
 
-def _draw(run: pipeline.Run, refined: pipeline.Refined) -> None:
+def _draw(run: pipeline.Run, refined: Refinement) -> None:
     from gfa_jax import plotting
 
-    chosen, folder = refined.settings, refined.hidden
+    chosen, folder = refined.settings, run.hidden
     is_whole = len(chosen.neighbors.indices) == len(refined.degree)
     drawn = {
         "residual": plotting.plot_residual({"updates": refined.residual}),
@@ -127,7 +128,7 @@ def _draw(run: pipeline.Run, refined: pipeline.Refined) -> None:
         ),
     }
     if chosen.found is not None:
-        drawn["settings"] = plotting.plot_settings(chosen.found, name=refined.pool.name)
+        drawn["settings"] = plotting.plot_settings(chosen.found, name=run.pool.name)
     if run.figures:
         drawn["roc"] = plotting.plot_roc(
             {name: v.roc for name, v in run.figures.items()},

@@ -1,6 +1,5 @@
 """A search that is measured, or chosen by its time, says so and changes no result."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -40,17 +39,21 @@ def test_a_small_pool_gives_the_bits_of_exact_search(tmp_path):
     ("rate", "chosen", "calibrated"),
     [(1e12, "exact", False), (10.0, "approximate", True)],
 )
-def test_what_is_chosen_is_what_is_run(monkeypatch, capsys, rate, chosen, calibrated):
+def test_what_is_chosen_is_what_is_run(
+    tmp_path, monkeypatch, capsys, rate, chosen, calibrated
+):
     pytest.importorskip("faiss")
     features = datasets.synthetic_features(num_rows=2000, dim=16, seed=1).features
     # A small pool counts as large, on a machine of which only the tiles are slow.
     monkeypatch.setattr(automatic.calibrated, "FEWEST_ROWS", 0)
     monkeypatch.setattr(automatic, "measure_rate", lambda dim, **_: rate)
     monkeypatch.setattr(automatic, "_ADVANTAGE", 0.0)
-    flags.parse(refine, ["refine", "--neighbors=auto"])
-    neighbors, calibration = memory.find_neighbors(
-        jnp.asarray(features), settings.read()
-    )
+    np.save(tmp_path / "x.npy", features)
+    named = f"--features={tmp_path}/x.npy"
+    flags.parse(refine, ["refine", "--neighbors=auto", named])
+    backend, request = memory.MemoryBackend(), settings.read()
+    backend.read(request, tmp_path)
+    neighbors, calibration = backend.search(request)
     assert len(neighbors.indices) == 2000
     assert (calibration is not None) == calibrated
     said = capsys.readouterr().err.splitlines()[0]

@@ -24,7 +24,7 @@ def found(neighbors):
     return selection.choose_settings(FEATURES, neighbors)
 
 
-def parse(*arguments: str) -> settings.Request:
+def parse(*arguments: str) -> gfa.refinement.Request:
     """Reads the settings of a command line."""
     flags.parse(settings, ["program", *arguments])
     return settings.read()
@@ -44,7 +44,7 @@ def test_the_pool_chooses_what_is_not_given(neighbors, found):
     assert (chosen.num_steps, chosen.params.gamma) == (found.num_steps, found.gamma)
     np.testing.assert_array_equal(chosen.weights, found.weights)
     np.testing.assert_array_equal(chosen.dropped, found.dropped)
-    assert chosen.as_report()["reason"] == found.evidence.text
+    assert settings.as_report(chosen)["reason"] == found.evidence.text
 
 
 def test_a_flag_wins_over_what_the_pool_chooses(neighbors, found):
@@ -59,7 +59,7 @@ def test_a_threshold_asks_nothing_of_the_pool(neighbors):
     chosen = parse("--threshold=0.55").resolve(neighbors, unasked)
     assert chosen.params == gfa.Params(0.5, 0.55)
     assert (chosen.k, chosen.num_steps, chosen.weights) == (15, 4, None)
-    assert chosen.options["graph"] == "fixed"
+    assert chosen.options.graph == "fixed"
     assert not chosen.dropped.any()
     # The usual K shrinks to a small pool.
     request = parse("--threshold=0.55")
@@ -69,7 +69,7 @@ def test_a_threshold_asks_nothing_of_the_pool(neighbors):
 
 def test_the_paper_has_its_form_and_the_cosine_of_one_half(neighbors, found):
     chosen = parse("--preset=paper").resolve(neighbors, lambda: found)
-    assert gfa.Options(**chosen.options) == gfa.PAPER
+    assert chosen.options == gfa.PAPER
     assert chosen.params.threshold == found.evidence.half_cosine
     assert chosen.weights is None
     nowhere = found._replace(evidence=found.evidence._replace(half_cosine=math.nan))
@@ -84,8 +84,8 @@ def test_a_flag_overrules_the_file_and_the_file_the_defaults(neighbors, tmp_path
     chosen = parse(f"--params={path}", "--k=11").resolve(neighbors, unasked)
     assert (chosen.params.gamma, chosen.params.threshold) == (0.7, 0.4)
     assert chosen.k == 11
-    assert chosen.options["graph"] == "rescore"
-    assert chosen.options["weighting"] == "affinity"
+    assert chosen.options.graph == "rescore"
+    assert chosen.options.weighting == "affinity"
 
 
 def test_each_update_may_have_its_own(neighbors, tmp_path):
@@ -94,7 +94,7 @@ def test_each_update_may_have_its_own(neighbors, tmp_path):
     chosen = parse(f"--params={path}").resolve(neighbors, unasked)
     np.testing.assert_array_equal(chosen.params.threshold, [0.4, 0.5])
     assert chosen.first_threshold == 0.4
-    assert chosen.as_report()["gamma"] == [0.3, 0.2]
+    assert settings.as_report(chosen)["gamma"] == [0.3, 0.2]
 
 
 @pytest.mark.parametrize(

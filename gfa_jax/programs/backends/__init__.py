@@ -1,34 +1,26 @@
 """Where the rows of a run live: in memory, in a file, or on a mesh of devices.
 
-Each backend reads, searches, chooses, updates, verifies and writes by its own means;
-`pipeline` is the one order in which they do.
+Each backend reads, searches, refines, verifies and writes by its own means; `pipeline`
+is the one order in which they do.
 """
 
 import abc
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import selection
-from gfa_jax.programs import evaluation, inputs, settings
+from gfa_jax import datasets
+from gfa_jax.neighbors import choose_search
+from gfa_jax.programs import cli, evaluation, flags, inputs
+from gfa_jax.refinement import Refinement, Request, Settings
 
+FLAGS = flags.FLAGS
 
-class Updated(NamedTuple):
-    """What updates leave on the host.
-
-    Attributes:
-        features: [n, D] the rows of this process.
-        residual: [T] as `Aggregation`.
-        degree: [N] as `Aggregation`, of all rows.
-    """
-
-    features: np.ndarray
-    residual: np.ndarray
-    degree: np.ndarray
+Searched = tuple[gfa.Neighbors, gfa.neighbors.Calibration | None]
 
 
 class Backend(abc.ABC):
@@ -36,46 +28,44 @@ class Backend(abc.ABC):
 
     Attributes:
         refined_name: the file or folder, in the output folder, that holds the result.
-        streams: whether `aggregate` leaves the rows in a file.
+        streams: whether `refine` leaves the rows in a file.
         is_first: whether this process writes what is of all.
         layout: what the report says of processes and devices; None where there is one.
+        together: a context that fails in every process where it fails in one.
     """
 
     refined_name = "refined.npy"
     streams = False
     is_first = True
     layout: Mapping[str, Any] | None = None
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Fails in every process where the block fails in one."""
-        yield
+    together: Callable[[], Any] = staticmethod(contextlib.nullcontext)
 
     @abc.abstractmethod
-    def read(self, request: settings.Request, folder: pathlib.Path) -> inputs.Pool:
+    def read(self, request: Request, folder: pathlib.Path) -> inputs.Pool:
         """Reads and checks the pool: the rows of this process, all norms and labels."""
 
     @abc.abstractmethod
-    def search(
-        self, request: settings.Request
-    ) -> tuple[gfa.Neighbors, gfa.neighbors.Calibration | None]:
+    def search(self, request: Request) -> Searched:
         """Finds the candidates [n, width] of the rows, and how well, if measured."""
 
     @abc.abstractmethod
-    def choose(self, neighbors: gfa.Neighbors) -> selection.Settings:
-        """Asks the pool for its settings."""
+    def refine(
+        self,
+        request: Request,
+        searched: gfa.Neighbors,
+        folder: pathlib.Path,
+        stages: cli.Stages,
+    ) -> Refinement:
+        """Chooses the settings and updates; a file of rows may be left in the folder.
+
+        Features and settings are of the rows of this process, all else is of the pool.
+        """
 
     @abc.abstractmethod
-    def aggregate(
-        self, chosen: settings.Settings, folder: pathlib.Path, *, stage: str
-    ) -> Updated:
-        """Updates the rows.
-
-        Args:
-            chosen: the settings.
-            stage: the name of these updates.
-            folder: where a file of rows may be left.
-        """
+    def update(
+        self, chosen: Settings, folder: pathlib.Path, stage: str
+    ) -> gfa.Aggregation:
+        """Updates the rows; `stage` is the name of these updates."""
 
     @abc.abstractmethod
     def verify(
@@ -84,7 +74,7 @@ class Backend(abc.ABC):
         """Measures rows; the result is in the first process.
 
         Args:
-            rows: [n, D] of `aggregate`; None for those that were read.
+            rows: [n, D] of `update`; None for those that were read.
             stage: the name of the updates that they are of.
             **options: of `evaluation.verify`.
         """
@@ -94,15 +84,52 @@ class Backend(abc.ABC):
         """Writes the refined rows.
 
         Args:
-            rows: [n, D] of `aggregate`.
+            rows: [n, D] of `refine`.
             folder: the output folder.
             hidden: a folder beside it whose files appear at the end.
         """
 
-    def gather(self, own: np.ndarray) -> np.ndarray:
-        """Joins values of the rows of all processes: [n, …] to [N, …]."""
-        return own
+    def read_candidates(
+        self,
+        num_rows: int,
+        width: int,
+        score: Callable[[np.ndarray], Any],
+        own: slice = slice(None),
+    ) -> gfa.Neighbors:
+        """Reads the candidates that --candidates names.
+
+        Args:
+            num_rows: N.
+            width: columns of the result, the row itself counted.
+            score: gives cosines of candidates [n, width], for a file of numbers only.
+            own: the n rows of this process.
+        """
+        with self.together():
+            found = datasets.read_candidates(FLAGS.candidates, num_rows=num_rows)
+            placed = gfa.neighbors.place_self(*found, k=width, include_self=True)
+        indices, similarity = (np.asarray(column)[own] for column in placed)
+        if np.isnan(placed.similarity).any():
+            similarity = np.where(indices < 0, -np.inf, score(indices))
+        return gfa.Neighbors(indices, similarity)
 
     def publish(self, folder: pathlib.Path) -> None:
         """Does what comes after all files are written; by default nothing."""
         del folder
+
+
+def choose(shape: Sequence[int], request: Request, *, default: str) -> str:
+    """Returns which search to run, as --neighbors says or their times on this machine.
+
+    Args:
+        shape: N and D.
+        request: says how many candidates, and which edges must be found.
+        default: where --neighbors is not given.
+    """
+    search = FLAGS.neighbors or default
+    if search == "auto":
+        num_rows, dim = shape
+        width, threshold = request.width(num_rows), request.first_threshold
+        choice = choose_search(num_rows, dim, k=width, threshold=threshold)
+        search = choice.search
+        cli.announce(f"{search} neighbors", choice.seconds, choice.reason)
+    return search

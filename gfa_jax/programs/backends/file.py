@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, selection
-from gfa_jax.neighbors import choose_search
+from gfa_jax import datasets
 from gfa_jax.neighbors.automatic import estimate_exact
-from gfa_jax.programs import cli, evaluation, flags, inputs
-from gfa_jax.programs.backends import Backend, Updated
+from gfa_jax.programs import backends, cli, evaluation, flags, inputs
+from gfa_jax.refinement import Refinement
+from gfa_jax.refinement.pool import run_stages
 
 FLAGS = flags.FLAGS
 
@@ -67,7 +67,7 @@ class UnitRows:
             owner.madvise(mmap.MADV_DONTNEED)
 
 
-class FileBackend(Backend):
+class FileBackend(backends.Backend):
     """Rows [N, D] in a memory-mapped file."""
 
     streams = True
@@ -88,15 +88,11 @@ class FileBackend(Backend):
         self._pool = inputs.Pool(name, features, norms, labels, pairs)
         return self._pool
 
-    def search(self, request):
+    def search(self, request) -> backends.Searched:
         """Finds the candidates, or what is missing of them after an interrupt."""
         rows = self._pool.features
+        search = backends.choose(rows.shape, request, default="auto")
         width = request.width(len(rows))
-        search = FLAGS.neighbors or "auto"
-        if search == "auto":
-            choice = choose_search(*rows.shape, k=width, threshold=request.threshold)
-            search = choice.search
-            cli.announce(f"{search} neighbors", choice.seconds, choice.reason)
 
         def on_exact(reason: str) -> None:
             seconds = estimate_exact(*rows.shape, k=width)
@@ -110,20 +106,24 @@ class FileBackend(Backend):
         if search == "exact":
             return gfa.streaming.exact_neighbors(rows, **options), None
         options |= {"edge_recall": FLAGS.edge_recall, "seed": FLAGS.seed}
-        return gfa.streaming.approximate_neighbors(
-            rows, threshold=request.threshold, on_exact=on_exact, **options
-        )
+        options |= {"threshold": request.first_threshold, "on_exact": on_exact}
+        return gfa.streaming.approximate_neighbors(rows, **options)
 
-    def choose(self, neighbors) -> selection.Settings:
+    def refine(self, request, searched, folder, stages) -> Refinement:
         """See `Backend`."""
-        return selection.choose_settings(
-            self._pool.features, neighbors, seed=FLAGS.seed
+        rows, seed = self._pool.features, FLAGS.seed
+        return run_stages(
+            request,
+            searched,
+            choose=lambda near: gfa.choose_settings(rows, near, seed=seed),
+            update=lambda chosen: self.update(chosen, folder, "updates"),
+            stages=stages,
         )
 
-    def aggregate(self, chosen, folder, *, stage) -> Updated:
+    def update(self, chosen, folder, stage) -> gfa.Aggregation:
         """Updates from file to file."""
         del stage
-        result = gfa.streaming.aggregate(
+        return gfa.streaming.aggregate(
             self._pool.features,
             chosen.neighbors,
             chosen.params,
@@ -132,10 +132,8 @@ class FileBackend(Backend):
             path=folder / self.refined_name,
             storage=FLAGS.storage,
             progress=cli.progress,
-            options=gfa.Options(**chosen.options),
+            options=chosen.options,
         )
-        features: Any = result.features  # a memory map
-        return Updated(features, *map(np.asarray, result[1:]))
 
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification:
         """Measures rows, of which all are read into memory."""

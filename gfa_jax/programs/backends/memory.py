@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, selection
+from gfa_jax import datasets
 from gfa_jax.clustering.scores import score_candidates
-from gfa_jax.neighbors import choose_search
-from gfa_jax.programs import cli, evaluation, flags, inputs, settings
-from gfa_jax.programs.backends import Backend, Updated
+from gfa_jax.programs import backends, cli, evaluation, flags, inputs
+from gfa_jax.refinement import Refinement
+from gfa_jax.refinement.pool import refine_rows, update_rows
 
 FLAGS = flags.FLAGS
 
 
-class MemoryBackend(Backend):
+class MemoryBackend(backends.Backend):
     """Rows [N, D] in the memory of the device."""
 
     _pool: inputs.Pool
@@ -30,80 +30,45 @@ class MemoryBackend(Backend):
         self._features = jnp.asarray(self._pool.features)
         return self._pool
 
-    def search(self, request):
+    def search(self, request) -> backends.Searched:
         """Reads or searches the candidates, as the flags say."""
-        return find_neighbors(self._features, request)
+        features, width = self._features, request.width(len(self._features))
+        if FLAGS.candidates is not None:
 
-    def choose(self, neighbors) -> selection.Settings:
-        """See `Backend`."""
-        return selection.choose_settings(self._features, neighbors, seed=FLAGS.seed)
+            def score(indices: np.ndarray) -> np.ndarray:
+                return score_candidates(features, jnp.asarray(indices))
 
-    def aggregate(self, chosen, folder, *, stage) -> Updated:
+            return self.read_candidates(len(features), width, score), None
+        options: dict[str, Any] = {"k": width, "progress": cli.progress}
+        search = backends.choose(features.shape, request, default="exact")
+        if search == "approximate":
+            options |= {"edge_recall": FLAGS.edge_recall}
+            options |= {"threshold": request.first_threshold}
+            return gfa.approximate_neighbors(features, **options)
+        if search == "faiss":
+            options |= {"factory": FLAGS.faiss_factory, "search": FLAGS.faiss_search}
+            return gfa.faiss_neighbors(features, **options), None
+        return gfa.exact_neighbors(features, **options), None
+
+    def refine(self, request, searched, folder, stages) -> Refinement:
+        """Does what `gfa_jax.refine` does."""
+        del folder
+        options = {"seed": FLAGS.seed, "stages": stages, "progress": cli.progress}
+        result = refine_rows(self._features, request, searched, **options)
+        return result._replace(features=np.asarray(result.features))
+
+    def update(self, chosen, folder, stage) -> gfa.Aggregation:
         """See `Backend`."""
         del folder, stage
-        result = gfa.aggregate(
-            self._features,
-            chosen.neighbors,
-            chosen.params,
-            num_steps=chosen.num_steps,
-            weights=chosen.weights,
-            progress=cli.progress,
-            options=gfa.Options(**chosen.options),
-        )
-        return Updated(*map(np.asarray, result))
+        return update_rows(self._features, chosen, progress=cli.progress)
 
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification:
         """See `Backend`."""
         del stage
-        rows = self._pool.features if rows is None else rows
+        rows = self._pool.features if rows is None else np.asarray(rows)
         return evaluation.verify(rows, self._pool, progress=cli.progress, **options)
 
     def write(self, rows, folder: pathlib.Path, hidden: pathlib.Path) -> None:
         """See `Backend`."""
         del folder
         datasets.write_array(hidden / self.refined_name, rows)
-
-
-def find_neighbors(
-    features: jax.Array, request: settings.Request
-) -> tuple[gfa.Neighbors, gfa.neighbors.Calibration | None]:
-    """Reads or searches the candidates, as the flags say.
-
-    Args:
-        features: [N, D] unit rows.
-        request: says how many, and which edges an approximate search must find.
-
-    Returns:
-        Neighbors [N, `request.width`]; how well they were searched, where that was
-        measured.
-    """
-    width = request.width(len(features))
-    if FLAGS.candidates is not None:
-        indices, similarity = datasets.read_candidates(
-            FLAGS.candidates, num_rows=len(features)
-        )
-        placed = gfa.neighbors.place_self(
-            indices, similarity, k=width, include_self=True
-        )
-        if np.isnan(placed.similarity).any():  # a file of row numbers only
-            cosines = score_candidates(features, jnp.asarray(placed.indices))
-            is_empty = np.asarray(placed.indices) < 0
-            placed = placed._replace(similarity=np.where(is_empty, -np.inf, cosines))
-        return placed, None
-    options: dict[str, Any] = {"k": width, "progress": cli.progress}
-    search = FLAGS.neighbors or "exact"
-    if search == "auto":
-        choice = choose_search(*features.shape, k=width, threshold=request.threshold)
-        search = choice.search
-        cli.announce(f"{search} neighbors", choice.seconds, choice.reason)
-    if search == "approximate":
-        return gfa.approximate_neighbors(
-            features,
-            edge_recall=FLAGS.edge_recall,
-            threshold=request.threshold,
-            **options,
-        )
-    if search == "faiss":
-        options |= {"factory": FLAGS.faiss_factory, "search": FLAGS.faiss_search}
-        return gfa.faiss_neighbors(features, **options), None
-    return gfa.exact_neighbors(features, **options), None

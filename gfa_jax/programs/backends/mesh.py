@@ -24,10 +24,10 @@ import jax
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, selection, sharding
+from gfa_jax import datasets, sharding
 from gfa_jax.datasets import resumable
-from gfa_jax.neighbors import place_self
 from gfa_jax.programs import (
+    backends,
     checkpoints,
     cli,
     evaluation,
@@ -36,7 +36,8 @@ from gfa_jax.programs import (
     processes,
     settings,
 )
-from gfa_jax.programs.backends import Backend, Updated
+from gfa_jax.refinement import Refinement, Settings
+from gfa_jax.refinement.pool import run_stages
 from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
 
 FLAGS = flags.FLAGS
@@ -55,7 +56,7 @@ _STAGES = "stages"
 _AXIS = "rows"
 
 
-class MeshBackend(Backend):
+class MeshBackend(backends.Backend):
     """Rows of this process [n, D] on its devices."""
 
     refined_name = "refined"
@@ -71,9 +72,7 @@ class MeshBackend(Backend):
         """See `Backend`."""
         return processes.is_first()
 
-    def together(self):
-        """See `Backend`."""
-        return processes.together()
+    together = staticmethod(processes.together)
 
     def read(self, request, folder: pathlib.Path) -> inputs.Pool:
         """Checks that all processes are of one job; reads the own rows."""
@@ -90,7 +89,7 @@ class MeshBackend(Backend):
         own = self._place.own
         with processes.together():
             unit, norms, content = _read_own(source, own)
-        norms = self.gather(norms)
+        norms = _gather(norms)
         scaled = inputs.is_scaled(norms)
         with processes.together():
             unit = inputs.unit_rows(unit, norms[own.start : own.stop], scaled=scaled)
@@ -100,42 +99,51 @@ class MeshBackend(Backend):
         self._pool = inputs.Pool(source.name, unit, norms, labels, pairs)
         return self._pool
 
-    def search(self, request):
+    def search(self, request) -> backends.Searched:
         """Searches, or reads, the candidates of this process's rows."""
         width = request.width(self._source.shape[0])
         names = ("neighbors", "faiss_factory", "faiss_search")
         searched = {name: getattr(FLAGS, name) for name in names}
         self._key = resumable.extend(self._key, searched | {"width": width})
+        fields = gfa.Neighbors._fields
         found = self._finished.run(
-            "neighbors", self._key, gfa.Neighbors._fields, lambda: self._find(width)
+            "neighbors", self._key, fields, lambda: self._find(width)._asdict()
         )
         return gfa.Neighbors(**found), None
 
-    def choose(self, neighbors) -> selection.Settings:
-        """Asks the whole pool, as one process would; the same in all."""
-        return selection.choose_settings(
-            self._pool.features,
-            neighbors,
-            first_row=self._place.own.start,
-            fetch=self._fetch,
-            gather=self.gather,
-            seed=FLAGS.seed,
+    def refine(self, request, searched, folder, stages) -> Refinement:
+        """See `Backend`; what the whole pool says is the same in all processes."""
+        return run_stages(
+            request,
+            searched,
+            choose=lambda near: gfa.choose_settings(
+                self._pool.features,
+                near,
+                first_row=self._place.own.start,
+                fetch=self._fetch,
+                gather=_gather,
+                seed=FLAGS.seed,
+            ),
+            update=lambda chosen: self.update(chosen, folder, "updates"),
+            gather=_gather,
+            stages=stages,
         )
 
-    def aggregate(self, chosen, folder, *, stage) -> Updated:
+    def update(self, chosen, folder, stage) -> gfa.Aggregation:
         """Updates the own rows, or reads them where that was finished before."""
         del folder
         self.layout = _layout(self._place, self._source.shape[1], chosen)
         # Each process has its own rows of the weights; the hash is of all.
-        kinds = {"exchange": self.layout["exchange"], **chosen.as_report()}
+        kinds = {"exchange": self.layout["exchange"], **settings.as_report(chosen)}
         if chosen.weights is not None:
-            kinds["weights"] = resumable.content_hash([self.gather(chosen.weights)], [])
+            kinds["weights"] = resumable.content_hash([_gather(chosen.weights)], [])
         key = resumable.extend(self._key, kinds)
         fields = ("features", "degree", "residual")
-        found = self._finished.run(stage, key, fields, lambda: self._update(chosen))
-        return Updated(
-            found["features"], found["residual"], self.gather(found["degree"])
+        found: Any = self._finished.run(
+            stage, key, fields, lambda: self._update(chosen)
         )
+        degree = _gather(found["degree"])
+        return gfa.Aggregation(found["features"], found["residual"], degree)
 
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification | None:
         """Measures rows; all pairs are shared out among the devices.
@@ -175,11 +183,6 @@ class MeshBackend(Backend):
         with processes.together():
             self._shards = datasets.open_parts(target, parts)
 
-    def gather(self, own: np.ndarray) -> np.ndarray:
-        """See `Backend`."""
-        gathered = sharding.gather_arrays({"values": np.asarray(own)})
-        return np.concatenate([part["values"] for part in gathered])
-
     def publish(self, folder: pathlib.Path) -> None:
         """Names the shards in a manifest, the last file of all; drops the stages."""
         with processes.together():
@@ -187,10 +190,12 @@ class MeshBackend(Backend):
                 datasets.write_manifest(self._shards.folder, self._shards.parts)
                 shutil.rmtree(folder / _STAGES, ignore_errors=True)
 
-    def _find(self, width: int) -> dict[str, np.ndarray]:
+    def _find(self, width: int) -> gfa.Neighbors:
         place = self._place
         if FLAGS.candidates is not None:
-            return self._read_candidates(width)
+            own = slice(place.own.start, place.own.stop)
+            num_rows = self._source.shape[0]
+            return self.read_candidates(num_rows, width, self._score, own)
         search = sharding.exact_neighbors
         if FLAGS.neighbors == "faiss":
             search = functools.partial(
@@ -199,26 +204,16 @@ class MeshBackend(Backend):
                 search=FLAGS.faiss_search,
             )
         found = search(self._features, k=width, progress=_progress, **place.arguments)
-        return {name: place.take_own(array) for name, array in found._asdict().items()}
+        return gfa.Neighbors(*map(place.take_own, found))
 
-    def _read_candidates(self, width: int) -> dict[str, np.ndarray]:
+    def _score(self, indices: np.ndarray) -> np.ndarray:
         place = self._place
-        with processes.together():
-            indices, similarity = datasets.read_candidates(
-                FLAGS.candidates, num_rows=self._source.shape[0]
-            )
-        placed = place_self(indices, similarity, k=width, include_self=True)
-        own = slice(place.own.start, place.own.stop)
-        found = {name: array[own] for name, array in placed._asdict().items()}
-        if np.isnan(placed.similarity).any():
-            cosines = sharding.score_candidates(
-                self._features, place.place_own(found["indices"], -1), **place.arguments
-            )
-            is_empty = found["indices"] < 0
-            found["similarity"] = np.where(is_empty, -np.inf, place.take_own(cosines))
-        return found
+        placed = place.place_own(indices, -1)
+        return place.take_own(
+            sharding.score_candidates(self._features, placed, **place.arguments)
+        )
 
-    def _update(self, chosen: settings.Settings) -> dict[str, np.ndarray]:
+    def _update(self, chosen: Settings) -> dict[str, np.ndarray]:
         place, weights = self._place, chosen.weights
         near = chosen.neighbors
         result = sharding.aggregate(
@@ -232,7 +227,7 @@ class MeshBackend(Backend):
             weights=None if weights is None else place.place_own(weights),
             exchange=(self.layout or {})["exchange"],
             progress=_progress,
-            options=gfa.Options(**chosen.options),
+            options=chosen.options,
             **place.arguments,
         )
         return {
@@ -297,9 +292,13 @@ def _read_own(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray
     return stored[skip:], norms[skip:], resumable.content_hash([stored[skip:]], [])
 
 
-def _layout(
-    place: sharding.Layout, dim: int, chosen: settings.Settings
-) -> dict[str, Any]:
+def _gather(own: np.ndarray) -> Any:
+    """Joins values of the rows of all processes: [n, …] to [N, …]."""
+    gathered = sharding.gather_arrays({"values": np.asarray(own)})
+    return np.concatenate([part["values"] for part in gathered])
+
+
+def _layout(place: sharding.Layout, dim: int, chosen: Settings) -> dict[str, Any]:
     """Chooses the exchange by its memory, and says so."""
     num_rows, devices = place.num_rows, place.mesh.size
     k = chosen.neighbors.indices.shape[1]

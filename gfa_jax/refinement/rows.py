@@ -1,0 +1,96 @@
+"""Features of any library in, the same kind out; what is computed are unit rows."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from gfa_jax.datasets import check_features
+
+# A row this near to unit length is taken as it is; one further away is scaled.
+_UNIT_TOLERANCE = 1e-5
+
+
+def take(features: Any) -> tuple[np.ndarray, Callable[[jax.Array], Any]]:
+    """Reads an array of any library.
+
+    Args:
+        features: [N, D] of NumPy, JAX, torch or pandas, or anything with DLPack or
+            `__array__`. Integers are converted to float32.
+
+    Returns:
+        [N, D] as NumPy, a view where that can be; what turns a result into an array
+        of the same library, on the same device, with the same index.
+
+    Raises:
+        ValueError: what no NumPy array can be made of.
+    """
+    if isinstance(features, Tracer):
+        raise ValueError(
+            "features are traced: refine reads their values; under jit, grad or vmap "
+            "use aggregate"
+        )
+    if hasattr(features, "tocoo"):
+        raise ValueError("features are a sparse matrix; expected rows: .toarray()")
+    given = features.detach().cpu() if hasattr(features, "detach") else features
+    try:
+        try:
+            rows = np.asarray(given)
+        except TypeError:  # NumPy knows no bfloat16 of torch
+            rows = np.asarray(jnp.from_dlpack(given))
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"features: expected numbers [N, D]: {reason}") from error
+    if rows.dtype.kind in "iu":
+        rows = rows.astype(np.float32)
+    library: Any = sys.modules.get(type(features).__module__.partition(".")[0])
+
+    def give_back(result: jax.Array) -> Any:
+        if isinstance(features, jax.Array):
+            return result
+        array = np.array(result)  # one that may be written to
+        if hasattr(features, "iloc"):
+            return type(features)(array, features.index, features.columns)
+        if hasattr(features, "detach"):
+            return library.asarray(array, device=features.device)
+        if hasattr(features, "__dlpack__"):
+            return library.asarray(array)
+        return array
+
+    return rows, give_back
+
+
+def check_unit(features: np.ndarray) -> np.ndarray:
+    """Checks rows as `check_features` does, and scales them: [N, D] float32."""
+    return unit_rows(features, check_features(features))
+
+
+def is_scaled(norms: np.ndarray) -> bool:
+    """Tells whether rows of these lengths have to be scaled to unit length."""
+    return bool(np.abs(norms - 1).max() > _UNIT_TOLERANCE)
+
+
+def unit_rows(
+    stored: np.ndarray, norms: np.ndarray, *, scaled: bool | None = None
+) -> np.ndarray:
+    """Converts stored rows to float32 rows of unit length.
+
+    Args:
+        stored: [n, D] floating rows.
+        norms: [n] their lengths.
+        scaled: whether to scale them; by default where any of them needs it.
+
+    Returns:
+        [n, D] float32; the stored rows themselves where they are that already.
+    """
+    if not (is_scaled(norms) if scaled is None else scaled):
+        return np.asarray(stored, np.float32)
+    unit = np.empty(stored.shape, np.float32)
+    for start in range(0, len(stored), 8192):
+        rows = slice(start, start + 8192)
+        unit[rows] = stored[rows].astype(np.float64) / norms[rows, None]
+    return unit
