@@ -24,6 +24,7 @@ from gfa_jax.types import Array, Neighbors
 WIDTH = max(shared.SIZES) + 1
 SAMPLE_SIZE = 8192
 
+_LEAST_WEIGHT = 0.5  # of the candidates of a row, whose own is 1
 _ROWS = 256  # fetched with their candidates at once: 30 MB at W = 57, D = 512
 _COSINE_BINS = 400
 _Z_ENDS = np.linspace(-2, 14, 81)
@@ -106,7 +107,7 @@ def choose_settings(
     K_i likewise;
     T = max(1, ⌊2 + log₂(K / 5)⌋): the larger a group beside the five nearest that
     every row has, the more updates carry its mean to all of its rows. T = 1 where the
-    candidates weigh less than the row itself: there is little to follow.
+    candidates weigh less than half of the row itself: there is little to follow.
 
         settings = choose_settings(features, exact_neighbors(features, k=WIDTH))
         aggregate(features, settings.neighbors, Params(settings.gamma, -1.0),
@@ -207,7 +208,7 @@ def choose_settings(
         ks,
         center=center,
     )
-    is_structured = seen.weight_per_row >= 1
+    is_structured = seen.weight_per_row >= _LEAST_WEIGHT
     num_steps = 1
     if is_structured:
         num_steps = max(1, math.floor(constants.least_steps + math.log2(k / 5)))
@@ -355,7 +356,7 @@ def _explain(seen: Evidence, k: int, num_steps: int, num_dropped: int, num_rows:
     if num_dropped:
         text.append(f"{num_dropped} rows near nobody are dropped.")
     distrust = []
-    if seen.weight_per_row < 1:
+    if seen.weight_per_row < _LEAST_WEIGHT:
         distrust.append(
             "hardly any edge stands out from chance: the features are left nearly as "
             "they are"

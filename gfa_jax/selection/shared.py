@@ -60,7 +60,10 @@ def closure(indices: Array, pool: Array, *, ks: tuple[int, ...]) -> jax.Array:
         place = jnp.arange(1, width)
         # An edge lies within N_K(i) from this K on.
         reach = jnp.maximum(ranks, jnp.maximum(place[:, None], place[None]))
-        return jnp.stack([jnp.sum(reach <= k) / k**2 for k in ks]).astype(jnp.float32)
+        reach = jax.lax.optimization_barrier(reach)  # or each sum finds it anew
+        # Column by column first, which is compiled to vector instructions.
+        counts = jnp.stack([jnp.sum(reach <= k, axis=0) for k in ks])
+        return (jnp.sum(counts, axis=1) / jnp.array(ks) ** 2).astype(jnp.float32)
 
     return map_rows(close_row, (indices[:, :width],), row_bytes=8 * width**2)
 
@@ -97,9 +100,10 @@ def _ranks(own: jax.Array, pool: Array, width: int) -> jax.Array:
     """
     theirs = jnp.asarray(pool)[:, :width].at[own].get(mode="clip")
     known = (own >= 0)[:, None] & (theirs >= 0)
-    same = theirs[:, :, None] == own[None, None, :width]
-    place = jnp.arange(width)[None, None]
-    place = jnp.min(jnp.where(same, place, width), axis=-1)
+    # One place after the other: compiled to one pass, without a reduction.
+    place = jnp.full(theirs.shape, width)
+    for rank in reversed(range(width)):
+        place = jnp.where(theirs == own[rank], rank, place)
     return jnp.where(known, place, width)
 
 
