@@ -56,18 +56,18 @@ def warn_of_unit_frames(norms: np.ndarray, *, effect: str) -> None:
         )
 
 
-def read_frames(templates: str) -> tuple[Frames, np.ndarray]:
-    """Reads the frames that --features names, with the template of each.
+def read_frames(templates: str, *, power: float) -> tuple[inputs.Pool, Frames]:
+    """Reads the frames that --features names, and pools them by a power.
 
     --labels names the identity of every frame, and the file `templates` its template.
 
     Returns:
-        The frames, float32, their segments numbered in the order of the templates'
-        names; [S] identity of each template.
+        The pool of templates, with their identities as labels; the frames, float32,
+        their segments numbered in the order of the templates' names.
 
     Raises:
         ValueError: anything about the files that cannot be used, a template of two
-            identities.
+            identities, templates that make no genuine or no impostor pair.
     """
     if FLAGS.features is None or FLAGS.labels is None:
         raise ValueError("--templates describes --features with --labels; name both")
@@ -88,20 +88,10 @@ def read_frames(templates: str) -> tuple[Frames, np.ndarray]:
             f"{templates}: template {names[segments[mixed[0]]]} holds frames of two "
             "identities; expected one a template"
         )
-    return Frames(np.asarray(rows, np.float32), segments), identities
-
-
-def pool_by_power(
-    frames: Frames, identities: np.ndarray, *, power: float
-) -> inputs.Pool:
-    """Pools frames to the templates of the identities [S], which become the labels.
-
-    Raises:
-        ValueError: templates that make no genuine or no impostor pair.
-    """
     inputs.check_both_kinds(identities)
-    templates = pool_frames(frames, num_rows=len(identities), power=power)
-    return as_pool(np.asarray(templates))._replace(labels=identities)
+    frames = Frames(np.asarray(rows, np.float32), segments)
+    pooled = pool_frames(frames, num_rows=len(identities), power=power)
+    return as_pool(np.asarray(pooled))._replace(labels=identities), frames
 
 
 def select_frames(frames: Frames, templates: np.ndarray) -> Frames:

@@ -2,20 +2,19 @@
 
     gfa tune --features=embeddings.npy --labels=labels.npy
 
-Identities are split in two halves, and each is a pool by itself; what is learnt on one
-is reported on the other. Starts first: every --threshold with every --gamma and
---exponent is scored once, by the TPR over all pairs in the mean around --fpr ("auto" is
-the cosine that misjudges the fewest neighbours). From the best the gradient descends a
-smooth form of it. Every few steps a validation chooses the step to keep, one that adds
---min_gain to the best so far, and lists the impostor pairs that are hardest now. All
-identities of the first half teach and choose; with --held_out a share of them only
-chooses. Written to --output_dir: params.json, which `refine --params` takes,
-report.json and curves.png.
+Identities are split in two halves, each a pool by itself; what is learnt on one is
+reported on the other. Every --threshold ("auto" is the cosine that misjudges the fewest
+neighbours) with every --gamma and --exponent is scored once, by the TPR over all pairs
+in the mean around --fpr; from the best the gradient descends a smooth form of it. A
+validation every few steps chooses the step to keep, one that adds --min_gain to the
+best so far. All identities of the first half teach and choose; with --held_out a share
+of them only chooses. Written to --output_dir: params.json, which `refine --params`
+takes, report.json and curves.png.
 
-With --templates the rows are frames, as the network gives them, and its file has the
-template of each, --labels the identity of each; what is refined and scored are the
-templates, and the power of the frames' lengths by which they are pooled is learnt too
-(from --power on). params.json then has the power: pool by it what `refine` is given.
+With --templates the rows are frames, as the network gives them, --labels is the
+identity of each, and what is refined and scored are the templates. The power of the
+frames' lengths by which they are pooled is learnt too; params.json then has it: pool by
+it what `refine` is given.
 """
 
 import functools
@@ -64,16 +63,9 @@ flags.DEFINE_string(
 flags.DEFINE_list(
     "power", ["3.6"], "Where to start, with --templates: of a frame's length."
 )
-flags.DEFINE_float(
-    "final_temperature_ratio",
-    0.25,
-    "With --mask=hard: temperature at the end over that at the start.",
-)
 flags.DEFINE_enum("loss", "partial_auc", LOSSES, "The TPR around --fpr, or of pairs.")
-flags.DEFINE_list("frozen", [], "What stays as it starts: gamma, threshold, …")
 flags.DEFINE_integer("max_iterations", 6, "Most optimizer steps.", lower_bound=0)
 flags.DEFINE_float("learning_rate", 0.3, "Of Adam, at the first step.", 0.0)
-flags.DEFINE_integer("batch_size", 32_768, "Most pairs of a step.", lower_bound=2)
 flags.DEFINE_integer("validate_every", 3, "Steps between validations.", lower_bound=1)
 flags.DEFINE_float(
     "min_gain", 0.001, "What a step must add to the best score so far.", 0.0
@@ -111,20 +103,10 @@ def main() -> None:
         if FLAGS.templates is None:
             pool = inputs.load_pool()
         else:
-            frames, identities = pooled.read_frames(FLAGS.templates)
             power = cli.numbers("power", float)[0]
-            pool = pooled.pool_by_power(frames, identities, power=power)
+            pool, frames = pooled.read_frames(FLAGS.templates, power=power)
     with stages("split"):
-        problem, reported, frames = tuning_problem.split(
-            pool,
-            frames,
-            seed=FLAGS.seed,
-            k=FLAGS.k,
-            chosen_edges=FLAGS.chosen_edges,
-            held_out=FLAGS.held_out,
-            fpr=fpr,
-            max_images=FLAGS.max_images,
-        )
+        problem, reported, frames = tuning_problem.split(pool, frames)
         folder = outputs.prepare_folder(FLAGS.output_dir)
     with stages("tuning"):
         starts = _starts(problem)
@@ -215,7 +197,7 @@ def _learn(problem: tuning_problem.Problem, starts: list[AnyParams]) -> TuneResu
     return tune(
         problem.features,
         problem.neighbors,
-        *tuning_problem.training_pairs(problem, seed=FLAGS.seed),
+        *tuning_problem.training_pairs(problem),
         init_params=starts,
         validation=functools.partial(tuning_problem.validate, problem),
         objective=Objective(
@@ -223,16 +205,15 @@ def _learn(problem: tuning_problem.Problem, starts: list[AnyParams]) -> TuneResu
             loss=FLAGS.loss,
             fpr_low=low,
             fpr_high=high,
-            frozen=tuple(FLAGS.frozen),
             options=gfa.Options(mask=FLAGS.mask),
         ),
         optimizer=scaled_adam(FLAGS.learning_rate, max(FLAGS.max_iterations, 1)),
         max_iterations=FLAGS.max_iterations,
-        batch_size=FLAGS.batch_size,
+        batch_size=32_768,
         seed=FLAGS.seed,
         validate_every=FLAGS.validate_every,
         min_gain=FLAGS.min_gain,
-        final_temperature_ratio=FLAGS.final_temperature_ratio,
+        final_temperature_ratio=0.25,
         checkpoint=FLAGS.checkpoint,
         progress=cli.progress,
     )
@@ -249,7 +230,7 @@ def _refine(
         )
     result = gfa.aggregate(
         features,
-        tuning_problem.search(features, FLAGS.k, chosen_edges=FLAGS.chosen_edges),
+        tuning_problem.search(features),
         update_params(params),
         num_steps=FLAGS.num_steps,
         options=gfa.Options(mask=FLAGS.mask),

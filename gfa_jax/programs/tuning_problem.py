@@ -13,9 +13,11 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import metrics
-from gfa_jax.programs import cli, evaluation, halves, inputs, pooled
+from gfa_jax.programs import cli, evaluation, flags, halves, inputs, pooled
 from gfa_jax.selection import WIDTH
 from gfa_jax.tuning import Frames, Validation
+
+FLAGS = flags.FLAGS
 
 # Multiples of the FPR to learn for: where the score takes the TPR, and the ranks of
 # impostor pairs that the loss compares with, which are listed.
@@ -35,8 +37,6 @@ class Problem(NamedTuple):
         neighbors: [N, K] candidates in it.
         teaches: [N] bool, rows of the identities whose pairs teach.
         chooses: [N] bool, rows of those whose pairs choose the step.
-        fpr: the FPR to learn for.
-        max_images: identities with more rows have no genuine pairs; None for no limit.
     """
 
     features: np.ndarray | Frames
@@ -44,33 +44,19 @@ class Problem(NamedTuple):
     neighbors: gfa.Neighbors
     teaches: np.ndarray
     chooses: np.ndarray
-    fpr: float
-    max_images: int | None
 
 
 def split(
-    pool: inputs.Pool,
-    frames: Frames | None,
-    *,
-    seed: int,
-    k: int,
-    chosen_edges: bool,
-    held_out: float,
-    fpr: float,
-    max_images: int | None,
+    pool: inputs.Pool, frames: Frames | None
 ) -> tuple[Problem, inputs.Pool, Frames | None]:
     """Cuts a pool by identity, and searches the half to learn on.
+
+    With --held_out that share of the identities of the first half chooses the step and
+    does not teach; without, all do both.
 
     Args:
         pool: with labels, without listed pairs.
         frames: that its rows are pooled from, where the power is learnt too.
-        seed: of the split.
-        k: see `search`.
-        chosen_edges: see `search`.
-        held_out: share in [0, 1) of the identities of the first half that choose the
-            step and do not teach; with 0 all do both.
-        fpr: see `Problem`.
-        max_images: see `Problem`.
 
     Returns:
         The half to learn on, the half to report on, and the frames of that.
@@ -79,34 +65,35 @@ def split(
         ValueError: a pool without identities, a part without both kinds of pairs, K
             that a half is too small for.
     """
-    learning, reported = halves.split(pool, seed=seed)
+    learning, reported = halves.split(pool, seed=FLAGS.seed)
     for each in (learning, reported):
-        gfa.neighbors.check_k(k, len(each.features))
-    codes, order = halves.shuffle_identities(pool, seed=seed)
+        gfa.neighbors.check_k(FLAGS.k, len(each.features))
+    codes, order = halves.shuffle_identities(pool, seed=FLAGS.seed)
     half = len(order) // 2
     labels = learning.labels
     assert labels is not None  # a half has them
-    teaches = np.isin(labels, order[: half - round(half * held_out)])
-    chooses = ~teaches if held_out else teaches
+    teaches = np.isin(labels, order[: half - round(half * FLAGS.held_out)])
+    chooses = ~teaches if FLAGS.held_out else teaches
     for part in (teaches, chooses):
         inputs.check_both_kinds(labels[part])
-    neighbors = search(learning.features, k, chosen_edges=chosen_edges)
+    neighbors = search(learning.features)
     features = learning.features
     if frames is not None:
         learns = np.isin(codes, order[:half])
         features = pooled.select_frames(frames, learns)
         frames = pooled.select_frames(frames, np.isin(codes, order[half:]))
-    problem = Problem(features, labels, neighbors, teaches, chooses, fpr, max_images)
-    return problem, reported, frames
+    return Problem(features, labels, neighbors, teaches, chooses), reported, frames
 
 
-def search(features: np.ndarray, k: int, *, chosen_edges: bool) -> gfa.Neighbors:
-    """Searches K candidates, or takes the K first of those that the pool chooses."""
-    width = max(k, min(WIDTH, len(features) - 1)) if chosen_edges else k
+def search(features: np.ndarray) -> gfa.Neighbors:
+    """Searches --k candidates, or takes the first of those that the pool chooses."""
+    width = FLAGS.k
+    if FLAGS.chosen_edges:
+        width = max(width, min(WIDTH, len(features) - 1))
     neighbors = gfa.exact_neighbors(features, k=width, progress=cli.progress)
-    if chosen_edges:
+    if FLAGS.chosen_edges:
         neighbors = gfa.choose_settings(features, neighbors).neighbors
-    return neighbors.first(k)
+    return neighbors.first(FLAGS.k)
 
 
 def band(problem: Problem) -> tuple[float, float]:
@@ -116,8 +103,8 @@ def band(problem: Problem) -> tuple[float, float]:
     return low, min(high, 1.0)
 
 
-def training_pairs(problem: Problem, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lists the genuine pairs that teach, some by `seed` where they are very many.
+def training_pairs(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Lists the genuine pairs that teach, some by --seed where they are very many.
 
     Returns:
         [G + 1, 2] int32 rows of the half, an impostor pair the last: the evaluation of
@@ -131,12 +118,12 @@ def training_pairs(problem: Problem, *, seed: int) -> tuple[np.ndarray, np.ndarr
     _, sizes = np.unique(problem.labels[rows], return_counts=True)
     lists = []
     for members in np.split(rows, np.cumsum(sizes)[:-1]):
-        if problem.max_images is None or len(members) <= problem.max_images:
+        if FLAGS.max_images is None or len(members) <= FLAGS.max_images:
             lists.append(members[np.stack(np.triu_indices(len(members), 1), axis=1)])
     pairs = np.concatenate([np.empty((0, 2), int), *lists]).astype(np.int32)
     if not len(pairs):
         raise ValueError("no genuine pair teaches; give --max_images a larger number")
-    pairs = np.random.default_rng(seed).permutation(pairs)[:_GENUINE_PAIRS]
+    pairs = np.random.default_rng(FLAGS.seed).permutation(pairs)[:_GENUINE_PAIRS]
     pairs = np.concatenate([pairs, _any_impostor(problem, problem.teaches)])
     return pairs, np.arange(len(pairs)) < len(pairs) - 1
 
@@ -179,13 +166,13 @@ def _evaluate(problem: Problem, refined: np.ndarray, part: np.ndarray) -> Valida
     result = evaluation.measure_all_pairs(
         refined[members],
         problem.labels[members],
-        max_images=problem.max_images,
+        max_images=FLAGS.max_images,
         tail_size=listed,
     )
     # Of equal scores at its end the tail has none; as many pairs compile nothing new.
     tail = members[result.impostor_tail.rows]
     tail = np.resize(tail if len(tail) else _any_impostor(problem, part), (listed, 2))
-    fprs = [min(problem.fpr * multiple, 1.0) for multiple in _AROUND]
+    fprs = [min(FLAGS.fpr * multiple, 1.0) for multiple in _AROUND]
     tprs = [point.tpr for point in metrics.tpr_at_fpr(result.roc, fprs)]
     return Validation(float(np.mean(tprs)), tail.astype(np.int32))
 
@@ -200,5 +187,5 @@ def _any_impostor(problem: Problem, part: np.ndarray) -> np.ndarray:
 def _count_passing(problem: Problem, part: np.ndarray) -> tuple[float, int]:
     """Counts the impostor pairs that the FPR lets pass, and those to list."""
     _, sizes = np.unique(problem.labels[part], return_counts=True)
-    passing = problem.fpr * ((int(sizes.sum()) ** 2 - int(np.sum(sizes**2))) // 2)
+    passing = FLAGS.fpr * ((int(sizes.sum()) ** 2 - int(np.sum(sizes**2))) // 2)
     return passing, max(_LEAST_LISTED, round(_BAND[1] * passing))

@@ -1,14 +1,13 @@
 """A short search for a basin, then gradients through the updates (objective.py).
 
-The starts are scored once each, and the best is descended from. The loop: a batch of
-genuine and of impostor pairs; one step; now and then a validation. What is learnt is
-the soft mask. Where the result is to be used with the bracket [A > t] (`mask="hard"`),
-every score, and so the choice, uses the bracket, and the mask is annealed towards it.
+The starts are scored once each, and the best is descended from: a batch of genuine and
+of impostor pairs; one step; now and then a validation. What is learnt is the soft mask.
+Where the result is to be used with the bracket [A > t] (`mask="hard"`), every score,
+and so the choice, uses the bracket, and the mask is annealed towards it.
 
-A validation is a function of the refined features: a score, such as the TPR over all
-pairs of some identities at the FPR that will be reported, and the impostor pairs that
-are hardest now. Those of the raw features are not: an aggregation makes hard pairs of
-its own. Of a list of pairs the score is the partial AUC,
+A validation may name the impostor pairs that are hardest now: those of the raw features
+are not, since an aggregation makes hard pairs of its own. Of a list of pairs the score
+is the partial AUC,
 
     mean_{genuine g, hard impostor n} [s_g > s_n] + [s_g = s_n] / 2,
 
@@ -55,6 +54,7 @@ from gfa_jax.types import Array, Neighbors
 
 # Validations in a row without a gain, after which it stops.
 _PATIENCE = 10
+_DEFAULT = Objective()
 
 
 class Validation(NamedTuple):
@@ -116,7 +116,7 @@ def tune(
     validation: tuple[npt.ArrayLike, npt.ArrayLike]
     | Callable[[np.ndarray], Validation],
     identities: npt.ArrayLike | None = None,
-    objective: Objective | None = None,
+    objective: Objective = _DEFAULT,
     optimizer: Any = None,
     max_iterations: int = 200,
     batch_size: int = 2048,
@@ -132,23 +132,20 @@ def tune(
     θ ← θ − step(∂L/∂θ), with L, the loss, and θ, the parameters, of objective.py.
 
     Args:
-        features: [N, D] floating unit rows, the pool; fixed. Or `Frames`, from which it
-            is pooled anew in every step, by the power that is learnt.
+        features: [N, D] floating unit rows, the pool; or `Frames`, from which it is
+            pooled anew in every step, by the power that is learnt.
         neighbors: [N, K] candidates in it, and their cosines.
         pairs: [M, 2] integer rows to learn from; one that repeats another counts once.
         same: [M] bool, True for a genuine pair; both kinds.
-        init_params: where to start: gamma inside (0, 1), temperature and exponent
-            above 0; with frames `PooledParams`, the power above 0. What is [T] is
-            learnt for each update. Of several starts, the one that scores highest; the
-            loss has more than one valley.
+        init_params: where to start: gamma inside (0, 1), temperature, exponent and
+            power above 0; `PooledParams` with frames. What is [T] is learnt for each
+            update. Of several starts, the one that scores highest.
         validation: what chooses the start and the step: pairs [V, 2] and same [V] of
             other rows, both kinds; or a function from refined features [N, D] to a
-            `Validation`, which must not read what will be reported, and with a
-            checkpoint be the same one.
+            `Validation`, which must not read what will be reported.
         identities: [N] integers or strings where they are known, to prove that no
             identity is in both sets of pairs.
-        objective: T, the loss, the mask to use the result with; `Objective()` by
-            default.
+        objective: T, the loss, the mask to use the result with.
         optimizer: an optax GradientTransformation; `scaled_adam(0.15, max_iterations)`
             by default.
         max_iterations: S >= 0, the most steps; 0 chooses among the starts. Ten
@@ -156,13 +153,11 @@ def tune(
         batch_size: pairs of a batch, even: half of each kind, or all there are.
         seed: of the batches; the same seed gives the same bits.
         validate_every: steps between validations.
-        min_gain: >= 0, what a validation must add to the best so far to be better: a
-            gain below the noise of the score is none elsewhere.
-        final_temperature_ratio: in (0, 1]; the temperature is multiplied by a number
-            that falls geometrically from 1 to this one over the steps, where the result
-            is for the hard mask.
+        min_gain: >= 0, what a validation must add to the best so far to be better.
+        final_temperature_ratio: in (0, 1], to which a factor of the temperature falls
+            geometrically from 1 over the steps, where the result is for the hard mask.
         checkpoint: `.npz` file in which the run is kept at every validation, and from
-            which it goes on with the same bits.
+            which it goes on with the same bits, given the same validation.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
     Returns:
@@ -177,10 +172,9 @@ def tune(
     Cost: a step takes three to seven times the T updates of `aggregate`; a start or a
     validation T updates and the score. Memory: that of `aggregate` and its gradient.
     """
-    objective = Objective() if objective is None else objective
     starts = read_starts(init_params, num_steps=objective.num_steps)
     features = read_features(features, neighbors, starts[0])
-    check_objective(objective, pools=isinstance(features, Frames))
+    check_objective(objective)
     numbers = {
         "max_iterations": max_iterations,
         "batch_size": batch_size,

@@ -59,7 +59,6 @@ class Objective(NamedTuple):
         fpr_low: share in [0, fpr_high) of the impostor pairs, the hardest of a batch,
             that the partial AUC leaves out: FPRs below the band of interest.
         fpr_high: share in (0, 1] down to which it compares.
-        frozen: those of `Variables` that stay as they start.
         options: of `aggregate`. The mask is the one with which the result is to be
             used, and so what chooses: "soft" as learnt, or the "hard" bracket, to which
             `tune` anneals.
@@ -69,19 +68,7 @@ class Objective(NamedTuple):
     loss: losses.Loss = "logistic"
     fpr_low: float = 0.0
     fpr_high: float = 0.1
-    frozen: tuple[str, ...] = ()
     options: Options = DEFAULT
-
-    def learnt(self, *, pools: bool) -> tuple[str, ...]:
-        """Names the variables that the loss depends on and that are not frozen."""
-        unread = set(self.frozen)
-        if self.options.weighting != "affinity":
-            unread.add("exponent")
-        if self.loss != "logistic":
-            unread |= {"scale", "center"}
-        if not pools:
-            unread.add("power")
-        return tuple(name for name in Variables._fields if name not in unread)
 
 
 class Batch(NamedTuple):
@@ -101,7 +88,7 @@ class TuneState(NamedTuple):
     optimizer: Any
 
 
-def check_objective(objective: Objective, *, pools: bool) -> None:
+def check_objective(objective: Objective) -> None:
     """Refuses choices that no loss has; `Options` checks its own."""
     if objective.num_steps < 1:
         raise ValueError(f"num_steps is {objective.num_steps}; expected 1 or more")
@@ -114,14 +101,6 @@ def check_objective(objective: Objective, *, pools: bool) -> None:
             f"fpr_low is {objective.fpr_low} and fpr_high {objective.fpr_high}; "
             "expected 0 <= fpr_low < fpr_high <= 1"
         )
-    for name in objective.frozen:
-        if name not in Variables._fields:
-            raise ValueError(
-                f"frozen names {name!r}; expected some of "
-                f"{', '.join(Variables._fields)}"
-            )
-    if not objective.learnt(pools=pools):
-        raise ValueError("everything is frozen; expected something to learn")
 
 
 def unconstrain(params: AnyParams, *, dtype: Any = jnp.float32) -> Variables:
@@ -179,12 +158,8 @@ def update(
     changes, optimizer_state = optimizer.update(
         gradient, state.optimizer, state.variables
     )
-    # An optimizer with a decay would move also what has no gradient.
-    moved = {
-        name: getattr(state.variables, name) + getattr(changes, name)
-        for name in objective.learnt(pools=state.variables.power is not None)
-    }
-    return TuneState(state.variables._replace(**moved), optimizer_state), loss
+    moved = jax.tree.map(jnp.add, state.variables, changes)
+    return TuneState(moved, optimizer_state), loss
 
 
 def loss_and_gradient(
@@ -194,29 +169,31 @@ def loss_and_gradient(
     temperature_ratio: Scalar = 1.0,
     objective: Objective,
 ) -> tuple[jax.Array, Variables]:
-    """Evaluates the [] loss L and ∂L/∂θ, zero for what is not learnt."""
+    """Evaluates the [] loss L and ∂L/∂θ, which is zero for what L does not read."""
     pairs = jnp.concatenate([batch.genuine, batch.impostor])
 
-    def loss(moving: dict[str, jax.Array]) -> jax.Array:
-        moved = variables._replace(**moving)
+    def loss(variables: Variables) -> jax.Array:
         refined = refine(
             batch.features,
             batch.indices,
-            constrain(moved, temperature_ratio=temperature_ratio),
+            constrain(variables, temperature_ratio=temperature_ratio),
             mask="soft",
             objective=objective,
             reverse=batch.reverse,
         )
         scores = numerics.dot("md,md->m", refined[pairs[:, 0]], refined[pairs[:, 1]])
         genuine, impostor = jnp.split(scores, [len(batch.genuine)])
-        return pair_loss(genuine, impostor, moved, objective=objective)
+        if objective.loss == "logistic":
+            scale = jax.nn.softplus(variables.scale)
+            return losses.logistic(
+                genuine, impostor, scale=scale, center=variables.center
+            )
+        if objective.loss == "contrastive":
+            return losses.contrastive(genuine, impostor)
+        band = objective.fpr_low, objective.fpr_high
+        return losses.partial_auc(genuine, impostor, band=band)
 
-    moving = {
-        name: getattr(variables, name)
-        for name in objective.learnt(pools=variables.power is not None)
-    }
-    value, gradient = jax.value_and_grad(loss)(moving)
-    return value, jax.tree.map(jnp.zeros_like, variables)._replace(**gradient)
+    return jax.value_and_grad(loss)(variables)
 
 
 def refine(
@@ -240,23 +217,6 @@ def refine(
         options=dataclasses.replace(objective.options, mask=mask),
         reverse=reverse,
     ).features
-
-
-def pair_loss(
-    genuine: jax.Array,
-    impostor: jax.Array,
-    variables: Variables,
-    *,
-    objective: Objective,
-) -> jax.Array:
-    """Evaluates the [] loss L on scores [G] and [M] of a batch."""
-    if objective.loss == "logistic":
-        scale = jax.nn.softplus(variables.scale)
-        return losses.logistic(genuine, impostor, scale=scale, center=variables.center)
-    if objective.loss == "contrastive":
-        return losses.contrastive(genuine, impostor)
-    band = objective.fpr_low, objective.fpr_high
-    return losses.partial_auc(genuine, impostor, band=band)
 
 
 @functools.cache

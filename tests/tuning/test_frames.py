@@ -97,13 +97,6 @@ def test_it_learns_to_count_the_clear_frames(videos):
     assert result.history.params.shape == (25, 5)
     assert result.history.params[0, -1] == pytest.approx(START.power, rel=1e-5)
     assert result.history.loss[-1] < result.history.loss[0]
-    frozen = videos.tune(
-        objective=Objective(frozen=("power",)),
-        optimizer=optax.adam(0.2),
-        max_iterations=2,
-    )
-    assert frozen.params.power == pytest.approx(START.power, rel=1e-6)
-    assert frozen.params.gamma != pytest.approx(START.gamma, rel=1e-6)
 
 
 def test_what_is_scored_is_pooled_and_refined(videos):
@@ -134,16 +127,6 @@ def test_bad_input_says_what_was_expected(videos):
         videos.tune(init_params=[START, gfa.Params(*START[:4])])
     with pytest.raises(ValueError, match=r"power 0\.0; expected a start"):
         videos.tune(init_params=START._replace(power=0.0))
-    everything = ("gamma", "threshold", "temperature", "exponent", "scale", "center")
-    with pytest.raises(ValueError, match="everything is frozen"):
-        videos.tune(objective=Objective(frozen=(*everything, "power")))
-    alone = videos.tune(
-        objective=Objective(frozen=everything),
-        max_iterations=1,
-        final_temperature_ratio=1.0,
-    )
-    assert alone.params[:4] == pytest.approx(START[:4], rel=1e-5)
-    assert alone.params.power != START.power
     lacking = Frames(videos.frames.features, np.minimum(videos.segments, 100))
     with pytest.raises(ValueError, match="have no row of positive weight"):
         videos.tune(lacking)

@@ -5,7 +5,6 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax.tuning import Objective, tune
-from gfa_jax.tuning.objective import Variables
 from tests.tuning.test_loop import START, Problem
 
 
@@ -71,11 +70,6 @@ def test_a_pool_where_no_edge_survives_names_a_threshold_that_would(problem):
         ({"objective": Objective()._replace(loss="hinge")}, "loss is 'hinge'"),
         ({"objective": Objective(fpr_high=0.0)}, "fpr_high 0"),
         ({"objective": Objective(fpr_low=0.1)}, "fpr_low is 0.1"),
-        ({"objective": Objective(frozen=("t",))}, "frozen names 't'"),
-        (
-            {"objective": Objective(loss="contrastive", frozen=Variables._fields[:4])},
-            "everything is frozen",
-        ),
     ],
 )
 def test_bad_options_are_refused(problem, options, message):

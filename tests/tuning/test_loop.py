@@ -261,19 +261,6 @@ def test_a_function_chooses_by_any_score_and_hands_over_hard_pairs(problem):
         problem.tune(validation=lambda refined: Validation(0.0, np.array([[0, 400]])))
 
 
-def test_what_is_frozen_stays(problem):
-    result = problem.tune(
-        objective=Objective(frozen=("temperature", "exponent")),
-        optimizer=optax.adamw(0.1, weight_decay=0.5),
-        final_temperature_ratio=1.0,
-        max_iterations=3,
-    )
-    gamma, threshold, temperature, exponent = np.ptp(result.history.params, axis=0)
-    assert min(gamma, threshold) > 1e-3
-    # One rounding on the way to the variables and back.
-    assert max(temperature, exponent) < 1e-6
-
-
 def test_every_update_learns_its_own(problem):
     objective = Objective(num_steps=3, options=gfa.Options(graph="rescore"))
     each = START._replace(gamma=np.full(3, 0.5), threshold=np.full(3, 0.4))
@@ -323,7 +310,7 @@ def test_scaled_adam_moves_t_a_tenth_as_far_and_slows_down():
 def test_for_the_soft_mask_it_is_scored_softly_and_not_annealed(problem):
     result = problem.tune(objective=Objective(options=SOFT), optimizer=FAST)
     assert result.soft_score == result.history.score.max()
-    frozen = problem.tune(
-        objective=Objective(options=SOFT, frozen=("temperature",)), max_iterations=3
+    still = problem.tune(
+        objective=Objective(options=SOFT), optimizer=optax.sgd(0.0), max_iterations=3
     )
-    np.testing.assert_allclose(frozen.history.params[:, 2], START.temperature, 1e-5)
+    np.testing.assert_allclose(still.history.params[:, 2], START.temperature, 1e-5)
