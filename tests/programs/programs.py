@@ -10,6 +10,7 @@ import sys
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from gfa_jax.programs import cli
 
@@ -68,6 +69,12 @@ def succeed(module: str, *flags: str) -> Finished:
 
 def read_report(folder: pathlib.Path) -> dict[str, Any]:
     return json.loads((folder / "report.json").read_text())
+
+
+def refine(folder: pathlib.Path, *flags: str, program: str = "refine"):
+    """Runs a program that refines into a folder: the rows and the report there."""
+    succeed(program, *flags, f"--output_dir={folder}")
+    return np.load(folder / "refined.npy"), read_report(folder)
 
 
 def refuse(files, message, *flags, module="refine"):

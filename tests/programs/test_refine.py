@@ -20,6 +20,7 @@ from tests.programs.programs import (
     call,
     command,
     read_report,
+    refine,
     refuse,
     run,
     succeed,
@@ -44,28 +45,19 @@ def test_without_flags_it_refines_a_generated_sample(tmp_path):
     assert result.returncode == 0, result.stderr
     for line in ("pool: 8,000 rows of 256", "settings: K = ", "edges: ", "TPR at FPR"):
         assert f"\n{line}" in f"\n{result.stdout}"
-    assert result.stdout.splitlines()[-1] == (
-        f"{tmp_path}: refined.npy, dropped.npy, residual.png, degree.png, "
-        "settings.png, roc.png, similarity.png, report.json"
-    )
-    names = ("residual", "degree", "settings", "roc", "similarity")
-    figures = {f"{name}.png" for name in names}
-    names = {"refined.npy", "dropped.npy", "report.json"} | figures
-    assert {path.name for path in tmp_path.iterdir()} == names
-    for figure in figures:
+    names = "residual.png, degree.png, settings.png, roc.png, similarity.png"
+    said = f"{tmp_path}: refined.npy, dropped.npy, {names}, report.json"
+    assert result.stdout.splitlines()[-1] == said
+    told = said.partition(": ")[2].split(", ")
+    assert {path.name for path in tmp_path.iterdir()} == {*told}
+    for figure in names.split(", "):
         assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
     report = read_report(tmp_path)
     refined = np.load(tmp_path / "refined.npy")
     assert list(refined.shape) == [report["pool"]["rows"], report["pool"]["dimensions"]]
     assert report["settings"]["half_cosine"] > 0
-    assert set(report["seconds"]) == {
-        "load",
-        "neighbors",
-        "settings",
-        "updates",
-        "evaluation",
-        "files",
-    }
+    stages = "load neighbors settings updates evaluation files"
+    assert list(report["seconds"]) == stages.split()
     assert report["peak_memory"]["resident_bytes"] > refined.nbytes
     before, after = (
         {p["fpr_target"]: p for p in report["verification"][name]["tpr_at_fpr"]}
@@ -88,12 +80,10 @@ def test_refined_features_and_figures_are_those_of_the_oracle(
 ):
     if search == "faiss":
         pytest.importorskip("faiss")
-    output = files / "out"
-    succeed(
-        "refine",
+    refined, report = refine(
+        files / "out",
         f"--features={files}/features.npy",
         f"--labels={files}/labels.npy",
-        f"--output_dir={output}",
         f"--preset={preset}",
         f"--neighbors={search}",
         "--k=8",
@@ -110,12 +100,9 @@ def test_refined_features_and_figures_are_those_of_the_oracle(
         "paper": {"weighting": "uniform", "graph": "rescore"},
     }[preset]
     expected = oracle.aggregate(wide, indices, 0.7, 0.4, num_steps=3, **form)
-    refined = np.load(output / "refined.npy")
     # float32 against float64, three steps: a few 2⁻²⁴ of unit rows.
     np.testing.assert_allclose(refined, expected.features, rtol=0, atol=1e-5)
-    assert not (output / "roc.png").exists()
-
-    report = read_report(output)
+    assert not (files / "out" / "roc.png").exists()
     first, second = np.triu_indices(len(wide), 1)
     for name, features in (("before", sample.features), ("after", refined)):
         scores = np.einsum("md,md->m", features[first], features[second])
@@ -124,17 +111,12 @@ def test_refined_features_and_figures_are_those_of_the_oracle(
         assert stored["genuine_pairs"] == roc.num_genuine
         tprs = [p["tpr"] for p in stored["tpr_at_fpr"]]
         # One pair more or less where two scores tie in float32.
-        np.testing.assert_allclose(
-            tprs,
-            [p.tpr for p in metrics.tpr_at_fpr(roc)],
-            rtol=0,
-            atol=2 / roc.num_genuine,
-        )
+        want = [p.tpr for p in metrics.tpr_at_fpr(roc)]
+        np.testing.assert_allclose(tprs, want, rtol=0, atol=2 / roc.num_genuine)
 
 
 def test_every_feature_format_gives_the_same_result(files, sample):
-    raw = files / "raw.bin"
-    sample.features.tofile(raw)
+    sample.features.tofile(files / "raw.bin")
     datasets.write_features(files / "lfr.bin", sample.features)
     np.savez(files / "both.npz", features=sample.features, labels=sample.labels)
     (files / "labels.txt").write_text("\n".join(f"id{n}" for n in sample.labels))
@@ -147,18 +129,9 @@ def test_every_feature_format_gives_the_same_result(files, sample):
             ["--features={}/both.npz", "--labels={}/both.npz"],
         )
     ):
-        output = files / f"out{number}"
-        succeed(
-            "refine",
-            *(flag.format(files) for flag in flags),
-            f"--output_dir={output}",
-            "--noplots",
-            "--resamples=0",
-        )
-        report = read_report(output)
-        results.append(
-            ((output / "refined.npy").read_bytes(), report["verification"]["after"])
-        )
+        flags = [flag.format(files) for flag in (*flags, "--noplots", "--resamples=0")]
+        refined, report = refine(files / f"out{number}", *flags)
+        results.append((refined.tobytes(), report["verification"]["after"]))
     assert all(result == results[0] for result in results)
 
 
@@ -166,15 +139,13 @@ def test_rows_of_any_length_are_scaled_and_the_input_is_untouched(files, sample,
     scaled = sample.features * rng.uniform(0.1, 9, (600, 1)).astype(np.float32)
     np.save(files / "scaled.npy", scaled)
     before = (files / "scaled.npy").read_bytes()
-    refined = []
+    outputs = []
     for name in ("features", "scaled"):
-        output = files / f"out_{name}"
-        succeed("refine", f"--features={files}/{name}.npy", f"--output_dir={output}")
-        refined.append(np.load(output / "refined.npy"))
-        report = read_report(output)
+        rows, report = refine(files / name, f"--features={files}/{name}.npy")
+        outputs.append(rows)
         assert report["pool"]["normalized"] == (name == "scaled")
         assert report["verification"] == {}
-    np.testing.assert_allclose(*refined, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(*outputs, rtol=0, atol=1e-5)
     assert (files / "scaled.npy").read_bytes() == before
 
 
@@ -196,18 +167,10 @@ def test_listed_pairs_and_candidates_are_used(files, sample, rng):
         "--fprs=1e-2,1e-1",
         "--threshold=0.4",
     ]
-    succeed("refine", *common, f"--output_dir={files}/searched")
-    succeed(
-        "refine",
-        *common,
-        f"--output_dir={files}/given",
-        f"--candidates={files}/candidates.npy",
-    )
-    searched, given = (
-        np.load(files / name / "refined.npy") for name in ("searched", "given")
-    )
+    searched, _ = refine(files / "searched", *common)
+    listed = f"--candidates={files}/candidates.npy"
+    given, report = refine(files / "given", *common, listed)
     np.testing.assert_array_equal(searched, given)
-    report = read_report(files / "given")
     stored = report["verification"]["after"]
     scores = np.einsum("md,md->m", given[first], given[second])
     points = metrics.tpr_at_fpr(metrics.roc_curve(scores, same), (1e-2, 1e-1))
@@ -220,20 +183,11 @@ def test_listed_pairs_and_candidates_are_used(files, sample, rng):
 def test_the_same_seed_gives_the_same_bits(files):
     outputs = []
     for number in range(2):
-        output = files / f"out{number}"
-        succeed(
-            "refine",
-            f"--features={files}/features.npy",
-            f"--labels={files}/labels.npy",
-            f"--output_dir={output}",
-            "--threshold=0.4",
-            "--resamples=20",
-        )
-        report = read_report(output)
-        outputs.append(
-            [(output / "refined.npy").read_bytes(), report["verification"]]
-            + [(output / f"{name}.png").read_bytes() for name in ("roc", "similarity")]
-        )
+        output, flags = files / f"out{number}", ("--threshold=0.4", "--resamples=20")
+        files_given = [f"--{n}={files}/{n}.npy" for n in ("features", "labels")]
+        refined, report = refine(output, *files_given, *flags)
+        drawn = [(output / f"{n}.png").read_bytes() for n in ("roc", "similarity")]
+        outputs.append([refined.tobytes(), report["verification"], *drawn])
     assert outputs[0] == outputs[1]
 
 
@@ -306,10 +260,7 @@ def test_a_full_disk_leaves_the_old_results(files):
     # No file may grow past 32 KiB: what a full disk does, in the middle of a write.
     limited = subprocess.run(
         [
-            "bash",
-            "-c",
-            'trap "" XFSZ; ulimit -f 32; exec "$@"',
-            "bash",
+            *("bash", "-c", 'trap "" XFSZ; ulimit -f 32; exec "$@"', "bash"),
             *command("refine", *flags, "--noplots", "--gamma=0.1"),
         ],
         cwd=REPOSITORY,

@@ -10,7 +10,14 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets
-from tests.programs.programs import REPOSITORY, read_report, refuse, run, succeed
+from tests.programs.programs import (
+    REPOSITORY,
+    read_report,
+    refine,
+    refuse,
+    run,
+    succeed,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +34,17 @@ def files(tmp_path, sample):
 def test_the_result_is_that_of_refine(files, sample, rng):
     flags = ["--k=8", "--threshold=0.4", "--num_steps=2", "--preset=paper"]
     given = f"--features={files}/features.npy"
-    succeed("refine", given, *flags, "--noplots", f"--output_dir={files}/refine")
+    want, other = refine(files / "refine", given, *flags, "--noplots")
     result = run("streamed", given, *flags, "--noplots", f"--output_dir={files}/out")
     assert result.returncode == 0, result.stderr
     assert f"{files}/out: refined.npy, dropped.npy, report.json" in result.stdout
-    want = np.load(files / "refine" / "refined.npy")
     got = np.load(files / "out" / "refined.npy")
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
     # The search is gone, and nothing else is left.
     names = {path.name for path in (files / "out").iterdir()}
     assert names == {"refined.npy", "dropped.npy", "report.json"}
-    report, other = (read_report(files / name) for name in ("out", "refine"))
+    report = read_report(files / "out")
     np.testing.assert_allclose(report["residual"], other["residual"], rtol=1e-4)
     assert report["degree"] == pytest.approx(other["degree"])
     assert report["rows_without_neighbour"] == other["rows_without_neighbour"]
@@ -46,12 +52,9 @@ def test_the_result_is_that_of_refine(files, sample, rng):
     assert report.keys() == other.keys()
 
     # Without a threshold the pool chooses the same settings and drops the same rows.
-    for program in ("refine", "streamed"):
-        succeed(program, given, "--noplots", f"--output_dir={files}/{program}_asked")
-    folders = [files / f"{program}_asked" for program in ("streamed", "refine")]
-    alone, whole = (np.load(folder / "refined.npy") for folder in folders)
+    whole, other = refine(files / "whole", given, "--noplots")
+    alone, asked = refine(files / "alone", given, "--noplots", program="streamed")
     np.testing.assert_allclose(alone, whole, rtol=0, atol=1e-5)
-    asked, other = map(read_report, folders)
     for name in ("k", "gamma", "num_steps", "half_cosine"):
         assert asked["settings"][name] == other["settings"][name]
     assert asked["dropped"] == other["dropped"]
@@ -59,12 +62,12 @@ def test_the_result_is_that_of_refine(files, sample, rng):
     # Rows of other lengths are scaled as they are read; half the bytes are written.
     scaled = sample * rng.uniform(0.1, 9, (600, 1)).astype(np.float32)
     np.savez(files / "scaled.npz", features=scaled)
-    flags += ["--storage=bfloat16", "--noplots", f"--output_dir={files}/half"]
-    succeed("streamed", f"--features={files}/scaled.npz", *flags)
-    half = np.load(files / "half" / "refined.npy").view(ml_dtypes.bfloat16)
+    flags += [f"--features={files}/scaled.npz", "--storage=bfloat16", "--noplots"]
+    half, report = refine(files / "half", *flags, program="streamed")
+    half = half.view(ml_dtypes.bfloat16)
     # Two roundings to 2⁻⁹ of values below 1/2.
     np.testing.assert_allclose(half.astype(np.float32), want, rtol=0, atol=2**-8)
-    assert read_report(files / "half")["pool"]["normalized"]
+    assert report["pool"]["normalized"]
 
 
 # Small chunks and groups of cells, each saved; with "stop" a Ctrl-C after some of them.

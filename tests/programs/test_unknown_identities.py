@@ -1,12 +1,10 @@
 """Rows of unknown identity are refined, left out of every figure, and counted."""
 
-import json
-
 import numpy as np
 import pytest
 
 from gfa_jax import metrics
-from tests.programs.programs import succeed
+from tests.programs.programs import read_report, succeed
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +25,7 @@ def common(files, *flags):
 
 
 def report(files):
-    return json.loads((files / "out" / "report.json").read_text())
+    return read_report(files / "out")
 
 
 def test_in_refine(files):
