@@ -1,12 +1,12 @@
 """Clusters of refined features, and the pseudo-labels that they make."""
 
-from gfa_jax.clustering.clusters import LINKAGES, Clusters, Linkage, cluster
+from gfa_jax.clustering.clusters import METHODS, Clusters, Method, cluster
 from gfa_jax.clustering.training import PseudoLabels, pseudo_labels
 
 __all__ = [
-    "LINKAGES",
+    "METHODS",
     "Clusters",
-    "Linkage",
+    "Method",
     "PseudoLabels",
     "cluster",
     "pseudo_labels",

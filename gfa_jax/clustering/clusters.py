@@ -1,9 +1,13 @@
-"""Clusters by the paper's section 3.4: prune the pairs with S < t_s, keep the rest.
+"""Clusters of refined features, and how sure a row is of its cluster.
 
-S holds the cosines of the refined features on the candidates; what the surviving
-pairs connect is a cluster (`linkage="single"`), or what they connect and agrees as a
-whole (`"average"`, see the module `linkage`). How sure a row is of its cluster is read
-from the same S:
+S holds the cosines of the features on the candidates. By default the pool itself says
+where to cut: the features are read in the pool's own units (selection/metric.py) and
+joined by average linkage (linkage.py), and of the tree of joins those clusters are
+taken that persist longest (persistence.py). With a threshold t_s given, the paper's
+section 3.4: prune the pairs with S < t_s, and what the rest connects is a cluster
+("components"), or what agrees as a whole ("average").
+
+How sure a row is of its cluster is read from the same S:
 
     c_i = (1 / m_i) Σ_{j ∈ KNN_i, j ≠ i} [y_j = y_i] max(S_ij, 0)
     m_i = min(|C_i| − 1, #{j ∈ KNN_i, j ≠ i})
@@ -13,21 +17,28 @@ that it does not list counts 0. A row that hangs on one edge to a cluster of man
 close to 0, whatever the similarity of that edge.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import numerics
 from gfa_jax.clustering.components import connected, split_large
 from gfa_jax.clustering.linkage import average_linkage
+from gfa_jax.clustering.persistence import FLOOR, choose_clusters, roots
 from gfa_jax.clustering.scores import score_candidates
+from gfa_jax.selection import Evidence
+from gfa_jax.selection.evidence import CONSTANTS
+from gfa_jax.selection.metric import measure_pool, measure_rows_in_blocks, pool_views
 from gfa_jax.types import Array, Neighbors
 
-Linkage = Literal["single", "average"]
-LINKAGES: tuple[Linkage, ...] = get_args(Linkage)
+Method = Literal["persistent", "components", "average"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+# Rows from which the pool is measured, at most: 1 GB in float64 at D = 512.
+_SAMPLE = 2**16
 
 
 class Clusters(NamedTuple):
@@ -56,44 +67,45 @@ def cluster(
     features: Array,
     neighbors: Neighbors,
     *,
-    threshold: float,
-    linkage: Linkage = "single",
+    method: Method | None = None,
+    threshold: float | None = None,
+    evidence: Evidence | None = None,
     min_size: int = 1,
     max_size: int | None = None,
-    block_size: int | None = None,
     progress: Callable | None = None,
 ) -> Clusters:
-    """Clusters rows by their similar pairs.
+    """Clusters rows by their similar pairs; by default without any number given.
+
+    "persistent", the default, is the cut of the tree of average linkage at which
+    clusters persist longest (see `persistence`). With a threshold, which the others
+    need,
 
     y_i = y_j  ⟺  a path of pairs with S >= t_s leads from i to j,
     S_ij = F_i · F_j,  j ∈ KNN_i or i ∈ KNN_j              (paper, section 3.4)
 
-    or, with average linkage, clusters A and B that such a pair connects join, the most
+    or, with "average", clusters A and B that such a pair connects join, the most
     similar first, while mean_{i ∈ A, j ∈ B} S_ij >= t_s. A pair on the threshold stays,
     since the paper prunes what is less. Which rows are together does not depend on
-    their order (with average linkage: where no two means are equal).
+    their order (with a tree: where no two means are equal).
 
     Args:
         features: [N, D] floating rows of unit length, as `aggregate` returns them
             (a row of zeros has S = 0). Half precision is computed in float32.
         neighbors: [N, K] candidates; only `indices` is read, S is computed from
             `features`. Whether a row lists itself makes no difference.
+        method: "persistent", "components" or "average"; by default "components",
+            the paper's rule, where a threshold is given and else "persistent".
         threshold: t_s in [−1, 1], a cosine of the features given. Refined features
             are closer to each other than raw ones and want a higher t_s. At 1 equal
             rows stay together, whatever rounding leaves of their cosine.
-        linkage: "single", connected components, the paper's rule; "average", which
-            a few wrong pairs do not mislead, and which wants a lower t_s. Where an
-            identity is a long chain of poses, its ends differ and average linkage
-            parts them.
+        evidence: what `choose_settings` saw of the raw features; of it the spread of
+            strangers and z₀ are read. Without it, the spread over all rows of the
+            features given, and the z₀ of a pool of some thousand rows.
         min_size: least rows of a cluster, >= 1. The rows of smaller ones get -1,
             as outliers do in DBSCAN; 1 labels every row.
-        max_size: most rows of a cluster, >= min_size. A larger component is cut at
-            a threshold that rises for it alone until every piece fits (see the
-            module `components`); average linkage leaves out the joins that exceed
-            it. Choose it above the largest identity to expect:
-            a true cluster of more rows is cut too. None cuts nothing.
-        block_size: rows handled at once; by default as many as keep their
-            candidates within about 1 MiB, on a GPU 64.
+        max_size: of "components" alone: most rows of a cluster, >= min_size. A larger
+            one is cut at a threshold that rises for it alone until every piece fits
+            (see the module `components`). None cuts nothing.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
             the parts of the set while S is computed.
 
@@ -101,54 +113,64 @@ def cluster(
         Clusters, numbered by descending size, equal sizes by their first row.
 
     Raises:
-        ValueError: an option outside its range, shapes that do not fit, no rows or
-            no candidates, an index outside [−1, N), or a row that is not of unit
-            length.
+        ValueError: an option outside its range or of another method, shapes that do
+            not fit, no rows or no candidates, an index outside [−1, N), or a row that
+            is not of unit length.
 
     Cost: N K D multiply-adds, then O(N K) on one core of the host; what `split_large`
     adds with `max_size`, or `average_linkage`. Memory: O(N K), about 50 bytes a
-    candidate; with average linkage a copy of the features too.
+    candidate; but for components a copy of the features too.
     """
     features = numerics.to_compute_dtype(features)
-    if linkage not in LINKAGES:
-        raise ValueError(
-            f"linkage is {linkage!r}; expected one of {', '.join(LINKAGES)}"
-        )
-    check_options(threshold=threshold, min_size=min_size, max_size=max_size)
+    if method is None:
+        method = "persistent" if threshold is None else "components"
+    _check_method(method, threshold, max_size)
+    check_options(threshold=threshold or 0.0, min_size=min_size, max_size=max_size)
     indices = check_candidates(features.shape, np.asarray(neighbors.indices))
-    similarity = score_candidates(
-        features, jnp.asarray(indices), block_size=block_size, progress=progress
-    )
-    unite = single_linkage
-    if linkage == "average":
-        unite = functools.partial(
-            average_linkage,
-            np.asarray(features),
-            threshold=reachable(threshold, features.dtype),
-            progress=progress,
+    if method == "persistent":
+        numerics.check_unit_rows(features)
+        features, spread, center = _measure(features, evidence)
+        threshold = FLOOR * spread
+    assert threshold is not None
+    similarity = score_candidates(features, jnp.asarray(indices), progress=progress)
+    if method == "components":
+        return cluster_scored(
+            indices,
+            similarity,
+            threshold=threshold,
+            min_size=min_size,
+            max_size=max_size,
         )
-    return cluster_scored(
+    is_other = _others(indices)
+    threshold = reachable(threshold, similarity.dtype)
+    tree = average_linkage(
+        np.asarray(features),
         indices,
         similarity,
+        is_other & (similarity >= threshold),
         threshold=threshold,
-        min_size=min_size,
-        max_size=max_size,
-        unite=unite,
+        progress=progress,
     )
+    if method == "average":
+        groups = roots(tree)
+    else:
+        groups = choose_clusters(tree, spread=spread, center=center)
+    return _finish(groups, indices, is_other, similarity, min_size)
 
 
-def single_linkage(
-    indices: np.ndarray,
-    similarity: np.ndarray,
-    survives: np.ndarray,
-    *,
-    max_size: int | None,
-) -> np.ndarray:
-    """Numbers what the surviving pairs connect, [N], large ones cut."""
-    components = connected(indices, survives)
-    if max_size is None:
-        return components
-    return split_large(components, indices, similarity, survives, max_size=max_size)
+def _measure(
+    features: Array, evidence: Evidence | None
+) -> tuple[jax.Array, float, float]:
+    """Brings rows to the pool's own units; returns s and z₀ with them."""
+    sample = np.arange(len(features))
+    if len(sample) > _SAMPLE:
+        sample = np.random.default_rng(0).choice(sample, _SAMPLE, replace=False)
+    pool = measure_pool(features[np.sort(sample)])
+    views = pool_views(features, pool)
+    if evidence is not None:
+        return views, evidence.spread, evidence.center
+    null = measure_rows_in_blocks(features, pool, block_size=_SAMPLE)
+    return views, float(np.mean(null.spread)), CONSTANTS.posterior_center
 
 
 def cluster_scored(
@@ -158,13 +180,24 @@ def cluster_scored(
     threshold: float,
     min_size: int,
     max_size: int | None,
-    unite: Callable[..., np.ndarray] = single_linkage,
 ) -> Clusters:
-    """Clusters candidates [N, K] whose cosines are known; options as for `cluster`."""
-    is_other = (indices >= 0) & (indices != np.arange(len(indices))[:, None])
+    """Finds components of candidates [N, K] whose cosines are known; as `cluster`."""
+    is_other = _others(indices)
     survives = is_other & (similarity >= reachable(threshold, similarity.dtype))
-    components = unite(indices, similarity, survives, max_size=max_size)
-    labels, sizes = number_clusters(components, min_size=min_size)
+    components = connected(indices, survives)
+    if max_size is not None:
+        components = split_large(
+            components, indices, similarity, survives, max_size=max_size
+        )
+    return _finish(components, indices, is_other, similarity, min_size)
+
+
+def _others(indices: np.ndarray) -> np.ndarray:
+    return (indices >= 0) & (indices != np.arange(len(indices))[:, None])
+
+
+def _finish(groups, indices, is_other, similarity, min_size: int) -> Clusters:
+    labels, sizes = number_clusters(groups, min_size=min_size)
     confidence = agreement(labels, sizes, indices, is_other, similarity)
     return Clusters(labels, sizes, confidence)
 
@@ -203,6 +236,21 @@ def agreement(
     mean = total / np.maximum(possible, 1).astype(total.dtype)
     # Rounding carries the cosine of two equal rows a little over 1.
     return np.where(labels >= 0, np.minimum(mean, 1), 0)
+
+
+def _check_method(method: str, threshold: float | None, max_size: int | None) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+    if (threshold is None) != (method == "persistent"):
+        raise ValueError(
+            f"method is {method!r} and threshold is {threshold}; expected a threshold "
+            "with components and average, none with persistent"
+        )
+    if max_size is not None and method != "components":
+        raise ValueError(
+            f"max_size is {max_size}; expected None, since it cuts components and the "
+            f"method is {method!r}"
+        )
 
 
 def check_options(*, threshold: float, min_size: int, max_size: int | None) -> None:

@@ -48,6 +48,22 @@ class _Pairs(NamedTuple):
         return _Pairs(*(column[rows] for column in self))
 
 
+class Tree(NamedTuple):
+    """What joined what: rows are the nodes 0 … N − 1, every join is one more.
+
+    Attributes:
+        num_rows: N.
+        children: [M, 2] int64 nodes that join N + m made one; each joins once.
+        height: [M] floating S of the two.
+        rounds: [R + 1] int64 ends of the rounds: joins of a round share no node.
+    """
+
+    num_rows: int
+    children: np.ndarray
+    height: np.ndarray
+    rounds: np.ndarray
+
+
 def average_linkage(
     features: np.ndarray,
     indices: np.ndarray,
@@ -55,9 +71,8 @@ def average_linkage(
     survives: np.ndarray,
     *,
     threshold: float,
-    max_size: int | None = None,
     progress: Callable | None = None,
-) -> np.ndarray:
+) -> Tree:
     """Joins clusters while the mean cosine of their pairs reaches t_s.
 
     The equations are in the module's docstring. Equal similarities join in the order
@@ -69,36 +84,41 @@ def average_linkage(
         similarity: [N, K] floating cosines of the rows with their candidates.
         survives: [N, K] bool, which candidates are edges; one direction is enough.
         threshold: t_s, the least mean cosine of two clusters that join.
-        max_size: most rows of a cluster; joins that exceed it are pruned. None: any.
         progress: called as tqdm is, around the rounds, whose number is not known
             before.
 
     Returns:
-        [N] integer cluster of each row, the least row of the cluster.
+        Tree; its roots are the clusters.
 
     Cost: E D multiply-adds for every time that an end of an edge has grown, in rounds
     whose number is about the size of the largest cluster at worst; NumPy on one core.
     Memory: a copy of the features, and about 60 bytes an edge.
     """
     pairs = _unique_pairs(indices, similarity, survives)
+    num_rows = len(features)
     sums = np.array(features)
-    sizes = np.ones(len(features), np.int64)
-    parent = np.arange(len(features))
+    sizes = np.ones(num_rows, np.int64)
+    parent = np.arange(num_rows)
+    node = np.arange(num_rows)  # of the cluster that a row stands for
+    children, heights, ends = [np.empty((0, 2), np.int64)], [sums[:0, 0]], [0]
     rounds = itertools.count()
     for _ in rounds if progress is None else progress(rounds, total=None, desc="joins"):
-        stays = pairs.similarity >= threshold
-        if max_size is not None:
-            stays &= sizes[pairs.first] + sizes[pairs.second] <= max_size
-        pairs = pairs.take(stays)
+        pairs = pairs.take(pairs.similarity >= threshold)
         if not len(pairs.first):
             break
-        joins = _reciprocal(pairs, len(parent))
+        joins = _reciprocal(pairs, num_rows)
         kept, gone = pairs.first[joins], pairs.second[joins]
+        children.append(np.stack([node[kept], node[gone]], axis=1))
+        heights.append(pairs.similarity[joins])
+        node[kept] = num_rows + ends[-1] + np.arange(len(kept))
+        ends.append(ends[-1] + len(kept))
         parent[gone] = kept
         sums[kept] += sums[gone]
         sizes[kept] += sizes[gone]
         pairs = _contract(pairs, parent, kept, sums, sizes)
-    return _roots(parent)
+    return Tree(
+        num_rows, np.concatenate(children), np.concatenate(heights), np.asarray(ends)
+    )
 
 
 def _unique_pairs(
@@ -165,12 +185,3 @@ def _mean_cosines(
         products[block] = np.einsum("ed,ed->e", sums[first[block]], sums[second[block]])
     pairs_of_rows = sizes[first] * sizes[second]
     return products / pairs_of_rows.astype(sums.dtype)
-
-
-def _roots(parent: np.ndarray) -> np.ndarray:
-    """Follows every row to the cluster that it ended in, [N]."""
-    while True:
-        further = parent[parent]
-        if np.array_equal(further, parent):
-            return parent
-        parent = further

@@ -24,7 +24,6 @@ def score_candidates(
     features: jax.Array,
     indices: jax.Array,
     *,
-    block_size: int | None = None,
     progress: Callable | None = None,
 ) -> np.ndarray:
     """Evaluates the cosine of every row with each of its candidates (Eq. 5).
@@ -32,7 +31,6 @@ def score_candidates(
     Args:
         features: [N, D] float32 or float64 rows of unit length or zero.
         indices: [N, K] int32 candidates, -1 for an empty slot; K >= 1.
-        block_size: see `cluster`.
         progress: called as tqdm is, around the parts of the set.
 
     Returns:
@@ -52,13 +50,13 @@ def score_candidates(
         # The last part begins earlier, so that one program serves them all.
         start = min(start, num_rows - part)
         similarity[start : start + part] = _score_part(
-            features, indices, start, size=part, block_size=block_size
+            features, indices, start, size=part
         )
     return similarity
 
 
-@functools.partial(jax.jit, static_argnames=("size", "block_size"))
-def _score_part(features, indices, start, *, size, block_size):
+@functools.partial(jax.jit, static_argnames="size")
+def _score_part(features, indices, start, *, size):
     """Scores the candidates of the rows start <= i < start + size."""
 
     def score_row(offset, candidates):
@@ -69,5 +67,4 @@ def _score_part(features, indices, start, *, size, block_size):
         score_row,
         (lax.dynamic_slice_in_dim(indices, start, size),),
         row_bytes=row_bytes,
-        block_size=block_size,
     )

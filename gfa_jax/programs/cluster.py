@@ -1,13 +1,14 @@
 """Refines embeddings and groups them into identities.
 
-    gfa cluster --features=embeddings.npy --merge_threshold=0.7
+    gfa cluster --features=embeddings.npy
 
-finds the candidates and refines as `refine` does, prunes the pairs whose refined
-cosine is under t_s (--merge_threshold) and takes the connected components (paper,
-section 3.4). Where the pool chose the settings, the cosine is the one in the pool's
-own units (selection/metric.py), in which one t_s serves any network. Or, with
---linkage=average, joins clusters while the mean cosine of their pairs reaches t_s. It
-writes to --output_dir: labels.npy (the cluster of each row, -1 for one left out),
+finds the candidates and refines as `refine` does, and takes the clusters that persist
+longest (clustering/persistence.py): no threshold and no size is asked for. The paper's
+section 3.4, --method=components, prunes the pairs whose refined cosine is under t_s
+(--merge_threshold) and takes what the rest connects; --method=average joins clusters
+while the mean cosine of their pairs reaches t_s. Where the pool chose the settings,
+that cosine is the one in the pool's own units (selection/metric.py). It writes to
+--output_dir: labels.npy (the cluster of each row, -1 for one left out),
 confidence.npy, dropped.npy, report.json, sizes.png, purity.png where labels are known,
 and with --images contact_sheet.html. A learn-to-cluster folder is read as it is (and
 all of its sizes by `learn_to_cluster`): --features=features/X.bin --dim=256
@@ -18,14 +19,17 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
-from gfa_jax.clustering import LINKAGES
+from gfa_jax.clustering import METHODS, Method
 from gfa_jax.programs import cli, contact_sheet, flags, inputs, outputs, pipeline
 from gfa_jax.programs.backends.memory import MemoryBackend
 from gfa_jax.refinement import Refinement
-from gfa_jax.refinement.pool import merge_units
+from gfa_jax.selection.metric import pool_views
 
 FLAGS = flags.FLAGS
 flags.adopt(pipeline)
+# t_s in the pool's own units has one value for all networks (experiments/RESULTS.md);
+# the plain one is the paper's reading.
+_POOL_THRESHOLD, _PLAIN_THRESHOLD = 0.85, 0.8
 _OUTPUTS = (
     "labels.npy",
     "confidence.npy",
@@ -37,28 +41,23 @@ _OUTPUTS = (
 )
 
 flags.DEFINE_string("output_dir", "outputs/cluster", "Folder of the results.")
+flags.DEFINE_enum(
+    "method",
+    None,
+    METHODS,
+    "persistent, the default; components, the paper's rule, the default with "
+    "--merge_threshold or --preset=paper; average, by the mean over two clusters.",
+)
 flags.DEFINE_float(
     "merge_threshold",
     None,
-    "Refined cosine t_s from which two rows are joined: .85 in the pool's own units; "
-    ".8, a plain cosine, with --threshold or --preset=paper.",
+    "Refined cosine t_s from which rows are joined, for components and average: .85 in "
+    "the pool's own units; .8, a plain cosine, with --threshold or --preset=paper.",
     -1.0,
     1.0,
 )
-flags.DEFINE_enum(
-    "linkage",
-    "single",
-    LINKAGES,
-    "single: components, the paper's rule; average: by the mean over two clusters.",
-)
 flags.DEFINE_integer(
     "min_size", 1, "Rows of smaller clusters get the label -1.", lower_bound=1
-)
-flags.DEFINE_integer(
-    "max_size",
-    None,
-    "Cut larger clusters at higher thresholds; above the largest identity expected.",
-    lower_bound=1,
 )
 flags.DEFINE_string(
     "images", None, "Images in the order of the rows: folder, .npy, .npz, .txt list."
@@ -80,6 +79,13 @@ def main() -> None:
     print(f"the labels are in {run.folder}")
 
 
+def _method() -> Method:
+    if FLAGS.method == "persistent" and FLAGS.merge_threshold is not None:
+        raise ValueError("--merge_threshold is not for --method=persistent; drop one")
+    is_paper = FLAGS.merge_threshold is not None or FLAGS.preset == "paper"
+    return FLAGS.method or ("components" if is_paper else "persistent")
+
+
 def _cluster(
     run: pipeline.Run,
     refined: Refinement,
@@ -87,17 +93,22 @@ def _cluster(
 ) -> str:
     """Groups the refined rows and writes what was found; says it in some lines."""
     identities, hidden = run.pool.labels, run.hidden
-    features, threshold = merge_units(refined)
-    if FLAGS.merge_threshold is not None:
-        threshold = FLAGS.merge_threshold
+    chosen, features, threshold = refined.settings, refined.features, None
+    method, neighbors = _method(), refined.neighbors
+    if method != "persistent":
+        is_plain = chosen.weights is None
+        features = features if is_plain else pool_views(features)
+        neighbors, threshold = chosen.neighbors, FLAGS.merge_threshold
+        if threshold is None:
+            threshold = _PLAIN_THRESHOLD if is_plain else _POOL_THRESHOLD
     with run.stages("clusters"):
         clusters = gfa.cluster(
             features,
-            refined.settings.neighbors,
+            neighbors,
+            method=method,
             threshold=threshold,
-            linkage=FLAGS.linkage,
+            evidence=chosen.evidence,
             min_size=FLAGS.min_size,
-            max_size=FLAGS.max_size,
             progress=cli.progress,
         )
     scores = purity = sheet = None
@@ -125,6 +136,7 @@ def _cluster(
         "singletons": int(np.sum(clusters.sizes == 1)),
         "left_out": int(np.sum(clusters.labels < 0)),
         "largest": int(clusters.sizes.max(initial=0)),
+        "method": method,
         "merge_threshold": threshold,
         "scores": scores and outputs.cluster_report(scores),
         "contact_sheet": sheet,

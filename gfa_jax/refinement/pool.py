@@ -17,10 +17,7 @@ from gfa_jax.neighbors import exact_neighbors
 from gfa_jax.refinement import graphs, rows
 from gfa_jax.refinement.settings import Request, Settings
 from gfa_jax.selection import choose_settings
-from gfa_jax.selection.metric import pool_views
 from gfa_jax.types import Aggregation, Neighbors, Options, Scalar
-
-_POOL_THRESHOLD, _PLAIN_THRESHOLD = 0.85, 0.8
 
 
 class Refinement(NamedTuple):
@@ -105,7 +102,7 @@ def refine(
         num_steps: T; chosen by the pool, 4 with a threshold.
         options: `gfa_jax.PAPER` is the paper as printed, at a threshold that the
             pool chooses where none is given.
-        cluster: whether to cluster the refined rows.
+        cluster: whether to cluster the refined rows, see `gfa_jax.cluster`.
         seed: of the sample from which a large pool is measured.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
@@ -129,25 +126,14 @@ def refine(
     pool = jnp.asarray(unit)
     result = refine_rows(pool, request, searched, seed=seed, progress=progress)
     if cluster:
-        refined, limit = merge_units(result)
-        near = result.settings.neighbors
-        result = result._replace(
-            clusters=clustering.cluster(
-                refined, near, threshold=limit, progress=progress
-            )
+        found = clustering.cluster(
+            result.features,
+            result.neighbors,
+            evidence=result.settings.evidence,
+            progress=progress,
         )
+        result = result._replace(clusters=found)
     return result._replace(features=give_back(result.features))
-
-
-def merge_units(refined: Refinement) -> tuple[jax.Array | np.ndarray, float]:
-    """Returns rows whose cosines say what is one cluster, and from which cosine on.
-
-    Where the pool weighed the edges those are the pool's own units, of
-    selection/metric.py, in which one value serves any network.
-    """
-    if refined.settings.weights is None:
-        return refined.features, _PLAIN_THRESHOLD
-    return pool_views(refined.features), _POOL_THRESHOLD
 
 
 def refine_rows(

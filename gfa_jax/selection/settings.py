@@ -39,6 +39,7 @@ class Evidence(NamedTuple):
         edges_per_row: mean number of candidates with a posterior of one half or more.
         weight_per_row: mean of Σ_j w_ij without the row itself: how far rows move.
         center: z₀, at which the posterior of an edge is one half.
+        spread: mean of s_i, the spread of the cosines of strangers.
         sizes: the K that were compared.
         closure: mean closure beyond chance at each of them, κ.
         z: [B + 1] ends of bins of z_ij.
@@ -52,6 +53,7 @@ class Evidence(NamedTuple):
     edges_per_row: float
     weight_per_row: float
     center: float
+    spread: float
     sizes: tuple[int, ...]
     closure: np.ndarray
     z: np.ndarray
@@ -207,6 +209,7 @@ def choose_settings(
         closure,
         ks,
         center=center,
+        spread=float(all_rows.spread.mean()),
     )
     is_structured = seen.weight_per_row >= _LEAST_WEIGHT
     num_steps = 1
@@ -306,7 +309,7 @@ def _keep(
 
 
 def _describe(
-    similarity, is_edge, weights, z, join, closures, ks, *, center
+    similarity, is_edge, weights, z, join, closures, ks, *, center, spread
 ) -> Evidence:
     """Sums up the edges of the whole pool."""
     trusted = is_edge & (z >= center)
@@ -328,6 +331,7 @@ def _describe(
         float(edges_per_row),
         float(weight_per_row),
         center,
+        spread,
         ks,
         closures,
         _Z_ENDS,

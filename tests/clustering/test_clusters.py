@@ -162,10 +162,8 @@ def test_blocks_and_parts_do_not_show(rng, monkeypatch, num_rows):
         seen.append((total, desc))
         return iterable
 
-    for block_size in (None, 1, 3):
-        result = cluster(*problem, block_size=block_size, progress=progress, **options)
-        assert_same(result, whole)
-    assert seen == [(-(-num_rows // 8), "similarities")] * 3
+    assert_same(cluster(*problem, progress=progress, **options), whole)
+    assert seen == [(-(-num_rows // 8), "similarities")]
 
 
 def test_takes_device_arrays_and_half_precision():
@@ -185,7 +183,6 @@ def test_neighborhoods_are_never_all_in_memory():
         jax.ShapeDtypeStruct((num_rows, k), jnp.int32),
         0,
         size=num_rows,
-        block_size=None,
     ).compile()
     analysis = compiled.memory_analysis()
     assert analysis is not None
@@ -203,6 +200,10 @@ def test_neighborhoods_are_never_all_in_memory():
         ({"min_size": 0}, "min_size is 0; expected at least 1"),
         ({"max_size": 0}, "max_size is 0; expected at least min_size, which is 1"),
         ({"max_size": 2, "min_size": 3}, "max_size is 2; expected .* which is 3"),
+        ({"method": "complete"}, "'complete'; expected one of persistent, components"),
+        ({"method": "persistent"}, "'persistent' and threshold is 0.5; expected"),
+        ({"method": "average", "threshold": None}, "threshold is None; expected"),
+        ({"method": "average", "max_size": 2}, "max_size is 2; expected None"),
         ({"features": np.zeros(4, np.float32)}, "do not fit"),
         ({"features": circle(0, 1, 2)}, r"features \(3, 2\) and .*do not fit"),
         ({"features": np.zeros((4, 2), np.int32)}, "expected a floating dtype"),
@@ -252,10 +253,10 @@ def test_real_faces(real_data):
     assert cluster_scores(labels, capped.labels).pairwise.f_score > 0.83
 
 
-@pytest.mark.parametrize("linkage", ["single", "average"])
+@pytest.mark.parametrize("method", ["components", "average"])
 @pytest.mark.parametrize("dim", [3, 100])
-def test_equal_rows_are_together_at_threshold_1(linkage, dim):
+def test_equal_rows_are_together_at_threshold_1(method, dim):
     features = np.full((6, dim), np.float32(1 / np.sqrt(dim)))
     features[4:, 0] *= -1
-    found = cluster(features, everyone(6), threshold=1, linkage=linkage)
+    found = cluster(features, everyone(6), threshold=1, method=method)
     np.testing.assert_array_equal(found.labels, [0, 0, 0, 0, 1, 1])

@@ -30,7 +30,6 @@ def test_labels_and_scores_are_those_of_the_library(tmp_path, sample, given):
         "--k=10",
         "--threshold=0.5",
         "--merge_threshold=0.75",
-        "--max_size=200",
         "--min_size=2",
     )
     assert result.returncode == 0, result.stderr
@@ -40,7 +39,7 @@ def test_labels_and_scores_are_those_of_the_library(tmp_path, sample, given):
     refined = gfa.aggregate(
         sample.features, neighbors, gfa.Params(0.5, 0.5), num_steps=4
     ).features
-    expected = gfa.cluster(refined, neighbors, threshold=0.75, max_size=200, min_size=2)
+    expected = gfa.cluster(refined, neighbors, threshold=0.75, min_size=2)
     labels = np.load(output / "labels.npy")
     np.testing.assert_array_equal(labels, expected.labels)
     report = read_report(output)
@@ -83,8 +82,7 @@ def test_a_learn_to_cluster_folder_is_read_as_it_is(tmp_path, sample):
     [
         ("--merge_threshold=1.5", "--merge_threshold=1.5"),
         ("--min_size=0", "--min_size=0"),
-        ("--max_size=0", "--max_size=0"),
-        ("--linkage=complete", "--linkage=complete"),
+        ("--method=complete", "--method=complete"),
         ("--images=nowhere", "--images=nowhere: expected a folder"),
         ("--k=800", "k is 800"),
         ("--labels={}/short.npy", "799"),
@@ -100,10 +98,10 @@ def cluster_of(tmp_path, *flags):
     return np.load(tmp_path / "out" / "labels.npy"), read_report(tmp_path / "out")
 
 
-@pytest.mark.parametrize("linkage", ["single", "average"])
-def test_one_component(tmp_path, given, linkage):
+@pytest.mark.parametrize("method", ["components", "average"])
+def test_one_component(tmp_path, given, method):
     everything = ("--k=60", "--threshold=-1", "--merge_threshold=-1")
-    labels, report = cluster_of(tmp_path, given, *everything, f"--linkage={linkage}")
+    labels, report = cluster_of(tmp_path, given, *everything, f"--method={method}")
     np.testing.assert_array_equal(labels, np.zeros(800))
     assert (report["clusters"], report["largest"], report["singletons"]) == (1, 800, 0)
 
@@ -111,7 +109,7 @@ def test_one_component(tmp_path, given, linkage):
 def test_all_singletons_with_and_without_a_label(tmp_path, given):
     # No two rows are equal, so no pair reaches 1; without updates none moves.
     alone = ("--merge_threshold=1", "--num_steps=0", "--k=5", "--threshold=0.5")
-    labels, report = cluster_of(tmp_path, given, *alone, "--linkage=average")
+    labels, report = cluster_of(tmp_path, given, *alone, "--method=average")
     np.testing.assert_array_equal(labels, np.arange(800))
     assert report["singletons"] == 800
     labels, report = cluster_of(tmp_path, given, *alone, "--min_size=2")
@@ -124,6 +122,6 @@ def test_an_empty_graph_is_refused_and_one_of_loops_joins_nothing(tmp_path, give
     np.save(tmp_path / "candidates.npy", np.full((800, 3), -1))
     refuse(tmp_path, "no candidate at all", given, candidates, module="cluster")
     np.save(tmp_path / "candidates.npy", np.arange(800)[:, None])
-    loops = ("--k=1", "--threshold=0.5", "--linkage=average")
+    loops = ("--k=1", "--threshold=0.5", "--method=average")
     labels, _ = cluster_of(tmp_path, given, candidates, *loops)
     np.testing.assert_array_equal(labels, np.arange(800))

@@ -16,7 +16,7 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.studies.clusterers import infomap
 from experiments.studies.clusterers import problem as problems
-from gfa_jax.clustering import Linkage
+from gfa_jax.clustering import Method
 from gfa_jax.clustering.scores import score_candidates
 
 # The refinements to choose from; each is the graph of K candidates and an update.
@@ -58,7 +58,7 @@ def components(
     return _cluster(
         refine(problem, **refinement),
         merge_threshold,
-        "single",
+        "components",
         mutual=mutual,
         max_size=max_size,
     )
@@ -97,7 +97,7 @@ def refine(
 def _cluster(
     problem: problems.Problem,
     threshold: float,
-    linkage: Linkage,
+    method: Method,
     *,
     mutual: bool = False,
     **options: Any,
@@ -106,6 +106,6 @@ def _cluster(
         problem.features,
         problems.nearest(problem, _EDGES, mutual=mutual),
         threshold=threshold,
-        linkage=linkage,
+        method=method,
         **options,
     ).labels

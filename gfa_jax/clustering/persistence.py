@@ -1,0 +1,94 @@
+"""Clusters chosen from a tree of joins, each at a height of its own.
+
+A cluster C of the tree of average linkage appears at the mean cosine h_C at which its
+two halves join, and is gone at h_P, where it joins another in its parent P. Rows that
+belong together join early and stay alone long, in a dense part of the pool as in a
+sparse one. So no height is asked for: of all the ways to cut the tree into clusters
+that share no row, the one is chosen at which they persist longest,
+
+    max Σ_C |C| (π(h_C) − π(h_P)),      π(h) = σ((h / s − (z₀ − 1)) / 2)
+
+with h = 1 for a single row and h_P = s above a root, where joins end. It is the excess
+of mass by which HDBSCAN chooses (Campello, Moulavi and Sander 2013), there on the tree
+of single linkage and in 1 / distance, here in the posterior that a pair is of one
+identity: s is the mean spread of the cosines of strangers, and z₀ how many of them
+above chance the posterior of an edge passes one half (selection/evidence.py); z₀ grows
+with the number of strangers to a mate, and with it the height that joins want. The mean
+over all pairs of two clusters needs less than one edge does, and says it less sharply:
+hence z₀ − 1 and ½ (experiments/RESULTS.md has the sweep and the choice with each
+network left out).
+
+A join cannot stand where one below it does not, so h_C is taken as the least height
+within C where average linkage on a sparse graph turns back.
+"""
+
+import itertools
+
+import numpy as np
+
+from gfa_jax.clustering.linkage import Tree
+
+# Clusters less far above strangers, in s, do not join: π is .18 there at z₀ = 5.
+FLOOR = 1.0
+_BELOW, _SOFTNESS = 1.0, 2.0
+
+
+def choose_clusters(tree: Tree, *, spread: float, center: float) -> np.ndarray:
+    """Chooses the clusters of the module's equation.
+
+    Args:
+        tree: of average linkage.
+        spread: s > 0.
+        center: z₀.
+
+    Returns:
+        [N] integer node of the tree that each row is in.
+
+    Cost: a few operations a join.
+    """
+    num_rows, children = tree.num_rows, tree.children
+    num_nodes = num_rows + len(children)
+    height = np.concatenate([np.ones(num_rows), tree.height.astype(np.float64)])
+    size = np.ones(num_nodes, np.int64)
+    parent = np.full(num_nodes, -1)
+    rounds = list(itertools.starmap(slice, itertools.pairwise(tree.rounds.tolist())))
+    for joins in rounds:
+        nodes = np.arange(num_rows + joins.start, num_rows + joins.stop)
+        below = children[joins]
+        height[nodes] = np.minimum(height[nodes], height[below].min(axis=1))
+        size[nodes] = size[below].sum(axis=1)
+        parent[below] = nodes[:, None]
+    posterior = _posterior(height, spread, center)
+    is_root = parent < 0
+    above = np.where(
+        is_root, _posterior(FLOOR * spread, spread, center), posterior[parent]
+    )
+    best = size * np.maximum(posterior - above, 0)
+    stands = np.ones(num_nodes, bool)
+    for joins in rounds:
+        nodes = np.arange(num_rows + joins.start, num_rows + joins.stop)
+        parts = best[children[joins]].sum(axis=1)
+        stands[nodes] = best[nodes] >= parts
+        best[nodes] = np.maximum(best[nodes], parts)
+    # From the roots down: the first that stands takes all below it.
+    chosen = np.arange(num_nodes)
+    is_taken = stands.copy()
+    for joins in reversed(rounds):
+        nodes = np.arange(num_rows + joins.start, num_rows + joins.stop)
+        taken = nodes[is_taken[nodes]]
+        below = children[taken - num_rows]
+        is_taken[below] = True
+        chosen[below] = chosen[taken, None]
+    return chosen[:num_rows]
+
+
+def roots(tree: Tree) -> np.ndarray:
+    """Lists the root that each row is under, [N]."""
+    root = np.arange(tree.num_rows + len(tree.children))
+    for start, stop in reversed(list(itertools.pairwise(tree.rounds.tolist()))):
+        root[tree.children[start:stop]] = root[tree.num_rows :][start:stop, None]
+    return root[: tree.num_rows]
+
+
+def _posterior(height, spread: float, center: float):
+    return 1 / (1 + np.exp((center - _BELOW - height / spread) / _SOFTNESS))
