@@ -156,15 +156,8 @@ def add_neighbors(
 ) -> NeighborSums:
     """Adds up the candidates of one row that lie in the pool (Eq. 5 and 6).
 
-    Args:
-        row: [] integer number of the row, from `first_row` on.
-        feature: [D] floating F_i.
-        candidates: [K] integer numbers among all N; -1 for an empty slot.
-        weight: [K] floating w_ij; None to score them in the pool.
-        pool: rows that can be neighbours.
-        first_row: [] integer, added to `row` its number among all N.
-        params: threshold, temperature and exponent are read.
-        options: mask, weighting and include_self are read.
+    Arguments as for `update`, of row number `row` from `first_row` on, F_i: its feature
+    [D], candidates [K] and their weights w_ij [K]; None scores them in the pool.
     """
     places = pool.places(candidates)
     if weight is not None:

@@ -253,22 +253,21 @@ def test_stays_in_the_convex_hull_without_renormalising(rng):
 
 def test_a_fixed_graph_is_a_matrix_power(rng):
     features = clustered_features(rng, num_rows=30, dim=6)
-    indices = np.asarray(gfa.exact_neighbors(features, k=6).indices)
-    gamma, threshold = 0.6, 0.3
+    neighbors = gfa.exact_neighbors(features, k=6)
     result = gfa.aggregate(
         features,
-        as_neighbors(indices),
-        gfa.Params(gamma, threshold),
+        neighbors,
+        gfa.Params(0.6, 0.3),
         num_steps=4,
         options=Options(renormalize=False),
     )
     affinity = features @ features.T
     weight = np.zeros((30, 30))
-    np.put_along_axis(weight, indices, 1.0, axis=1)
-    weight *= (affinity > threshold) * np.maximum(affinity, 0) ** 3
-    total = weight.sum(1, keepdims=True)
-    transition = np.where(total > 0, weight / np.where(total > 0, total, 1), np.eye(30))
-    power = np.linalg.matrix_power((1 - gamma) * np.eye(30) + gamma * transition, 4)
+    np.put_along_axis(weight, np.asarray(neighbors.indices), 1.0, axis=1)
+    # The row itself is listed, so no sum is 0.
+    weight *= (affinity > 0.3) * np.maximum(affinity, 0) ** 3
+    transition = weight / weight.sum(1, keepdims=True)
+    power = np.linalg.matrix_power(0.4 * np.eye(30) + 0.6 * transition, 4)
     np.testing.assert_allclose(
         result.features, power @ features, rtol=0, atol=TOLERANCE
     )
@@ -318,7 +317,7 @@ def test_all_candidates_equal_the_threshold_alone(rng):
 # --- dtypes, memory and bad input --------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precision_is_computed_in_float32(rng, dtype):
     features = jnp.asarray(clustered_features(rng, num_rows=30, dim=6), dtype)
     neighbors = gfa.exact_neighbors(features, k=6)

@@ -1,5 +1,3 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,18 +95,6 @@ def test_equals_brute_force(
     assert got.dtype == streamed.dtype == DTYPE
     assert_close(got, want)
     assert_close(streamed, want)
-
-
-def test_powers_0_and_1_are_the_known_poolings():
-    features, segments, _ = problem(1)
-    raw = functools.partial(pool, segments=segments, num_segments=6)
-    assert_close(
-        raw(features, method="norm_power", power=0.0), raw(unit(features), method="sum")
-    )
-    assert_close(
-        raw(features, method="norm_power", power=1.0), raw(features, method="sum")
-    )
-    assert_close(raw(features, method="mean"), raw(features, method="sum"))
 
 
 def test_a_large_power_takes_the_longest_row():

@@ -50,17 +50,15 @@ def place_self(
     row = np.arange(rows.start, rows.stop, dtype=np.int32)
     dropped = (indices == row[:, None]) | (indices < 0)
     # A stable sort by "is dropped" moves the others to the front in their order.
-    order = np.argsort(dropped, axis=1, kind="stable")
-    others = k - include_self
+    order = np.argsort(dropped, axis=1, kind="stable")[:, : k - include_self]
     kept = ~np.take_along_axis(dropped, order, axis=1)
-    placed = np.where(kept, np.take_along_axis(indices, order, axis=1), -1)
-    cosine = np.where(kept, np.take_along_axis(similarity, order, axis=1), -np.inf)
-    out_indices = np.full((len(rows), k), -1, np.int32)
-    out_similarity = np.full((len(rows), k), -np.inf, similarity.dtype)
-    width = min(others, indices.shape[1])
-    out_indices[:, include_self : include_self + width] = placed[:, :width]
-    out_similarity[:, include_self : include_self + width] = cosine[:, :width]
+    found = np.full((len(rows), k), -1, np.int32)
+    cosine = np.full((len(rows), k), -np.inf, similarity.dtype)
+    place = np.s_[:, include_self : include_self + order.shape[1]]
+    found[place] = np.where(kept, np.take_along_axis(indices, order, axis=1), -1)
+    cosine[place] = np.where(
+        kept, np.take_along_axis(similarity, order, axis=1), -np.inf
+    )
     if include_self:
-        out_indices[:, 0] = row
-        out_similarity[:, 0] = self_similarity
-    return Neighbors(out_indices, out_similarity)
+        found[:, 0], cosine[:, 0] = row, self_similarity
+    return Neighbors(found, cosine)

@@ -143,37 +143,25 @@ def test_a_result_below_its_target_is_not_returned(pool, no_lower_limit, monkeyp
         ({"edge_recall": 1.5}, "edge_recall is 1.5"),
         ({"threshold": 2.0}, "threshold is 2.0"),
         ({"k": 6000}, "k is 6000"),
+        ({"features": np.full((9, 2), np.nan)}, "features hold NaN or infinity"),
     ],
 )
-def test_bad_options_are_refused(pool, options, message):
+def test_bad_input_is_refused(pool, options, message):
     with pytest.raises(ValueError, match=message):
-        gfa.approximate_neighbors(pool, **{"k": 5} | options)
-
-
-def test_values_that_are_not_finite_are_refused(pool):
-    spoilt = pool.copy()
-    spoilt[7, 3] = np.nan
-    with pytest.raises(ValueError, match="features hold NaN or infinity"):
-        gfa.approximate_neighbors(spoilt, k=5)
-
-
-def test_progress_goes_round_cells_and_neighbors(pool, no_lower_limit):
-    said = []
-
-    def progress(iterable, *, total, desc):
-        said.append((desc, total, len(iterable)))
-        return iterable
-
-    options = {"k": 8, "threshold": 0.6}
-    found, _ = gfa.approximate_neighbors(pool, progress=progress, **options)
-    assert [desc for desc, *_ in said] == ["cells", "neighbors"]
-    assert all(total == length for _, total, length in said)
-    silent, _ = gfa.approximate_neighbors(pool, **options)
-    np.testing.assert_array_equal(found.indices, silent.indices)
+        gfa.approximate_neighbors(**{"features": pool, "k": 5} | options)
 
 
 def test_the_row_itself_is_first_or_nowhere(pool, no_lower_limit):
-    itself, calibration = gfa.approximate_neighbors(pool, k=9, threshold=0.6)
+    said = []
+
+    def progress(iterable, *, total, desc):
+        said.append((desc, total - len(iterable)))
+        return iterable
+
+    itself, calibration = gfa.approximate_neighbors(
+        pool, k=9, threshold=0.6, progress=progress
+    )
+    assert said == [("cells", 0), ("neighbors", 0)]
     assert calibration.factory.startswith("IVF")
     others, _ = gfa.approximate_neighbors(pool, k=8, threshold=0.6, include_self=False)
     np.testing.assert_array_equal(itself.indices[:, 1:], others.indices)
