@@ -104,6 +104,9 @@ def aggregate(
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
             the steps; not while tracing. What is compiled is the same without it.
 
+    Returns:
+        Aggregation: features [N, D], residual [T], degree [N].
+
     Raises:
         ValueError: a shape that does not fit, or a concrete parameter or weight
             outside its range.

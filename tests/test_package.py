@@ -82,13 +82,11 @@ def test_public_functions_say_what_they_take_and_return(name):
     function = FUNCTIONS[name]
     doc = inspect.getdoc(function)
     assert doc
-    signature = inspect.signature(function)
-    if signature.parameters:
-        assert "\nArgs:\n" in doc
-    described = set(re.findall(r"^ {4}\*{0,2}(\w+):", doc, re.MULTILINE))
-    assert set(signature.parameters) <= described
-    if signature.return_annotation is not None:
-        assert re.search(r"^(Returns|Yields):$", doc, re.MULTILINE)
+    is_at_the_front = function in vars(gfa_jax).values()
+    if is_at_the_front or "\nArgs:\n" in doc:
+        described = set(re.findall(r"^ {4}\*{0,2}(\w+):", doc, re.MULTILINE))
+        assert set(inspect.signature(function).parameters) <= described
+    assert "\nReturns:\n" in doc or not is_at_the_front
 
 
 def test_every_module_says_its_idea():
