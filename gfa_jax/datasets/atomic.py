@@ -56,9 +56,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     except OSError as error:
         if error.filename is not None and pathlib.Path(error.filename) != temporary:
             raise
-        reason = error.strerror or error
         raise ValueError(
-            f"cannot write {path}: {reason}; nothing was written"
+            f"cannot write {path}: {error.strerror or error}; nothing was written"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

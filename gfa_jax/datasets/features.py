@@ -23,7 +23,6 @@ _SUFFIXES = (".npy", ".npz", ".bin")
 _FLOATING = tuple(
     np.dtype(kind) for kind in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
 )
-_SHOWN_ROWS = 5
 _BLOCK_ROWS = 8192
 
 
@@ -65,14 +64,10 @@ def read_features(
 
 
 def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:
-    """Writes a feature matrix atomically, in the format of the suffix.
+    """Writes [N, D] features atomically and in blocks, in the format of the suffix.
 
-    Streams in blocks: a memory-mapped input is never held in memory whole.
-
-    Args:
-        path: destination with the suffix `.npy`, `.npz` (array `features`) or `.bin`
-            (float32 with the challenge's header).
-        features: [N, D] float16, float32, float64 or bfloat16; float64 not in `.bin`.
+    `.npz` names the array `features`; `.bin` is float32 with the challenge's header,
+    and refuses float64.
 
     Raises:
         ValueError: unknown suffix, another shape or dtype, or the file cannot be
@@ -90,10 +85,7 @@ def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:
 
 
 def check_matrix(features: np.ndarray, *, name: str = "features") -> None:
-    """Refuses an array that is not [N, D] float16, float32, float64 or bfloat16.
-
-    Its values are not touched; `name` is what the error calls it.
-    """
+    """Refuses an array that is not [N, D] float16, float32, float64 or bfloat16."""
     if features.ndim != 2:
         raise ValueError(
             f"{name}: got {features.ndim} dimensions, shape {features.shape}, expected "
@@ -120,7 +112,7 @@ def check_features(
     norms, so a memory-mapped array is streamed.
 
     Args:
-        features: [N, D] float16, float32, float64 or bfloat16, N >= 2, D >= 1.
+        features: [N, D] as for `check_matrix`, N >= 2, D >= 1.
         name: what to call it in the error, for example its path.
         allow_zero: whether zero rows pass, as faces that were not detected and only
             add to a template.
@@ -129,8 +121,7 @@ def check_features(
         [N] float64 norms, all finite and > 0, or 0 where `allow_zero`.
 
     Raises:
-        ValueError: another shape or dtype, fewer than 2 rows, no column, rows with
-            NaN or Inf, or zero rows.
+        ValueError: another shape or dtype, rows with NaN or Inf, or zero rows.
     """
     features = np.asarray(features)
     check_matrix(features, name=name)
@@ -157,12 +148,10 @@ def check_features(
 
 
 def _refuse(bad: np.ndarray, name: str, what: str) -> None:
-    if not bad.any():
-        return
-    count = np.count_nonzero(bad)
-    shown = ", ".join(str(row) for row in np.flatnonzero(bad)[:_SHOWN_ROWS])
-    more = ", …" if count > _SHOWN_ROWS else ""
-    raise ValueError(
-        f"{name}: {count} of {len(bad)} rows {what}: rows {shown}{more} (counted from "
-        "0); repair or drop them"
-    )
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        shown = ", ".join(map(str, rows[:5])) + (", …" if rows.size > 5 else "")
+        raise ValueError(
+            f"{name}: {rows.size} of {len(bad)} rows {what}: rows {shown} (counted "
+            "from 0); repair or drop them"
+        )

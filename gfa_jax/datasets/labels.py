@@ -74,19 +74,18 @@ def read_labels(
     text = _read_text(path)
     if suffix == ".csv":
         return _from_text(_read_column(text, column, str(path)))
-    return _from_text(_read_lines(text, str(path)))
+    entries = [line.strip() for line in text.removesuffix("\n").split("\n")]
+    if "" in entries:
+        line = entries.index("") + 1
+        raise ValueError(f"{path}, line {line}: blank, expected one label a line")
+    return _from_text(entries)
 
 
 def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the classes from 0 in the order of their labels.
-
-    labels = classes[codes]
-
-    Args:
-        labels: [N] integers or strings; another shape or dtype is a ValueError.
+    """Numbers the classes of [N] labels, as `check_labels` wants them.
 
     Returns:
-        codes: [N] int32 in [0, C).
+        codes: [N] int32 in [0, C), labels = classes[codes].
         classes: [C] the distinct labels in ascending order.
     """
     labels = as_labels(labels)
@@ -96,11 +95,10 @@ def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_labels(labels: ArrayLike) -> np.ndarray:
-    """Makes an array of labels that were given as objects, bytes or with NaN.
+    """Makes an array of labels that were given as objects or bytes.
 
-    Args:
-        labels: [N] integers or strings; bytes are UTF-8 (h5py), others a ValueError.
-            Objects, as pandas keeps strings, must all be strings, None or NaN.
+    Bytes are UTF-8 (h5py), others a ValueError; objects, as pandas keeps strings, are
+    strings, None or NaN.
 
     Returns:
         [N] strings in Unicode's form NFC, None and NaN as ""; any other array as it is.
@@ -124,9 +122,6 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
 
 def known_identities(labels: ArrayLike) -> np.ndarray:
     """Tells the rows whose identity is known; the others never match.
-
-    Args:
-        labels: [N] integers, strings or floats.
 
     Returns:
         [N] bool, False for -1, NaN, and the strings "", "-1" and "nan" in any case.
@@ -186,15 +181,6 @@ def _read_text(path: str | os.PathLike[str]) -> str:
         line = text[: text.index("\0")].count("\n") + 1
         raise ValueError(f"{path}, line {line}: a zero byte; it is not a text file")
     return text
-
-
-def _read_lines(text: str, source: str) -> list[str]:
-    entries = [line.strip() for line in text.removesuffix("\n").split("\n")]
-    if "" in entries:
-        raise ValueError(
-            f"{source}, line {entries.index('') + 1}: blank, expected one label a line"
-        )
-    return entries
 
 
 def _read_column(text: str, column: str | None, source: str) -> list[str]:

@@ -14,15 +14,10 @@ from gfa_jax.datasets.integer_lines import count_lines, integer_blocks
 
 
 class Pairs(NamedTuple):
-    """Pairs of rows, genuine or impostor.
+    """Pairs of rows, genuine or impostor."""
 
-    Attributes:
-        indices: [M, 2] int64 row numbers, counted from 0.
-        same: [M] bool, True for a genuine pair, or None where it is not known.
-    """
-
-    indices: np.ndarray
-    same: np.ndarray | None
+    indices: np.ndarray  # [M, 2] int64 row numbers, counted from 0
+    same: np.ndarray | None  # [M] bool, True for a genuine pair; None: not known
 
 
 def read_pairs(path: str | os.PathLike[str], *, key: str = "pairs") -> Pairs:
@@ -35,9 +30,6 @@ def read_pairs(path: str | os.PathLike[str], *, key: str = "pairs") -> Pairs:
     Args:
         path: `.csv` or `.txt`; `.npy` or `.npz` with an integer [M, 2] or [M, 3].
         key: name of the array in a `.npz`.
-
-    Returns:
-        The pairs in the order of the file. `same` is None for two columns.
 
     Raises:
         ValueError: missing, empty or corrupt file, an unknown suffix, a malformed

@@ -27,7 +27,7 @@ from gfa_jax.datasets.arrays import open_input
 from gfa_jax.datasets.atomic import write_array, write_json
 from gfa_jax.datasets.features import check_matrix, read_features
 
-MANIFEST = "manifest.json"
+_MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "gfa_jax shards", 1
 _KEYS = {"rows": int, "width": int, "dtype": str, "shards": list}
 _PART_KEYS = {"file": str, "rows": int, "sha256": str}
@@ -35,33 +35,20 @@ _PART_NAME = re.compile(r"part-\d+-[0-9a-f]{16}\.npy")
 
 
 class Part(NamedTuple):
-    """What the manifest says of one part.
+    """What the manifest says of one part."""
 
-    Attributes:
-        file: its name in the folder.
-        rows: how many it holds, at least 1.
-        sha256: hexadecimal hash of the file's bytes.
-    """
-
-    file: str
-    rows: int
-    sha256: str
+    file: str  # its name in the folder
+    rows: int  # at least 1
+    sha256: str  # hexadecimal hash of the file's bytes
 
 
 class Shards(NamedTuple):
-    """An opened folder of shards; no row is read yet.
-
-    Attributes:
-        folder: where it is.
-        parts: of the manifest, in order.
-        arrays: [n, D] memory map of each part.
-        dtype: of every row.
-    """
+    """An opened folder of shards; no row is read yet."""
 
     folder: pathlib.Path
-    parts: tuple[Part, ...]
-    arrays: tuple[np.ndarray, ...]
-    dtype: np.dtype
+    parts: tuple[Part, ...]  # in the order of their rows
+    arrays: tuple[np.ndarray, ...]  # [n, D] memory map of each part
+    dtype: np.dtype  # of every row
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,16 +59,10 @@ class Shards(NamedTuple):
 def write_part(
     folder: str | os.PathLike[str], features: np.ndarray, *, number: int
 ) -> Part:
-    """Writes one part, atomically, under a name that no other content has.
+    """Writes part `number` atomically, under a name that no other content has.
 
-    Args:
-        folder: an existing folder.
-        features: [n, D] float16, float32, float64 or bfloat16 rows, n >= 1; streamed in
-            blocks.
-        number: its place among the parts, >= 0.
-
-    Returns:
-        What the manifest is to say of it.
+    The rows are [n, D] float16, float32, float64 or bfloat16, n >= 1, streamed in
+    blocks. Returns what the manifest is to say of them.
     """
     features = np.asarray(features)
     check_matrix(features, name=f"part {number}")
@@ -115,7 +96,7 @@ def write_manifest(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Non
         "dtype": shards.dtype.name,
         "shards": [part._asdict() for part in parts],
     }
-    write_json(shards.folder / MANIFEST, manifest)
+    write_json(shards.folder / _MANIFEST, manifest)
     named = {part.file for part in parts}
     for path in shards.folder.iterdir():
         if _PART_NAME.fullmatch(path.name) and path.name not in named:
@@ -125,12 +106,10 @@ def write_manifest(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Non
 def write_shards(
     folder: str | os.PathLike[str], features: np.ndarray, *, rows_per_shard: int
 ) -> None:
-    """Writes a feature matrix as a folder of shards, the manifest last.
+    """Writes [N, D] features as a folder of shards, the manifest last.
 
-    Args:
-        folder: made where it is missing; a ValueError where it cannot be.
-        features: [N, D], N >= 1; see `write_part`.
-        rows_per_shard: rows of a part, >= 1; the last may have fewer.
+    Each part but the last has `rows_per_shard` >= 1 rows; see `write_part`. The folder
+    is made where it is missing.
     """
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard is {rows_per_shard}; expected at least 1")
@@ -228,10 +207,10 @@ def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
 
 
 def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-    path = folder / MANIFEST
+    path = folder / _MANIFEST
     if not path.is_file():
         raise ValueError(
-            f"cannot read {folder}: there is no {MANIFEST} in it; name a folder of "
+            f"cannot read {folder}: there is no {_MANIFEST} in it; name a folder of "
             "shards, or one file"
         )
     with open_input(path) as file:

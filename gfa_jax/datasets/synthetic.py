@@ -46,24 +46,14 @@ _BLOCK_ROWS = 8192
 
 
 class SyntheticFeatures(NamedTuple):
-    """Generated features and all that is true about them, one entry a row.
+    """Generated features and all that is true about them, one entry a row."""
 
-    Attributes:
-        features: [N, D] float32 unit rows, in random order.
-        labels: [N] int32 person of each row, in [0, P), every person present.
-        is_junk: [N] bool, true where no face was found; the label stays that of the
-            person in the image.
-        pose: [N] float32 in [0, 1]: 0 frontal, 1 profile, in between a mixture.
-        quality: [N] float32 in [0, 1].
-        family: [N] int32 look-alike family of the row's person, in [0, 50).
-    """
-
-    features: np.ndarray
-    labels: np.ndarray
-    is_junk: np.ndarray
-    pose: np.ndarray
-    quality: np.ndarray
-    family: np.ndarray
+    features: np.ndarray  # [N, D] float32 unit rows, in random order
+    labels: np.ndarray  # [N] int32 person in [0, P), every one present
+    is_junk: np.ndarray  # [N] bool: no face was found; the label stays
+    pose: np.ndarray  # [N] float32 in [0, 1]: 0 frontal, 1 profile, else a mixture
+    quality: np.ndarray  # [N] float32 in [0, 1]
+    family: np.ndarray  # [N] int32 look-alikes of the row's person, in [0, 50)
 
 
 def synthetic_features(
