@@ -57,17 +57,6 @@ def test_hard_mask_has_no_gradient():
     np.testing.assert_array_equal(slopes[1], 0)
 
 
-def test_soft_mask_is_the_logistic_function(rng):
-    similarity = rng.uniform(-1, 1, 20)
-    np.testing.assert_allclose(
-        soft_mask(jnp.asarray(similarity), at(0.3, 0.1)),
-        expit((similarity - 0.3) / 0.1),
-        rtol=0,
-        atol=TOLERANCE,
-    )
-    assert soft_mask(jnp.float32(0.25), at(0.25, 0.1)) == 0.5
-
-
 def test_soft_mask_tends_to_the_hard_one(rng):
     similarity = jnp.asarray(rng.uniform(-1, 1, 200))
     # Nearer than 0.01 to the threshold, the smallest of these widths still shows.
@@ -102,13 +91,6 @@ def test_soft_mask_far_from_the_threshold_is_finite():
 
 
 # --- weights ----------------------------------------------------------------------
-
-
-def test_affinity_power():
-    similarity = jnp.array([0.5, 0.0, -0.5, 1.0])
-    np.testing.assert_array_equal(affinity_power(similarity, 3.0), [0.125, 0, 0, 1])
-    # To the power of 0, what is positive counts once, and the rest never.
-    np.testing.assert_array_equal(affinity_power(similarity, 0.0), [1, 0, 0, 1])
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 3.0])

@@ -75,7 +75,9 @@ def test_gradients_equal_finite_differences(problem):
 
     def value(gammas, thresholds):
         params = gfa.Params(gammas, thresholds, 0.2)
-        refined = gfa.aggregate(*problem, params, num_steps=3, options=options)
+        refined = gfa.aggregate(
+            problem[0], problem[1], params, num_steps=3, options=options
+        )
         return jnp.sum(goal * refined.features)
 
     check_grads(value, (GAMMAS, THRESHOLDS), order=1, eps=1e-6, rtol=1e-5)
@@ -83,7 +85,7 @@ def test_gradients_equal_finite_differences(problem):
 
 def test_shapes_and_values_are_checked(problem):
     def run(params, num_steps=3):
-        return gfa.aggregate(*problem, params, num_steps=num_steps)
+        return gfa.aggregate(problem[0], problem[1], params, num_steps=num_steps)
 
     for params, message in (
         (gfa.Params(GAMMAS[:2], 0.2), r"gamma has shape \(2,\).*or 3 of them"),

@@ -110,14 +110,6 @@ def test_an_inverted_file_finds_more_the_more_it_probes(rng, include_self):
     assert_agree(features, every, exact)
 
 
-def test_a_quantiser_behind_few_cells_has_rows_enough_to_train_on(rng):
-    # Its 256 centroids need more rows than two cells do.
-    features = unit_rows(rng, num_rows=600, dim=8)
-    got = faiss_neighbors(features, k=10, factory="IVF2,PQ4np")
-    # Two cells, one probed, and four bytes a row: rough, but far above chance.
-    assert recall(got, gfa.exact_neighbors(features, k=10)) > 0.3
-
-
 @pytest.mark.parametrize("include_self", [True, False])
 def test_slots_that_stay_empty_stand_last(rng, include_self):
     # 100 cells for 200 rows: most cells hold fewer rows than are asked for.
