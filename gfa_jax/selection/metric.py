@@ -131,21 +131,6 @@ def measure_rows(features: Array, pool: PoolMetric) -> RowNull:
     return RowNull(length, mean, jnp.sqrt(variance) + _LEAST_SPREAD)
 
 
-def measure_rows_in_blocks(
-    features: Array, pool: PoolMetric, *, block_size: int
-) -> RowNull:
-    """Evaluates `measure_rows` of an array or a memory map, some rows at a time."""
-    blocks = [
-        measure_rows(np.asarray(features[start : start + block_size]), pool)
-        for start in range(0, len(features), block_size)
-    ]
-    return RowNull(
-        np.concatenate([block.length for block in blocks]),
-        np.concatenate([block.mean for block in blocks]),
-        np.concatenate([block.spread for block in blocks]),
-    )
-
-
 def without_mates(
     null: RowNull, cosines: np.ndarray, *, share: float, num_rows: int
 ) -> RowNull:
@@ -168,7 +153,9 @@ def without_mates(
     second = num_rows * (spread**2 + mean**2) - 1 - share * (near**2).sum(axis=1)
     variance = np.maximum(second / left - first**2, 0)
     return RowNull(
-        null.length, np.float32(first), np.float32(np.sqrt(variance) + _LEAST_SPREAD)
+        null.length,
+        first.astype(np.float32),
+        (np.sqrt(variance) + _LEAST_SPREAD).astype(np.float32),
     )
 
 

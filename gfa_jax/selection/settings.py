@@ -5,9 +5,11 @@
 
 Every number of a row comes from the row, its candidates and what a few numbers a row
 say of those, and the numbers of the pool from a sample drawn by a seed or from means
-over all rows: parts of a pool, on other processes or in a file, give the same settings.
+over all rows: parts of a pool, on other processes or in a file, give the same settings,
+bit for bit where the candidates are the same (`_by_blocks`).
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfa_jax.blocks import gather_rows, map_rows
+from gfa_jax.blocks import gather_rows
 from gfa_jax.selection import evidence, metric, shared
 from gfa_jax.types import Array, Neighbors
 
@@ -25,6 +27,7 @@ WIDTH = max(shared.SIZES) + 1
 SAMPLE_SIZE = 8192
 
 _LEAST_WEIGHT = 0.5  # of the candidates of a row, whose own is 1
+_BLOCK = 1024
 _ROWS = 256  # fetched with their candidates at once: 30 MB at W = 57, D = 512
 _COSINE_BINS = 400
 _Z_ENDS = np.linspace(-2, 14, 81)
@@ -185,18 +188,19 @@ def choose_settings(
     is_edge = is_other & ~dropped[:, None] & ~is_dropped[indices]
 
     center = evidence.posterior_center(num_rows, k, constants=constants)
-    weights, z = map(
-        np.asarray,
-        _weigh(
-            cosines,
-            shared.shared_neighbors(indices, pool_lists, k=k),
-            is_edge,
-            evidence.RowEvidence(*(column[rows, None] for column in all_rows)),
-            evidence.RowEvidence(*(column[indices] for column in all_rows)),
-            center,
-            constants=constants,
-        ),
-    )
+
+    def weigh(cosines, shares, is_edge, indices):
+        own, theirs = (
+            evidence.RowEvidence(*(np.asarray(x)[places] for x in all_rows))
+            for places in (indices[:, :1], indices)
+        )
+        return _weigh(
+            cosines, shares, is_edge, own, theirs, center, constants=constants
+        )
+
+    shares = np.asarray(shared.shared_neighbors(indices, pool_lists, k=k))
+    columns = cosines, shares, is_edge, indices
+    weights, z = _by_blocks(weigh, columns, first_row, size=_BLOCK)
     kept, kept_weights = _keep(
         indices, similarity, weights, row_k, columns=int(join(row_k).max())
     )
@@ -222,55 +226,68 @@ def choose_settings(
 
 
 _weigh = jax.jit(evidence.edge_weights, static_argnames="constants")
+_take = jax.jit(gather_rows)
 
 
 def _measure(features, indices, fetch, join, num_rows: int, seed: int):
     """Evaluates a_ij of the candidates, and the null of the rows."""
     take = fetch or (lambda numbers: features[numbers])
+    if fetch is None and isinstance(features, jax.Array):
+        take = functools.partial(_take, features)
     sample = np.arange(num_rows)
     if num_rows > SAMPLE_SIZE:
         sample = np.sort(
             np.random.default_rng(seed).choice(num_rows, SAMPLE_SIZE, replace=False)
         )
     pool = metric.measure_pool(take(sample))
-    null = metric.measure_rows_in_blocks(features, pool, block_size=SAMPLE_SIZE)
+    first = int(indices[0, 0])
+    null = metric.RowNull(
+        *_by_blocks(
+            lambda rows: metric.measure_rows(rows, pool),
+            (features,),
+            first,
+            size=_BLOCK,
+        )
+    )
     lengths = join(null.length)
-    if fetch is None and isinstance(features, jax.Array):
-        return _cosines(features, indices, lengths, pool), null
-    cosines = np.empty(indices.shape, np.float32)
-    for start in range(0, len(indices), _ROWS):
-        block = slice(start, start + _ROWS)
-        near = np.maximum(indices[block], 0)
+
+    def cosines_of(own):
+        near = np.maximum(own, 0)
         around = take(near.ravel()).reshape(*near.shape, -1)
-        # One shape is compiled; the last block is filled up.
-        missing = _ROWS - len(near)
-        parts = around[:, 0], around, lengths[near[:, 0]], lengths[near]
-        padded = (np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for x in parts)
-        cosines[block] = _block_cosines(*padded, pool)[: len(near)]
+        return (_block_cosines(around, lengths[near], pool),)
+
+    (cosines,) = _by_blocks(cosines_of, (indices,), first, size=_ROWS)
     return cosines, null
 
 
-@jax.jit
-def _cosines(features, indices, lengths, pool):
-    def cosines_of_row(_, feature, own, length):
-        around = gather_rows(features, own)
-        theirs = gather_rows(jnp.asarray(lengths), own)
-        return metric.pool_cosines(feature, around, (length, theirs), pool)
+def _by_blocks(function: Callable, columns: tuple, first_row: int, *, size: int):
+    """Calls a function of rows on blocks that begin at multiples of `size` among all N.
 
-    return map_rows(
-        cosines_of_row,
-        (features, indices, lengths),
-        row_bytes=4 * indices.shape[1] * features.shape[1],
-    )
-
-
-@jax.jit
-def _block_cosines(rows, around, length, lengths, pool):
-    return jax.vmap(
-        lambda row, near, own, theirs: metric.pool_cosines(
-            row, near, (own, theirs), pool
+    The last bits of a product depend on the shape that is multiplied and the place in
+    it: this way a row has the same ones in any part of the pool. Zeros fill blocks up.
+    """
+    found, stop = [], first_row + len(columns[0])
+    for start in range(first_row // size * size, stop, size):
+        own = np.arange(max(start, first_row), min(start + size, stop))
+        part = slice(own[0] - first_row, own[-1] + 1 - first_row)
+        ends = own[0] - start, start + size - 1 - own[-1]
+        filled = (
+            np.pad(x, [ends] + [(0, 0)] * (x.ndim - 1))
+            for x in (np.asarray(column[part]) for column in columns)
         )
-    )(rows, around, length, lengths)
+        found.append([np.asarray(x)[own - start] for x in function(*filled)])
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+@jax.jit
+def _block_cosines(around, lengths, pool):
+    """Evaluates a_ij of rows and their candidates, [B, W, D], the row itself first."""
+    around = around.astype(jnp.float32)
+    return jax.vmap(
+        lambda near, length: metric.pool_cosines(
+            near[0], near, (length[0], length), pool
+        )
+    )(around, lengths)
 
 
 def _keep(

@@ -3,6 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
+import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -241,32 +243,50 @@ def test_a_crowd_of_distant_rows_is_dropped():
     )
 
 
-@pytest.mark.parametrize("kind", ["jax", "fetched"])
-def test_arrays_files_and_parts_give_the_same_settings(kind):
-    features, _ = make_groups()
-    whole = choose(features)
+@pytest.fixture(scope="module")
+def large():
+    """More rows than two blocks, so that parts cut blocks of every kind."""
+    features, _ = make_groups(num_groups=290, dim=64)
     neighbors = gfa.exact_neighbors(features, k=selection.WIDTH)
-    if kind == "jax":
-        other = selection.choose_settings(jnp.asarray(features), neighbors)
-        weights = other.weights
-    else:
-        parts = [slice(0, 150), slice(150, len(features))]
-        state = _Parts(len(parts))
-        found = state.run(
-            lambda part, join: selection.choose_settings(
-                features[parts[part]],
-                gfa.Neighbors(*(np.asarray(x)[parts[part]] for x in neighbors)),
-                first_row=parts[part].start,
-                fetch=lambda numbers: features[numbers],
-                gather=join,
-            )
+    neighbors = gfa.Neighbors(*map(np.asarray, neighbors))
+    return features, neighbors, selection.choose_settings(features, neighbors)
+
+
+@pytest.mark.parametrize("kind", ["jax", "file"])
+def test_arrays_and_files_give_the_same_bits(large, kind, tmp_path):
+    features, neighbors, whole = large
+    np.save(tmp_path / "features.npy", features)
+    given = jnp.asarray(features)
+    if kind == "file":
+        given = np.load(tmp_path / "features.npy", mmap_mode="r")
+    chex.assert_trees_all_equal(selection.choose_settings(given, neighbors), whole)
+
+
+@pytest.mark.parametrize("num_parts", [2, 8])
+def test_parts_of_a_pool_give_the_same_bits(large, num_parts):
+    features, neighbors, whole = large
+    size = -(-len(features) // num_parts)
+    parts = [slice(i * size, (i + 1) * size) for i in range(num_parts)]
+
+    def choose_part(part, join):
+        own = parts[part]
+        return selection.choose_settings(
+            features[own],
+            gfa.Neighbors(*(x[own] for x in neighbors)),
+            first_row=own.start,
+            fetch=lambda numbers: features[numbers],
+            gather=join,
         )
-        other = found[0]
-        assert (found[1].k, found[1].num_steps) == (other.k, other.num_steps)
-        assert found[0].evidence.text == found[1].evidence.text
-        weights = np.vstack([part.weights for part in found])
-    assert (other.k, other.num_steps) == (whole.k, whole.num_steps)
-    np.testing.assert_allclose(weights, whole.weights, atol=1e-5)
+
+    found = _Parts(num_parts).run(choose_part)
+    rows = ("neighbors", "weights", "dropped")
+    for part in found:
+        same = {name: getattr(whole, name) for name in rows}
+        chex.assert_trees_all_equal(part._replace(**same), whole)
+    for name in rows:
+        columns = [getattr(part, name) for part in found]
+        joined = jax.tree.map(lambda *x: np.concatenate(x), *columns)
+        chex.assert_trees_all_equal(joined, getattr(whole, name))
 
 
 class _Parts:
