@@ -131,6 +131,17 @@ def measure_rows(features: Array, pool: PoolMetric) -> RowNull:
     return RowNull(length, mean, jnp.sqrt(variance) + _LEAST_SPREAD)
 
 
+def measure_rows_in_blocks(
+    features: Array, pool: PoolMetric, *, block_size: int
+) -> RowNull:
+    """Evaluates `measure_rows` of an array or a memory map, some rows at a time."""
+    blocks = [
+        measure_rows(np.asarray(features[start : start + block_size]), pool)
+        for start in range(0, len(features), block_size)
+    ]
+    return RowNull(*map(np.concatenate, zip(*blocks, strict=True)))
+
+
 def without_mates(
     null: RowNull, cosines: np.ndarray, *, share: float, num_rows: int
 ) -> RowNull:
