@@ -38,28 +38,18 @@ def test_unreadable_and_duplicate_files_are_named_and_left_out(folder):
     whole = (folder / "anna" / "0.png").read_bytes()
     (folder / "bert" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "bert" / "twin.png").write_bytes(whole)
-    (folder / "dora").mkdir()
-    (folder / "dora" / "only.png").touch()
     (folder / "empty").mkdir()
     (folder / "readme.txt").write_text("beside the people")
     (folder / "anna" / ".hidden").touch()
     images = image_sets.read_folder(str(folder), size=16)
     assert images.labels.tolist() == [0, 0, 0, 1, 1, 2]
     named = [entry.split(":")[0] for entry in images.skipped]
-    assert named == ["anna/empty.png", "bert/cut.png", "bert/text.jpg", "dora/only.png"]
+    assert named == ["anna/empty.png", "bert/cut.png", "bert/text.jpg"]
     assert images.skipped[0].endswith("the file is empty")
     assert images.duplicates == ("bert/twin.png (as anna/0.png)",)
     first, second, _ = image_sets.troubles(images)
-    assert first.startswith("4 unreadable files were skipped: anna/empty.png")
+    assert first.startswith("3 unreadable files were skipped: anna/empty.png")
     assert second.startswith("1 files have the bytes of another one")
-
-
-def test_many_names_are_cut_in_the_warning_and_whole_in_the_report(folder):
-    for number in range(9):
-        (folder / "anna" / f"bad{number}.png").touch()
-    images = image_sets.read_folder(str(folder), size=16)
-    assert "and 4 more, named in the report" in image_sets.troubles(images)[0]
-    assert len(image_sets.describe(images)["skipped"]) == 9
 
 
 def test_folders_without_two_people_are_refused(tmp_path):
@@ -98,7 +88,6 @@ def test_an_array_file_is_read_as_it_is_described(tmp_path, rng):
     [
         (np.zeros((3, 9, 9)), np.arange(3), "float64"),
         (np.zeros((3, 9, 8), np.uint8), np.arange(3), "square"),
-        (np.zeros((3, 80), np.uint8), np.arange(3), "square"),
         (np.zeros((3, 4, 4), np.uint8), np.arange(3), "at least 8 pixels"),
         (np.zeros((0, 9, 9), np.uint8), np.arange(0), "."),
         (np.zeros((3, 9, 9), np.uint8), np.arange(2), "2"),

@@ -16,9 +16,9 @@ def images(rng):
     return rng.integers(256, size=BATCH).astype(np.uint8)
 
 
-def build(name, seed=0):
+def build(name):
     return networks.build(
-        name, image_size=13, widths=(4, 8), depth=1, embedding_dim=5, seed=seed
+        name, image_size=13, widths=(4, 8), depth=1, embedding_dim=5, seed=0
     )
 
 
@@ -42,13 +42,10 @@ def test_every_weight_takes_part_in_float32(name, images):
     for path, leaf in jax.tree.leaves_with_path(gradient):
         assert np.isfinite(leaf).all(), path
         assert np.asarray(leaf).any(), path
-    moved = [
-        not np.array_equal(old, new)
-        for old, new in zip(
-            jax.tree.leaves(statistics), jax.tree.leaves(after), strict=True
-        )
-    ]
-    assert all(moved)
+    for old, new in zip(
+        jax.tree.leaves(statistics), jax.tree.leaves(after), strict=True
+    ):
+        assert not np.array_equal(old, new)
 
 
 def test_features_of_an_image_do_not_depend_on_the_batch_after_training(images):
@@ -58,33 +55,6 @@ def test_features_of_an_image_do_not_depend_on_the_batch_after_training(images):
     alone = network(images[2:3], train=False)
     # Convolutions of another batch size may sum in another order.
     np.testing.assert_allclose(together[2:3], alone, rtol=1e-4, atol=1e-5)
-
-
-def test_channel_weights_and_mbconv_are_what_makes_the_options():
-    kinds = {}
-    for name in networks.NETWORKS:
-        modules = [type(module) for _, module in nnx.iter_modules(build(name))]
-        kinds[name] = {
-            kind: modules.count(kind)
-            for kind in (
-                networks.ResidualBlock,
-                networks.MBConvBlock,
-                networks.ChannelWeights,
-            )
-        }
-    residual, squeezed, efficient = (list(kinds[n].values()) for n in networks.NETWORKS)
-    assert residual == [2, 0, 0]
-    assert squeezed == [2, 0, 2]
-    assert efficient == [0, 2, 2]
-
-
-def test_the_seed_makes_the_weights():
-    one, same, other = (
-        jax.tree.leaves(nnx.state(build("residual", seed), nnx.Param))
-        for seed in (1, 1, 2)
-    )
-    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,7 @@ import pytest
 
 from experiments.training.synthetic_images import synthetic_images
 
-EVEN: dict[str, Any] = {
-    "max_yaw": 0.0,
-    "max_pitch": 0.0,
-    "max_light": 0.0,
-    "noise": 0.0,
-}
+EVEN: dict[str, Any] = dict.fromkeys(("max_yaw", "max_pitch", "max_light", "noise"), 0)
 SMALL: dict[str, Any] = {
     "num_identities": 6,
     "min_images": 2,
@@ -87,13 +82,10 @@ def test_a_turned_head_moves_its_features():
     ("option", "message"),
     [
         ({"num_identities": 1}, "num_identities is 1"),
-        ({"min_images": 0}, "min_images is 0"),
         ({"min_images": 9}, "max_images is 5"),
         ({"size": 4}, "size is 4"),
         ({"seed": -1}, "seed is -1"),
-        ({"max_yaw": 1.5}, "max_yaw is 1.5"),
         ({"max_light": np.nan}, "max_light is nan"),
-        ({"noise": np.inf}, "noise is inf"),
         ({"noise": -0.1}, "noise is -0.1"),
     ],
 )
