@@ -31,13 +31,8 @@ flags.adopt(pipeline)
 # the plain one is the paper's reading.
 _POOL_THRESHOLD, _PLAIN_THRESHOLD = 0.85, 0.8
 _OUTPUTS = (
-    "labels.npy",
-    "confidence.npy",
-    "dropped.npy",
-    "sizes.png",
-    "purity.png",
-    "contact_sheet.html",
-    "report.json",
+    *("labels.npy", "confidence.npy", "dropped.npy", "sizes.png", "purity.png"),
+    *("contact_sheet.html", "report.json"),
 )
 
 flags.DEFINE_string("output_dir", "outputs/cluster", "Folder of the results.")
@@ -45,13 +40,13 @@ flags.DEFINE_enum(
     "method",
     None,
     METHODS,
-    "persistent, the default; components, the paper's rule, the default with "
-    "--merge_threshold or --preset=paper; average, by the mean over two clusters.",
+    "Rule, by default persistent. components: the paper's, the default with "
+    "--merge_threshold or --preset=paper; average: by the mean over two clusters.",
 )
 flags.DEFINE_float(
     "merge_threshold",
     None,
-    "Refined cosine t_s from which rows are joined, for components and average: .85 in "
+    "Cosine t_s of components and average; .85 or .8. From it rows are joined: .85 in "
     "the pool's own units; .8, a plain cosine, with --threshold or --preset=paper.",
     -1.0,
     1.0,
@@ -61,6 +56,11 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_string(
     "images", None, "Images in the order of the rows: folder, .npy, .npz, .txt list."
+)
+
+EVERYDAY = (
+    *("features", "labels", "output_dir", "method", "merge_threshold", "min_size"),
+    *("images", "preset", "threshold", "k", "num_steps", "params", "neighbors"),
 )
 
 
@@ -75,8 +75,8 @@ def main() -> None:
     run = pipeline.Run(MemoryBackend(), cli.Stages())
     with run.refine(FLAGS.output_dir, _OUTPUTS) as refined:
         said = _cluster(run, refined, images)
-    print(said)
-    print(f"the labels are in {run.folder}")
+        files = [name for name in _OUTPUTS if (run.hidden / name).exists()]
+    print(f"{said}\n\n{run.folder}: {', '.join(files)}")
 
 
 def _method() -> Method:

@@ -18,9 +18,7 @@ from gfa_jax.refinement.rows import unit_rows as unit_rows
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string(
-    "features",
-    None,
-    "Embeddings: .npy, .npz, .bin or shards; else a sample.",
+    "features", None, "Embeddings: .npy, .npz, .bin or shards; else a sample."
 )
 flags.DEFINE_string("labels", None, "Identities: .npy, .npz, .csv, .txt, .meta.")
 flags.DEFINE_string(
@@ -50,11 +48,6 @@ class Pool(NamedTuple):
     norms: np.ndarray
     labels: np.ndarray | None
     pairs: datasets.Pairs | None
-
-    @property
-    def was_normalized(self) -> bool:
-        """Whether the rows had to be scaled to unit length."""
-        return is_scaled(self.norms)
 
 
 def load_pool() -> Pool:
@@ -219,5 +212,5 @@ def describe(pool: Pool) -> dict[str, Any]:
         "rows_of_unknown_identity": unknown,
         "listed_pairs": None if pool.pairs is None else len(pool.pairs.indices),
         "norms": outputs.spread(pool.norms),
-        "normalized": pool.was_normalized,
+        "normalized": is_scaled(pool.norms),
     }

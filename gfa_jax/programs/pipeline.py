@@ -2,7 +2,7 @@
 
     read ─► search ─► settings ─► updates ─► evaluation ─► files
 
-`choose_backend` says where the rows live; what each step does there is in `backends`.
+The program says where the rows live; what each step does there is in `backends`.
 Importing this module defines the flags.
 """
 
@@ -153,12 +153,19 @@ class Run:
         }
 
     def say(self, refined: Refinement) -> str:
-        """Says in some lines what was run."""
+        """Says in five lines what was run, and what speaks against trusting it."""
         rows, columns = len(self.pool.norms), self.pool.features.shape[1]
-        scaled = self.pool.was_normalized
-        scaled = "scaled to unit length" if scaled else "of unit length"
-        first = f"pool: {rows:,} rows of {columns} values, {scaled}"
-        return "\n".join([first, *refined.lines()])
+        is_scaled = inputs.is_scaled(self.pool.norms)
+        scaled = "scaled to unit length" if is_scaled else "of unit length"
+        found, searched = self._calibration, "exact search"
+        if found is not None:
+            searched = f"{found.factory}, {found.recall:.1%} of a sample's edges found"
+        elif FLAGS.candidates is not None:
+            searched = f"from {FLAGS.candidates}"
+        elif FLAGS.neighbors == "faiss":
+            searched = f"FAISS {FLAGS.faiss_factory}"
+        pool = f"pool: {rows:,} rows of {columns} values, {scaled}"
+        return "\n".join([pool, f"neighbors: {searched}", *refined.lines()])
 
 
 def _input_files() -> tuple[str | None, ...]:

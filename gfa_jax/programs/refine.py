@@ -19,13 +19,7 @@ of refined.npy (`backends.mesh`).
 """
 
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import (
-    cli,
-    evaluation,
-    flags,
-    pipeline,
-    processes,
-)
+from gfa_jax.programs import cli, evaluation, flags, pipeline, processes
 from gfa_jax.programs.backends import Backend, mesh
 from gfa_jax.programs.backends.file import FileBackend
 from gfa_jax.programs.backends.memory import MemoryBackend
@@ -41,10 +35,7 @@ flags.DEFINE_list(
     "fprs", [f"{fpr:g}" for fpr in metrics.DEFAULT_FPRS], "FPRs to report."
 )
 flags.DEFINE_integer(
-    "max_images",
-    None,
-    "Leave out genuine pairs of identities with more rows.",
-    lower_bound=2,
+    "max_images", None, "Leave out genuine pairs of identities with more rows.", 2
 )
 flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
 flags.DEFINE_bool("plots", True, "Whether the figures are drawn.")
@@ -105,12 +96,11 @@ def _refine(backend: Backend, fprs: tuple[float, ...]) -> None:
             if backend.is_first:
                 datasets.write_json(run.hidden / "report.json", run.report(refined))
                 files = [n for n in _OUTPUTS if (run.hidden / n).exists()]
-                files = ", ".join([backend.refined_name, *files])
-                said = [run.say(refined)]
-                if run.figures:
-                    said.append(evaluation.table(**run.figures))
-                said.append(f"{run.folder}: {files}")
     if backend.is_first:
+        said = [run.say(refined)]
+        if run.figures:
+            said.append(evaluation.table(**run.figures))
+        said.append(f"{run.folder}: {', '.join([backend.refined_name, *files])}")
         print("\n\n".join(said))
 
 

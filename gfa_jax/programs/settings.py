@@ -37,11 +37,7 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 flags.DEFINE_float(
-    "gamma",
-    None,
-    "Step towards the pseudo-center; .5 with --threshold.",
-    0.0,
-    1.0,
+    "gamma", None, "Step towards the pseudo-center; .5 with --threshold.", 0.0, 1.0
 )
 flags.DEFINE_integer(
     "num_steps", None, "Number T of updates; 4 with --threshold.", lower_bound=0
@@ -54,6 +50,7 @@ flags.DEFINE_enum(
     "computed anew in each update.",
 )
 flags.DEFINE_string("params", None, "Settings from a file, params.json of `tune`.")
+
 _FORMS: dict[str, dict[str, Any]] = {
     name: {"weighting": options.weighting, "graph": options.graph}
     for name, options in {"default": gfa.Options(), "paper": gfa.PAPER}.items()

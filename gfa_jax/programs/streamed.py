@@ -6,6 +6,7 @@ gfa streamed --features=big.npy --k=8 --num_steps=1
 from gfa_jax.programs import flags, refine
 
 flags.adopt(refine)
+EVERYDAY = refine.EVERYDAY
 
 
 def main() -> None:

@@ -43,7 +43,13 @@ def files(tmp_path, sample):
 def test_without_flags_it_refines_a_generated_sample(tmp_path):
     result = run("refine", f"--output_dir={tmp_path}", "--resamples=5")
     assert result.returncode == 0, result.stderr
-    for line in ("pool: 8,000 rows of 256", "settings: K = ", "edges: ", "TPR at FPR"):
+    starts = (
+        "pool: 8,000 rows of 256",
+        "neighbors: exact",
+        "settings: K = ",
+        "edges: ",
+    )
+    for line in (*starts, "rows dropped: ", "TPR at FPR"):
         assert f"\n{line}" in f"\n{result.stdout}"
     names = "residual.png, degree.png, settings.png, roc.png, similarity.png"
     said = f"{tmp_path}: refined.npy, dropped.npy, {names}, report.json"
@@ -314,11 +320,12 @@ def test_ctrl_c_ends_it_with_nothing_written(tmp_path, rng):
     assert list(output.iterdir()) == []
 
 
-def test_help_is_one_screen_and_all_of_it_by_group():
-    short, whole = (call("refine", f"--help{more}") for more in ("", "=all"))
+@pytest.mark.parametrize("program", ["refine", "streamed", "cluster"])
+def test_help_is_one_screen_and_all_of_it_by_group(program):
+    short, whole = (call(program, f"--help{more}") for more in ("", "=all"))
     lines = short.stdout.splitlines()
     assert short.returncode == whole.returncode == 0
     assert len(lines) <= 24 and max(map(len, lines)) < 80
     assert "the row itself counted; 15 with" in short.stdout
-    assert "--heartbeat_timeout" in whole.stdout
-    assert "--heartbeat_timeout" not in short.stdout
+    assert "--faiss_factory" in whole.stdout
+    assert "--faiss_factory" not in short.stdout
