@@ -15,7 +15,6 @@ from experiments.benchmarks import (
     memory,
     peers,
     stages,
-    tables,
     timing,
 )
 from tests.problems import clustered_features
@@ -54,51 +53,6 @@ def test_it_prints_and_stores_tables(tmp_path):
         assert 0.99 <= found["edge_recall"] <= 1 >= found["recall"] > 0.2
     assert min(report["limits"].values()) > 0
     assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_tables_show_what_was_measured():
-    def row(stage, peer, size, ours, theirs, *, share=1.0, ceiling=None):
-        times = timing.Paired(ours, theirs)
-        held = {"resident_bytes": 2_000_000}
-        on_device = held | {"device_bytes": 3_000_000}
-        return measured.Row(stage, peer, size, times, share, ceiling, on_device, None)
-
-    rows = [
-        row("search", "flat", 100, [1.0, 2.0, 4.0], [4.0, 4.0, 4.0], ceiling=0.5),
-        row("search", "flat", 400, [32.0], [64.0], share=0.05),
-        row("update", "loop", 100, [1.0], [1.0]),
-    ]
-    text = tables.render(
-        rows,
-        [measured.Found("ours", 100, "IVF8", 0.9, 0.99)],
-        [gradient_memory.Gradient("fixed", 16, 21.04)],
-        {"product": 2e11, "copy": 3e9},
-        {100: {"resident_bytes": 1_000_000}, 400: None},
-        dim=8,
-        k=16,
-    )
-    assert "tile products 200 GFLOP/s, copy 3.0 GB/s" in text
-    assert "1 (100), none (400) MB" in text
-    both = "2 + 3 on the device"
-    assert (
-        f"| search | 100 | 2 | 50% | {both} | flat | 4 | none | 2.00 (1.00–4.00) |"
-        in text
-    )
-    assert (
-        f"| search | 400 | 32 |  | {both} | flat | ~64 | none | 2.00 (2.00–2.00) |"
-        in text
-    )
-    assert "estimated" in text
-    assert "| search | N^2.00 | flat | N^2.00 |" in text
-    assert "| update | N^" not in text  # one size has no slope
-    assert "| ours | 100 | IVF8 | 0.9000 | 0.9900 |" in text
-    assert "| graph=fixed | 16 | 21.0 |" in text
-    figure = tables.plot(rows)
-    assert [axes.get_title() for axes in figure.axes] == ["search", "update"]
-    ours, peer = figure.axes[0].get_lines()
-    assert (ours.get_linestyle(), peer.get_linestyle()) == ("-", "--")
-    np.testing.assert_array_equal(ours.get_ydata(), [2.0, 32.0])
-    np.testing.assert_array_equal(peer.get_ydata(), [4.0, 64.0])
 
 
 @pytest.mark.parametrize(
@@ -213,12 +167,6 @@ def test_growth_is_the_exponent():
     sizes = [100, 400, 1600]
     assert timing.growth(sizes, [3e-9 * n**2 for n in sizes]) == pytest.approx(2)
     assert math.isnan(timing.growth([100], [1.0]))
-
-
-def test_ratios_go_pair_by_pair():
-    times = timing.Paired(ours=[1.0, 2.0], peer=[3.0, 2.0])
-    assert times.ratios == [3.0, 1.0]
-    assert timing.median(times.ratios) == 2.0
 
 
 def test_a_share_of_the_work_is_scaled_and_patience_ends_the_pairs():

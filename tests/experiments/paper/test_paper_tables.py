@@ -1,6 +1,5 @@
 """The paper's tables end to end, each from small files in the format as distributed."""
 
-import json
 import pathlib
 
 import numpy as np
@@ -19,7 +18,7 @@ from tests.experiments.paper.table_problems import (
     oracle_tprs,
     person,
 )
-from tests.programs.programs import call, refuse, succeed
+from tests.programs.programs import refuse, succeed
 
 TABLES = {
     name: table for name, table in vars(paper).items() if isinstance(table, paper.Table)
@@ -123,24 +122,15 @@ def test_the_gain_stands_under_before_and_after_with_its_interval(rng):
         assert gain.gain == new.tpr - old.tpr
         assert gain.lower is not None and gain.upper is not None
         assert 0 < gain.lower <= gain.upper
-    head, *lines, _ = evaluation.table(*figures).splitlines()
-    assert head.split()[3:] == [
-        "raw",
-        "refined",
-        "gain",
-        "[95",
-        "%]",
-        "false",
-        "accepts",
-    ]
+    _, *lines, _ = evaluation.table(*figures).splitlines()
     for gain, line in zip(gains, lines, strict=True):
         interval = f"[{gain.lower:+.4f}, {gain.upper:+.4f}]"
         assert f"{gain.gain:+.4f} {interval}" in line
     same = evaluation.gains(figures[0], figures[0])
     assert {(gain.gain, gain.lower, gain.upper) for gain in same} == {(0, 0, 0)}
     # Without draws there are no bounds, and the table says none.
-    bare = [evaluation.verify(f, pool, num_resamples=0, **options) for f in (before,)]
-    assert "95 %" not in evaluation.table(bare[0], bare[0])
+    bare = evaluation.verify(before, pool, num_resamples=0, **options)
+    assert "95 %" not in evaluation.table(bare, bare)
     report = evaluation.as_report(figures[1], before=figures[0])
     assert report["tpr_at_fpr"][0]["gain_interval"] == [gains[0].lower, gains[0].upper]
 
@@ -225,31 +215,6 @@ def test_lfw_from_its_protocol_and_from_arrays(lfw):
             assert 0.8 < accuracy <= hits.mean(axis=0).max()
         low, high = entry["tpr_at_fpr"][-1]["interval"]
         assert 0 < low <= entry["tpr_at_fpr"][-1]["tpr"] <= high <= 1
-
-
-def test_an_approximate_search_serves_the_grid_and_states_its_recall(lfw):
-    folder = lfw[0]
-    flags = ["--k=3,6", "--threshold=0.45,0.6", "--resamples=0"]
-    result = succeed(
-        "lfw",
-        *lfw_flags(folder),
-        *flags,
-        "--neighbors=approximate",
-        "--edge_recall=0.95",
-        f"--output_dir={folder}/a",
-    )
-    succeed("lfw", *lfw_flags(folder), *flags, f"--output_dir={folder}/b")
-    reports = [json.loads((folder / name / "report.json").read_text()) for name in "ab"]
-    # So few rows are searched exactly, whatever is asked for: the same table.
-    for found, exact in zip(*(report["rows"] for report in reports), strict=True):
-        assert found["tpr_at_fpr"] == exact["tpr_at_fpr"]
-    search = reports[0]["search"]
-    assert (search["k"], search["threshold"]) == (6, 0.45)
-    calibration = search["calibration"]
-    assert calibration["lower_bound"] <= calibration["recall"] == 1.0
-    assert calibration["target"] == 0.95
-    assert "recall 1.0000 of the edges, at least" in result.stdout
-    assert reports[1]["search"] == {"neighbors": "exact", "k": 6, "calibration": None}
 
 
 def cfp_name(image: int) -> str:
@@ -383,19 +348,6 @@ def test_bad_lfw_is_refused(lfw, edit, message):
     refuse(folder, message, *flags, module="lfw")
 
 
-def test_a_pickle_is_refused(cfp):
-    folder = cfp[0]
-    (folder / "Protocol.bin").write_bytes(b"\x80\x02]q\x00.")
-    refuse(
-        folder,
-        "is a pickle",
-        f"--features={folder}/faces.npy",
-        f"--names={folder}/names.txt",
-        f"--protocol={folder}/Protocol.bin",
-        module="cfp_fp",
-    )
-
-
 def test_labels_that_contradict_the_pairs_give_no_intervals(lfw):
     folder = lfw[0]
     np.save(folder / "labels.npy", np.arange(96) // 2)
@@ -412,10 +364,3 @@ def test_labels_that_contradict_the_pairs_give_no_intervals(lfw):
     assert "contradict the identities; no bootstrap intervals" in result.stderr
     assert "identities drawn anew" not in result.stdout
     assert "accuracy" not in result.stdout
-
-
-def test_features_are_required():
-    result = call("ytf", "--names=x.txt")
-    assert result.returncode == 2
-    assert len(result.stderr.strip().splitlines()) == 1
-    assert "features" in result.stderr

@@ -2,7 +2,6 @@
 
 import matplotlib.figure
 import numpy as np
-import pytest
 
 from experiments.studies.tradeoff_plot import plot_tradeoff
 
@@ -28,13 +27,3 @@ def test_each_method_stands_at_its_seconds_and_quality():
     np.testing.assert_array_equal(line.get_ydata(), 0.3)
     legend = axes.get_legend()
     assert legend is not None and len(legend.get_texts()) == 12
-
-
-def test_a_figure_of_its_own_without_legend():
-    figure = plot_tradeoff({"a": (1.0, 0.5, 0.6, 0.4)}, legend=False)
-    (axes,) = figure.axes
-    assert axes.get_legend() is None
-    assert axes.get_ylabel() == "TPR"
-    assert (
-        axes.get_ylim()[0] < 0.5 == pytest.approx(axes.containers[0][0].get_ydata()[0])
-    )

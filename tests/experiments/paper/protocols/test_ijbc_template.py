@@ -7,7 +7,6 @@ from experiments.paper.protocols import (
     read_ijbc_nist_templates,
     read_ijbc_templates,
 )
-from gfa_jax import pooling
 from gfa_jax.datasets import check_pairs
 
 FACES = ["1.jpg 40 900", "2.jpg 3 901", "3.jpg 40 900", "4.jpg 17 902", "5.jpg 3 903"]
@@ -49,21 +48,6 @@ class TestInsightface:
         )
         np.testing.assert_array_equal(protocol.pairs.same, [1, 0, 0, 1])
         check_pairs(protocol.pairs, 3)
-
-    def test_it_fits_the_pooling(self, files, rng):
-        protocol = files(scores=SCORES)
-        features = rng.standard_normal((5, 4)).astype(np.float32)
-        pooled = pooling.pool_media(
-            features,
-            protocol.segments,
-            protocol.media,
-            num_templates=3,
-            scores=protocol.scores,
-        )
-        want = 0.1 * features[0] + 0.3 * features[2]
-        np.testing.assert_allclose(
-            pooled[2], want / np.linalg.norm(want), rtol=1e-5, atol=1e-6
-        )
 
     def test_counts(self, files, monkeypatch):
         assert [(c.name, c.found, c.expected) for c in mismatches(files().counts)] == [
