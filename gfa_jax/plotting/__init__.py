@@ -2,14 +2,12 @@
 
 from gfa_jax.plotting.clusters import plot_cluster_sizes, plot_purity
 from gfa_jax.plotting.iteration import plot_degree, plot_residual
-from gfa_jax.plotting.map import plot_map
 from gfa_jax.plotting.settings import plot_settings
 from gfa_jax.plotting.verification import plot_roc, plot_similarity
 
 __all__ = [
     "plot_cluster_sizes",
     "plot_degree",
-    "plot_map",
     "plot_purity",
     "plot_residual",
     "plot_roc",
