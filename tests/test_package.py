@@ -47,7 +47,16 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_import_leaves_the_heavy_packages_alone():
-    heavy = ("faiss", "matplotlib", "sklearn", "scipy", "tqdm")
+    heavy = [
+        "faiss",
+        "flax",
+        "lineax",
+        "matplotlib",
+        "optimistix",
+        "sklearn",
+        "scipy",
+        "tqdm",
+    ]
     done = run(
         "import sys, gfa_jax; "
         f"print(*[name for name in {heavy} if name in sys.modules])"

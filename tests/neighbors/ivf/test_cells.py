@@ -118,9 +118,3 @@ def test_one_thread_without_threadpoolctl(rows, centroids, monkeypatch):
         assert pool._max_workers == 1
     alone = cell_search.search(rows, probes, k=5)
     np.testing.assert_array_equal(found.indices, alone.indices)
-
-
-def test_the_number_of_cells_grows_as_the_root():
-    assert cells.num_cells(500_000) == 4096
-    assert cells.num_cells(4 * 500_000) == 2 * 4096
-    assert cells.num_cells(10**10) == 2**16

@@ -44,13 +44,3 @@ def test_merged_lists_are_the_best_of_all(pool, seed, num_rows, k, parts):
             best.similarity[row],
             [candidates[j] for j in order] + [-np.inf] * padding,
         )
-
-
-def test_ranges_of_rows_are_merged_by_themselves(pool, monkeypatch):
-    monkeypatch.setattr(lists, "_RANGE", 3)
-    rows = np.arange(10, dtype=np.int32)
-    found = lists.Found(rows, rows[::-1].copy(), np.linspace(-1, 1, 10, dtype="f4"))
-    best = lists.merge(lists.empty(10, 2), [found, found], pool)
-    np.testing.assert_array_equal(best.indices[:, 0], rows[::-1])
-    np.testing.assert_array_equal(best.indices[:, 1], -1)
-    np.testing.assert_array_equal(best.similarity[:, 0], found.similarity)
