@@ -63,7 +63,9 @@ class Settings(NamedTuple):
         if self.weights is not None:
             at = math.nan if self.evidence is None else self.evidence.half_cosine
             half = f"an edge is as likely as not at a cosine of {at:.3f}"
-            half = "no edge is as likely as not" if math.isnan(at) else half
+            half = (
+                "no cosine tells likely edges from others" if math.isnan(at) else half
+            )
         return (
             f"K = {self.k} (the row itself counted), T = {self.num_steps}, "
             f"gamma = {gamma}; {half}"

@@ -38,7 +38,7 @@ class Evidence(NamedTuple):
 
     Attributes:
         half_cosine: cosine of the features at which the posterior of an edge passes
-            one half; NaN where it does nowhere.
+            one half; NaN where no cosine tells most such edges from the others.
         edges_per_row: mean number of candidates with a posterior of one half or more.
         weight_per_row: mean of Σ_j w_ij without the row itself: how far rows move.
         center: z₀, at which the posterior of an edge is one half.
@@ -341,7 +341,8 @@ def _describe(
     yes = count(similarity[trusted], ends)
     no = count(similarity[is_edge & ~trusted], ends)
     wrong = np.cumsum(np.r_[0, yes]) + np.cumsum(np.r_[0, no[::-1]])[::-1]
-    half = float(ends[np.argmin(wrong)]) if yes.any() else math.nan
+    cut = np.argmin(wrong)
+    half = float(ends[cut]) if yes[cut:].sum() > yes[:cut].sum() else math.nan
     normal = [0.5 * (1 + math.erf(end / math.sqrt(2))) for end in _Z_ENDS]
     return Evidence(
         half,
@@ -368,7 +369,7 @@ def _explain(seen: Evidence, k: int, num_steps: int, num_dropped: int, num_rows:
         f"{seen.weight_per_row:.2g} on average beside 1 for itself.",
     ]
     if math.isnan(seen.half_cosine):
-        text.append("The posterior of an edge reaches one half at no cosine.")
+        text.append("No cosine of the features tells likely edges from unlikely ones.")
     else:
         text.append(
             f"The posterior of an edge passes one half at a cosine of about "
