@@ -35,7 +35,7 @@ from gfa_jax.metrics.scored_pairs import (
     by_descending_score,
     check_features,
 )
-from gfa_jax.metrics.tiles import score_tiles
+from gfa_jax.metrics.tiles import Plan, score_tiles
 
 
 class AllPairs(NamedTuple):
@@ -75,16 +75,10 @@ def all_pairs_roc(
         labels: [N] integers or strings, equal for rows of one identity. Rows of
             unknown identity (see `datasets.known_identities`) are in no pair; a
             distractor needs a label of its own.
-        block_size: rows of a tile. By default 1024 on a CPU, as fast as 2048 in less
-            memory, and 8192 on an accelerator, where a tile takes longer than the
-            host takes to ask for it (not measured).
+        block_size: rows of a tile; by default 1024 on a CPU and 8192 on an accelerator.
         tail_size: the most impostor pairs to keep.
         genuine_size: the most genuine pairs to keep.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
-            tiles.
-
-    Returns:
-        AllPairs; the same bits for the same arguments on the same device.
+        progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
     Raises:
         ValueError: rows not of unit length or not finite, labels that do not fit,
@@ -99,18 +93,6 @@ def all_pairs_roc(
     return join_counts(plan, [count_tiles(plan, progress=progress)])
 
 
-class Plan(NamedTuple):
-    """Checked arguments of `all_pairs_roc`, and what follows from them."""
-
-    features: np.ndarray  # [N, D] floating, on the host
-    identities: np.ndarray  # [N] int64 number of each row's label, -1 if unknown
-    order: np.ndarray  # [n] int32 rows of known identity, by ascending identity
-    keep_genuine: bool  # whether they are few enough
-    block_size: int
-    tail_size: int
-    dtype: np.dtype  # of the scores: float64 only where JAX has it
-
-
 def plan_pairs(
     features: Any,
     labels: npt.ArrayLike,
@@ -122,11 +104,8 @@ def plan_pairs(
     if block_size is None:
         block_size = 8192 if counts_on_device() else 1024
     features, labels = check_features(features), as_labels(labels)
-    for name, size in (
-        ("block_size", block_size),
-        ("tail_size", tail_size),
-        ("genuine_size", genuine_size),
-    ):
+    sizes = {"block_size": block_size, "tail_size": tail_size}
+    for name, size in (sizes | {"genuine_size": genuine_size}).items():
         if size < 1:
             raise ValueError(f"{name} is {size}; expected at least 1")
     if labels.shape != (len(features),):
@@ -165,22 +144,8 @@ def count_tiles(
     plan: Plan, *, part: int = 0, num_parts: int = 1, progress: Callable | None = None
 ) -> Counts:
     """Scores every `num_parts`-th tile, from tile `part` on, on the default device."""
-    counter = PairCounter(
-        plan.order,
-        plan.identities[plan.order],
-        dtype=plan.dtype,
-        tail_size=plan.tail_size,
-        keep_genuine=plan.keep_genuine,
-    )
-    tiles = score_tiles(
-        plan.features,
-        plan.order,
-        block_size=plan.block_size,
-        part=part,
-        num_parts=num_parts,
-        progress=progress,
-    )
-    for tile in tiles:
+    counter = PairCounter(plan)
+    for tile in score_tiles(plan, part, num_parts, progress):
         counter.add(tile)
     return counter.counts()
 
@@ -237,13 +202,8 @@ def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:
     genuine = ScoredPairs(genuine.scores[chosen], genuine.rows[chosen])
     counts = count_bins(bin_numbers(genuine.scores))
     histogram = result.histogram._replace(genuine=counts)
-    return assemble(
-        histogram,
-        result.impostor_tail,
-        result.tail_floor,
-        genuine,
-        result.identities,
-    )
+    tail, floor = result.impostor_tail, result.tail_floor
+    return assemble(histogram, tail, floor, genuine, result.identities)
 
 
 def check_genuine(result: AllPairs) -> ScoredPairs:

@@ -116,16 +116,11 @@ def cluster_purity(
 ) -> np.ndarray:
     """Measures how far each cluster is one identity: max_g n_gc / b_c.
 
-    Args:
-        labels_true: [N] as for `cluster_scores`.
-        labels_pred: [N] integers, the cluster of each row; negative ones are left out.
+    Of labels as for `cluster_scores`, but rows of any negative cluster are left out.
 
     Returns:
         [C] float64 purities in (0, 1], in ascending order of the cluster number; NaN
         for a cluster without a row of known identity.
-
-    Raises:
-        ValueError: arrays that are not [N], or of dtypes that name nothing.
     """
     identities, clusters = _check_labels(labels_true, labels_pred)
     numbers = np.unique(clusters[clusters >= 0])

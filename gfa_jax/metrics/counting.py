@@ -3,15 +3,11 @@
     counts[b_i] += 1,  places = [i : b_i >= floor]
 
 The candidates of the tail are looked for among the bin numbers, which are half the
-traffic of the scores. On a CPU counting is the host's part: a scatter-add of XLA's CPU
-backend takes 8 ns a score. NumPy takes 1.6 to 1.9, a third of a product of 256 columns
-on two cores, and a loop compiled by numba, where that is installed, 0.4; only large
-jobs pay for the compiler.
-
-An accelerator makes more scores than a host can count. There the counts are added where
-the scores are, in 32-bit integers, which are added up in 64 bits on the host before
-they can overflow: only counts and high scores leave the device, and the few tiles that
-hold genuine pairs.
+traffic of the scores. On a CPU counting is the host's part: a scatter-add of XLA takes
+8 ns a score, NumPy 1.6 to 1.9, and a loop compiled by numba, where that is installed,
+0.4; only large jobs pay for the compiler. An accelerator makes more scores than a host
+can count: the counts are added there, and only they, high scores and the few tiles that
+hold genuine pairs leave it.
 """
 
 import functools
@@ -21,11 +17,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 
 from gfa_jax.metrics.histogram import NUM_BINS, bin_numbers, count_bins
 from gfa_jax.metrics.scored_pairs import RunningTop, ScoredPairs
-from gfa_jax.metrics.tiles import Tile
+from gfa_jax.metrics.tiles import Plan, Tile
 
 # Scores from which on the loop saves more than numba's import and compiler cost, 2 s.
 _WORTH_COMPILING = 2**31
@@ -51,25 +46,14 @@ class PairCounter:
     hold impostor pairs alone and need no labels.
     """
 
-    def __init__(
-        self,
-        order: np.ndarray,
-        identities: np.ndarray,
-        *,
-        dtype: npt.DTypeLike,
-        tail_size: int,
-        keep_genuine: bool,
-    ):
-        """Starts from nothing: row [N] and identity [N] of each place of the tiles."""
-        self._order = order
-        self._identities = identities
-        self._dtype = np.dtype(dtype)
+    def __init__(self, plan: Plan):
+        self._plan = plan
+        self._identities = plan.identities[plan.order]
         self._impostor_counts = np.zeros(NUM_BINS, np.int64)
         self._genuine_counts = np.zeros(NUM_BINS, np.int64)
-        self._tail = RunningTop(tail_size, dtype)
-        self._keep_genuine = keep_genuine
-        self._kept = [ScoredPairs(np.empty(0, dtype), np.empty((0, 2), np.int32))]
-        self._count = choose_counter(len(order) * (len(order) - 1) // 2)
+        self._tail = RunningTop(plan.tail_size, plan.dtype)
+        self._kept = [ScoredPairs(np.empty(0, plan.dtype), np.empty((0, 2), np.int32))]
+        self._count = choose_counter(len(plan.order) ** 2 // 2)
         self._on_device = DeviceCounter() if counts_on_device() else None
 
     def add(self, tile: Tile) -> None:
@@ -78,7 +62,7 @@ class PairCounter:
         is_mixed = tile.first == tile.second or (
             last_of_rows >= self._identities[tile.second]
         )
-        floor = np.asarray(self._tail.floor, self._dtype)
+        floor = np.asarray(self._tail.floor, self._plan.dtype)
         floor_bin = int(bin_numbers(floor))
         if self._on_device is not None and not is_mixed:
             places, scores = self._on_device.count_and_find(
@@ -89,7 +73,7 @@ class PairCounter:
             if is_mixed:
                 impostor, genuine = self._split(tile)
                 self._genuine_counts += count_bins(bins[genuine])
-                if self._keep_genuine:
+                if self._plan.keep_genuine:
                     rows = self._rows(tile, genuine)
                     self._kept.append(ScoredPairs(scores[genuine], rows))
                 places = self._count(bins[impostor], self._impostor_counts, floor_bin)
@@ -120,8 +104,8 @@ class PairCounter:
     def _rows(self, tile: Tile, places: np.ndarray) -> np.ndarray:
         """Returns the row numbers i < j [M, 2] of places in a tile."""
         first, second = np.divmod(places, tile.width)
-        first = self._order[tile.first + first]
-        second = self._order[tile.second + second]
+        first = self._plan.order[tile.first + first]
+        second = self._plan.order[tile.second + second]
         return np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)
 
 
@@ -169,7 +153,10 @@ def compiled_counter() -> Counter | None:
 
 
 class DeviceCounter:
-    """Counts bins, and finds those that reach a floor, on the device of the bins."""
+    """Counts bins, and finds those that reach a floor, on the device of the bins.
+
+    In 32 bits, which are added up in 64 on the host before they can overflow.
+    """
 
     def __init__(self):
         self._total = np.zeros(NUM_BINS, np.int64)
@@ -179,10 +166,7 @@ class DeviceCounter:
     def count_and_find(
         self, bins: jax.Array, scores: jax.Array, floor: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Adds bins [M], M < 2³¹, to their counts; fetches what reaches a floor.
-
-        Returns the places of these bins, ascending, and their scores.
-        """
+        """Adds bins [M], M < 2³¹; fetches places and scores of those >= floor."""
         if self._pending + bins.size > _MOST_COUNTED:
             self.total()
         counts = self._counts

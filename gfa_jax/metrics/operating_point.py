@@ -81,9 +81,8 @@ def check_targets(fpr_targets: Iterable[float]) -> tuple[float, ...]:
 def allowed_false_accepts(fpr_target: float, num_impostor: int) -> int:
     """Finds the largest count k with k / num_impostor <= fpr_target.
 
-    The quotient is compared as a float64, so that a target of 1e-3 allows exactly 3
-    of 3000: the product 1e-3 · 3000 may round to either side of 3, the correctly
-    rounded quotient 3/3000 is the literal 1e-3.
+    A target of 1e-3 allows exactly 3 of 3000: the product 1e-3 · 3000 may round to
+    either side of 3, the correctly rounded quotient 3/3000 is the literal 1e-3.
     """
     count = math.floor(fpr_target * num_impostor)
     while count / num_impostor > fpr_target:

@@ -55,8 +55,7 @@ def rank_gallery(
     """Ranks a gallery for every query and finds the matches in it.
 
     Args:
-        queries: [Q, D] floating unit rows (a row of zeros scores 0 with every row); a
-            NumPy array, a memory map or a JAX array.
+        queries: [Q, D] floating unit rows, NumPy or JAX.
         gallery: [G, D] likewise.
         query_identities: [Q] integers or strings.
         gallery_identities: [G] likewise; a distractor needs one that no query has. Rows
@@ -68,8 +67,7 @@ def rank_gallery(
         gallery_cameras: [G] likewise.
         own_rows: [Q] integers, the gallery row that is the query itself and is left
             out of its ranking; -1 where there is none.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`, around the
-            blocks of queries.
+        progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
     Raises:
         ValueError: shapes, dtypes or widths that do not fit, rows not of unit length,
@@ -95,14 +93,19 @@ def rank_gallery(
     cameras = None
     if query_cameras is not None and gallery_cameras is not None:
         cameras = _number(query_cameras, gallery_cameras, sizes, "cameras")
-    own = np.full(len(queries), -1)
-    if own_rows is not None:
-        own = _check_own(np.asarray(own_rows), *sizes)
-    result = Rankings(
-        np.zeros(len(queries)),
-        np.zeros(len(queries), np.int64),
-        np.zeros(len(queries), np.int64),
-    )
+    own = np.full(len(queries), -1) if own_rows is None else np.asarray(own_rows)
+    if own.shape != (len(queries),) or own.dtype.kind not in "iu":
+        raise ValueError(
+            f"own_rows are {own.dtype} of shape {own.shape}; expected integers of "
+            f"shape ({len(queries)},), one a query"
+        )
+    if own.size and not -1 <= own.min() <= own.max() < len(gallery):
+        raise ValueError(
+            f"own_rows run from {own.min()} to {own.max()}; expected -1 to "
+            f"{len(gallery) - 1}, the rows of the gallery"
+        )
+    first_rank, num_matches = np.zeros((2, len(queries)), np.int64)
+    result = Rankings(np.zeros(len(queries)), first_rank, num_matches)
     for number, scores in _scores(queries, gallery, progress):
         same = known == wanted[number]
         kept = is_known.copy()
@@ -170,8 +173,6 @@ def bootstrap_rankings(
     Raises:
         ValueError: identities of another shape, an option out of its range, rankings
             of other queries.
-
-    Cost and memory: O(num_resamples · identities).
     """
     if num_resamples < 1:
         raise ValueError(f"num_resamples is {num_resamples}; expected at least 1")
@@ -265,17 +266,3 @@ def _number(
         )
     codes = np.unique(np.concatenate([first, second]), return_inverse=True)[1]
     return np.split(codes, sizes[:1])
-
-
-def _check_own(own: np.ndarray, num_queries: int, num_gallery: int) -> np.ndarray:
-    if own.shape != (num_queries,) or own.dtype.kind not in "iu":
-        raise ValueError(
-            f"own_rows are {own.dtype} of shape {own.shape}; expected integers of "
-            f"shape ({num_queries},), one a query"
-        )
-    if own.size and not -1 <= own.min() <= own.max() < num_gallery:
-        raise ValueError(
-            f"own_rows run from {own.min()} to {own.max()}; expected -1 to "
-            f"{num_gallery - 1}, the rows of the gallery"
-        )
-    return own

@@ -36,14 +36,11 @@ class Roc(NamedTuple):
 
 
 def roc_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
-    """Counts the accepts at every distinct score of a list of pairs.
+    """Counts the accepts at every distinct score of a list of pairs, exactly.
 
     Args:
         scores: [M] finite real numbers, larger for more alike.
         same: [M] bool (or 0 and 1), True for a genuine pair.
-
-    Returns:
-        Roc of one point per distinct score after the point (inf, 0, 0); exact.
 
     Raises:
         ValueError: scores that are not finite, lengths that differ, labels that are

@@ -23,6 +23,18 @@ _GROUP = 8
 _AHEAD = 2
 
 
+class Plan(NamedTuple):
+    """Checked arguments of `all_pairs_roc`, and what follows from them."""
+
+    features: np.ndarray  # [N, D] floating, on the host
+    identities: np.ndarray  # [N] int64 number of each row's label, -1 if unknown
+    order: np.ndarray  # [n] int32 rows of known identity, by ascending identity
+    keep_genuine: bool  # whether they are few enough
+    block_size: int
+    tail_size: int
+    dtype: np.dtype  # of the scores: float64 only where JAX has it
+
+
 class Tile(NamedTuple):
     """The scores of one block of rows with another, which is not an earlier one."""
 
@@ -39,21 +51,15 @@ class Tile(NamedTuple):
 
 
 def score_tiles(
-    features: np.ndarray,
-    order: np.ndarray,
-    *,
-    block_size: int,
-    part: int,
-    num_parts: int,
-    progress: Callable | None,
+    plan: Plan, part: int, num_parts: int, progress: Callable | None
 ) -> Iterator[Tile]:
     """Yields every `num_parts`-th tile on and above the diagonal, from `part` on.
 
     A tile is handed on only when the next ones have been asked of the device, which
-    then multiplies while the caller counts. `order` [n] is the row of the features at
-    each place; the last block may have fewer rows.
+    then multiplies while the caller counts. A place is one in the order of the plan;
+    the last block may have fewer rows.
     """
-    starts = range(0, len(order), block_size)
+    starts = range(0, len(plan.order), plan.block_size)
     corners = [
         (first, second)
         for number in range(0, len(starts), _GROUP)
@@ -66,7 +72,8 @@ def score_tiles(
 
     @functools.lru_cache(maxsize=_GROUP + 2)
     def block(start: int) -> jax.Array:
-        return jax.device_put(features[order[start : start + block_size]])
+        rows = plan.order[start : start + plan.block_size]
+        return jax.device_put(plan.features[rows])
 
     pending: collections.deque[Tile] = collections.deque()
     for first, second in corners:
