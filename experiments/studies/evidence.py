@@ -35,6 +35,8 @@ import numpy as np
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
 from gfa_jax.programs import cli, evaluation, flags, halves, inputs, outputs, tune
+from gfa_jax.refinement import Request
+from gfa_jax.refinement.pool import update_rows
 from gfa_jax.selection import settings
 from gfa_jax.selection.evidence import CONSTANTS, Constants
 from gfa_jax.selection.expansion import expand
@@ -215,15 +217,8 @@ def _choose(
 
 
 def _refine(rows: np.ndarray, chosen: settings.Settings) -> np.ndarray:
-    return np.asarray(
-        gfa.aggregate(
-            rows,
-            chosen.neighbors,
-            gfa.Params(chosen.gamma, -1.0),
-            num_steps=chosen.num_steps,
-            weights=chosen.weights,
-        ).features
-    )
+    asked = Request().resolve(chosen.neighbors, lambda: chosen)
+    return np.asarray(update_rows(jnp.asarray(rows), asked, progress=None).features)
 
 
 def _measure(features: np.ndarray, given: Set, *, across: bool = False) -> np.ndarray:

@@ -16,15 +16,7 @@ def refine_by_default(features: np.ndarray, neighbors: gfa.Neighbors) -> np.ndar
     Returns:
         [N, D] refined rows.
     """
-    settings = gfa.choose_settings(features, neighbors)
-    result = gfa.aggregate(
-        features,
-        settings.neighbors,
-        gfa.Params(settings.gamma, -1.0),
-        num_steps=settings.num_steps,
-        weights=settings.weights,
-    )
-    return np.asarray(result.features)
+    return np.asarray(gfa.refine(features, neighbors=neighbors).features)
 
 
 def drop_rows(features: np.ndarray, neighbors: gfa.Neighbors) -> gfa.Neighbors:

@@ -11,6 +11,8 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import selection
+from gfa_jax.refinement import Request
+from gfa_jax.refinement.pool import update_rows
 from gfa_jax.selection import metric, shared
 
 
@@ -35,15 +37,8 @@ def choose(features, **options):
 
 
 def refine(features, settings):
-    return np.asarray(
-        gfa.aggregate(
-            features,
-            settings.neighbors,
-            gfa.Params(settings.gamma, -1.0),
-            num_steps=settings.num_steps,
-            weights=settings.weights,
-        ).features
-    )
+    asked = Request().resolve(settings.neighbors, lambda: settings)
+    return np.asarray(update_rows(features, asked, progress=None).features)
 
 
 def oracle_weights(features, lists, k):
