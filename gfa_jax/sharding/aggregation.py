@@ -115,20 +115,11 @@ def aggregate_pmap(
 ) -> Aggregation:
     """Pulls every feature towards its neighbours, on devices of one host by `jax.pmap`.
 
-    Args:
-        features: [N, D] floating rows of unit length.
-        neighbors: [N, K] candidates.
-        params: see `gfa_jax.aggregate`.
-        devices: the devices, or how many; all of this host by default.
-        **options: num_steps, weights, options, exchange, progress; see `aggregate`.
-
-    Returns:
-        Aggregation: features [N, D], residual [T], degree [N], as of `aggregate`,
-        whose costs hold.
+    `devices` are the devices, or how many; all of this host by default. The other
+    arguments, the result and the costs are those of `aggregate`.
 
     Raises:
-        ValueError: what `gfa_jax.aggregate` refuses; more devices asked than there are;
-            zero rows on a device.
+        ValueError: what `aggregate` refuses; more devices asked than there are.
     """
     if devices is None or isinstance(devices, int):
         devices = layout.first_devices(jax.local_devices(), devices)

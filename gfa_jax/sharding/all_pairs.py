@@ -33,19 +33,11 @@ def all_pairs_roc(
 ) -> AllPairs:
     """Measures the ROC over all unordered pairs of rows, on the devices of a mesh.
 
-    Args:
-        features: see `metrics.all_pairs_roc`; in every process, for example a memory
-            map of a file that all can read.
-        labels: [N] integers or strings.
-        mesh: the devices, all of its axes; every process of `jax.distributed` has
-            some and calls this with the same arguments.
-        progress: called as tqdm is, around the tiles of this process's first device.
-        **options: block_size, tail_size and genuine_size, as for
-            `metrics.all_pairs_roc`.
-
-    Returns:
-        AllPairs: the counts, the curve and the floor of `metrics.all_pairs_roc`;
-        pairs of equal score may stand in another order.
+    Arguments and options are those of `metrics.all_pairs_roc`, the same in every
+    process of `jax.distributed`; each has some devices of the mesh, and features on the
+    host, for example a memory map of a file that all can read. Progress goes round the
+    tiles of this process's first device. Gives the counts, the curve and the floor of
+    `metrics.all_pairs_roc`; pairs of equal score may stand in another order.
 
     Raises:
         ValueError: what `metrics.all_pairs_roc` refuses.

@@ -43,21 +43,10 @@ def cluster(
 
     y_i = y_j  ⟺  a path of pairs with S >= t_s leads from i to j  (paper, section 3.4)
 
-    Args:
-        features: [N, D] floating rows of unit length, or [P ⌈N/P⌉, D] as
-            `shard_rows` places them.
-        neighbors: candidates with as many rows as `features`; padding has -1.
-        threshold: t_s in [−1, 1]; see `gfa_jax.cluster`.
-        mesh: the devices.
-        axis_name: the axis of the mesh that the rows are spread over.
-        num_rows: N, where `features` hold the padding of `shard_rows`.
-        min_size: see `gfa_jax.cluster`.
-        max_size: see `gfa_jax.cluster`.
-        exchange: see `aggregate`.
-
-    Returns:
-        Clusters of all N rows, the same in every process: what `gfa_jax.cluster`
-        returns with single linkage, but for pairs within rounding of t_s.
+    Features and candidates have N rows, or P ⌈N/P⌉ as `shard_rows` places them with
+    `num_rows` N; threshold and sizes as for `gfa_jax.cluster`, exchange as for
+    `aggregate`. Gives Clusters of all N rows, the same in every process: what
+    `gfa_jax.cluster` gives of components, but for pairs within rounding of t_s.
 
     Raises:
         ValueError: what `gfa_jax.cluster` refuses; zero rows on a device.
@@ -98,16 +87,8 @@ def score_candidates(
 ) -> jax.Array:
     """Evaluates the cosine of every row with each of its candidates (Eq. 5).
 
-    Args:
-        features: see `cluster`.
-        indices: [N, K] candidates, or padded as the features are.
-        mesh: see `cluster`.
-        axis_name: see `cluster`.
-        num_rows: see `cluster`.
-        exchange: see `cluster`.
-
-    Returns:
-        [P ⌈N/P⌉, K] floating cosines, 0 in an empty slot, spread over the mesh.
+    Arguments as for `cluster`. Gives [P ⌈N/P⌉, K] floating cosines, 0 in an empty slot,
+    spread over the mesh.
 
     Cost a device: N K D / P multiply-adds, in a ring up to P times as many.
     """

@@ -35,23 +35,15 @@ def exchange_memory(
 ) -> ExchangeMemory:
     """Estimates the memory that one update takes on each device.
 
-    With n = ⌈N/P⌉ rows a device and E bytes an element, both forms hold the rows as
-    given, before and after the update, 3 n D E, and candidates, masks and weights,
-    n K (4 + 2 E); then
+    With n = ⌈N/P⌉ rows on each of P devices and E bytes an element, both forms hold
+    the rows as given, before and after the update, 3 n D E, and candidates, masks and
+    weights, n K (4 + 2 E); then
     gather: the pool, N D E;
     ring: the block here and the one arriving, and the weighted sums before and after
     a block is added, 4 n D E.
 
-    Args:
-        num_rows: N.
-        dim: D.
-        k: K.
-        num_devices: P.
-        itemsize: E, bytes of an element of the features as computed.
-
-    Returns:
-        Bytes a device, for either form, without the block of candidates (see
-        `blocks`). A reverse-mode gradient takes about twice that and n D E a step.
+    The estimate leaves out the block of candidates (see `blocks`); a reverse-mode
+    gradient takes about twice as much and n D E a step.
     """
     share = -(-num_rows // num_devices)
     rows = share * dim * itemsize
@@ -64,13 +56,8 @@ def choose_exchange(
 ) -> Exchange:
     """Gathers while that fits, since it reads each candidate once.
 
-    Args:
-        memory: what `exchange_memory` estimates.
-        memory_limit: bytes that an update may take on a device; the same in every
-            process.
-
-    Returns:
-        "gather" where it fits or takes no more than the ring; otherwise "ring".
+    `memory_limit` is in bytes, for an update on a device, and the same in every
+    process. "ring" is chosen where it takes less and the pool does not fit.
     """
     return "gather" if memory.gather <= max(memory_limit, memory.ring) else "ring"
 

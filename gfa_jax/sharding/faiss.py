@@ -42,22 +42,11 @@ def faiss_neighbors(
 ) -> Neighbors:
     """Finds the K rows with the largest inner product, by one index a process.
 
-    Args:
-        features: [N, D] floating rows, or [P ⌈N/P⌉, D] as `shard_rows` places them;
-            searched in float32.
-        k: see `gfa_jax.faiss_neighbors`.
-        mesh: the devices, whose rows their process indexes.
-        axis_name: the axis of the mesh that the rows are spread over.
-        num_rows: N, where `features` hold the padding of `shard_rows`.
-        include_self: see `gfa_jax.faiss_neighbors`.
-        factory: FAISS index factory string; an inverted file is trained on the rows
-            of one process.
-        search: FAISS search parameters.
-        progress: called as tqdm is, around the blocks of queries.
-
-    Returns:
-        Neighbors with as many rows as `features`, in the order of
-        `gfa_jax.faiss_neighbors`, spread over the axis where P divides their number.
+    Rows as for `exact_neighbors`, searched in float32; k, include_self, factory and
+    search as for `gfa_jax.faiss_neighbors`, an inverted file being trained on the rows
+    of one process; progress goes round the blocks of queries. Gives Neighbors in the
+    order of `gfa_jax.faiss_neighbors`, with as many rows as `features`, spread over
+    the axis where P divides their number.
 
     Raises:
         ImportError: FAISS is not installed.

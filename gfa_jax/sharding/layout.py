@@ -176,17 +176,9 @@ def map_on_mesh(
 ) -> Callable:
     """Maps a per-shard function over one axis of a mesh, by shard_map.
 
-    Args:
-        function: takes and gives pytrees; uses collectives over the axis.
-        inputs: prefix pytree of its arguments: True for rows, which are spread,
-            False for what every shard gets whole.
-        outputs: prefix pytree of its results: True for rows, False for what is the
-            same on every shard.
-        mesh: the devices.
-        axis_name: the axis.
-
-    Returns:
-        The compiled function of whole arrays.
+    The function takes and gives pytrees and uses collectives over the axis. `inputs`
+    and `outputs` are prefix pytrees of its arguments and results: True for rows, which
+    are spread, False for what every shard gets whole, or gives alike.
     """
 
     def specs(are_rows):
@@ -247,12 +239,8 @@ def map_on_devices(
 def row_mesh(num_devices: int | None = None, *, per_process: int | None = None) -> Mesh:
     """Lays the devices of all processes in a line to spread rows over.
 
-    Args:
-        num_devices: how many, in [1, devices there are]; all by default.
-        per_process: instead, how many of each process, so that every one takes part.
-
-    Returns:
-        A mesh of shape [num_devices] with an automatic axis, "rows".
+    `num_devices` of them, all by default, or `per_process` of each process, so that
+    every one takes part. The only axis, "rows", is automatic.
 
     Raises:
         ValueError: more devices asked than there are, or none.
@@ -289,17 +277,9 @@ def shard_rows(
     Every process reads only the rows of its own devices, so `rows` may be a memory
     map of a file that no process could hold.
 
-    Args:
-        rows: [N, ...] NumPy array, memory map or JAX array; the same in every
-            process.
-        mesh: the devices.
-        axis_name: the axis of the mesh to spread over.
-        fill: what the padding holds: 0 for features, -1 for indices, False for
-            `valid`.
-
-    Returns:
-        [P ⌈N/P⌉, ...] array of the same dtype, spread over the axis. Pass it on with
-        `num_rows=N`.
+    The rows, [N, ...], are the same in every process; `fill` is what the padding
+    holds: 0 for features, -1 for indices, False for `valid`. Gives [P ⌈N/P⌉, ...] of
+    the same dtype, spread over the axis, to be passed on with `num_rows=N`.
 
     Raises:
         ValueError: an axis that the mesh lacks, or zero rows on a device.

@@ -31,22 +31,11 @@ def exact_neighbors(
 
     KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
 
-    Args:
-        features: [N, D] floating rows, or [P ⌈N/P⌉, D] as `shard_rows` places them;
-            the same in every process.
-        k: see `gfa_jax.exact_neighbors`.
-        mesh: the devices.
-        axis_name: the axis of the mesh, of P devices, that the rows are spread over.
-        include_self: see `gfa_jax.exact_neighbors`.
-        valid: bool, one for each row of `features`; see `gfa_jax.exact_neighbors`.
-        num_rows: N, where `features` hold the padding of `shard_rows`.
-        tile_size: rows of a tile, a multiple of 32.
-        progress: called as tqdm is, around the P // 2 ring steps. Not while tracing.
-
-    Returns:
-        Neighbors with as many rows as `features`, the ids of `gfa_jax.exact_neighbors`,
-        spread over the axis where P divides their number. No gradient flows through
-        the search.
+    Features are [N, D], or [P ⌈N/P⌉, D] as `shard_rows` places them with `num_rows` N,
+    the same in every process; `valid` has one bool for each of their rows. The other
+    arguments are those of `gfa_jax.exact_neighbors`; progress goes round the P // 2
+    ring steps. Gives Neighbors with as many rows as `features`, the ids of
+    `gfa_jax.exact_neighbors`, spread over the axis where P divides their number.
 
     Raises:
         ValueError: k outside [1, N), shapes that do not fit, zero rows on a device.

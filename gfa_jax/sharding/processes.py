@@ -24,11 +24,7 @@ def gather_bytes(payload: bytes) -> list[bytes]:
     Every process of `jax.distributed` calls this at the same point. One collective for
     the lengths and one for each 256 MiB; in memory, twice P times the longest payload.
 
-    Args:
-        payload: of this process.
-
-    Returns:
-        The payloads, by process.
+    Gives the payloads, by process.
     """
     if jax.process_count() == 1:
         return [payload]
@@ -50,11 +46,7 @@ def gather_bytes(payload: bytes) -> list[bytes]:
 def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """All-gathers arrays by name, others in each process, bit for bit.
 
-    Args:
-        arrays: of this process, by name; of NumPy's own dtypes.
-
-    Returns:
-        By process, its arrays by name.
+    Of NumPy's own dtypes. Gives the arrays of each process, by process.
     """
     if jax.process_count() == 1:
         return [{name: np.asarray(array) for name, array in arrays.items()}]
@@ -72,8 +64,6 @@ def collective_errors(error: str | None) -> None:
     first error of any process is raised, and the process named unless all have the
     same.
 
-    Args:
-        error: of this process, if any.
     """
     errors = [text.decode() for text in gather_bytes((error or "").encode())]
     if errors[0] and len(set(errors)) == 1:

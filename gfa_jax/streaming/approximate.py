@@ -42,26 +42,17 @@ def approximate_neighbors(
     KNN_i = the K largest of A_ij = F_i · F_j over j in a cell that i probes, or with i
     in one that j probes
 
-    Args:
-        rows: [N, D] floating rows of unit length, anything with a shape, a dtype,
-            slices of rows and sorted arrays of row numbers: a memory map, for one.
-            Searched in float32.
-        k: see `exact_neighbors`.
-        edge_recall: see `gfa_jax.approximate_neighbors`.
-        threshold: see `gfa_jax.approximate_neighbors`.
-        include_self: see `gfa_jax.approximate_neighbors`.
-        seed: of the sample.
-        checkpoint: as for `exact_neighbors`; it holds 2 bytes for each cell that a row
-            probes, and the lists, N k 8 bytes.
-        on_exact: called before an exact search begins that was not asked for, with
-            the reason in one line; such a search may take a hundred times as long.
-        progress: called as tqdm is, around the stages of the search.
+    Rows are as for `exact_neighbors`, which also slices them by sorted arrays of
+    numbers, of unit length, and searched in float32; the other arguments are those of
+    `gfa_jax.approximate_neighbors` and of `exact_neighbors`. The checkpoint holds 2
+    bytes for each cell that a row probes, and the lists, N k 8 bytes. `on_exact` is
+    called before an exact search begins that was not asked for, with the reason in one
+    line; such a search may take a hundred times as long.
 
-    Returns:
-        Neighbors as NumPy arrays, indices [N, k] int32 and similarity [N, k], as
-        `gfa_jax.approximate_neighbors` gives them, with -1 and -inf where the cells
-        held fewer than k; the Calibration: its lower bound is at least `edge_recall`,
-        or the search was exact. An interrupted search ends with the same bits.
+    Gives Neighbors as NumPy arrays, as `gfa_jax.approximate_neighbors` does, with -1
+    and -inf where the cells held fewer than k, and the Calibration: its lower bound is
+    at least `edge_recall`, or the search was exact. An interrupted search ends with the
+    same bits.
 
     Raises:
         ImportError: FAISS is not installed.
