@@ -60,24 +60,6 @@ def test_it_is_the_curve_of_the_list(problem, weight, tail_size):
         np.testing.assert_allclose(result.impostor_tail.scores, whole, atol=1e-6)
 
 
-def test_intervals_are_those_of_the_list(problem):
-    features, labels, pairs, added, b = problem
-    result = rescore_pairs(
-        metrics.all_pairs_roc(features, labels, tail_size=900),
-        features,
-        added,
-        weight=0.5,
-    )
-    scores = 0.5 * metrics.pair_scores(features, pairs).astype(float) + b
-    sides = labels[pairs]
-    same = sides[:, 0] == sides[:, 1]
-    options = {"num_resamples": 20, "seed": 3}
-    want = metrics.resample_tpr(scores, same, sides, _FPRS[:3], **options)
-    got = metrics.resample_all_pairs_tpr(result, _FPRS[:3], **options)
-    # The same draws; a pair or two where scores tie in float32.
-    np.testing.assert_allclose(got.tprs, want.tprs, rtol=0, atol=3 / same.sum())
-
-
 def test_genuine_pairs_left_out_stay_out(problem):
     features, labels, pairs, added, b = problem
     keep = labels > 3
