@@ -105,7 +105,7 @@ def main() -> None:
     wanted, tune_rows = set(FLAGS.table), FLAGS.tune_rows
     options = flags.values()
     with stages("load"):
-        sets = [_read(path) for path in _files(FLAGS.sets)]
+        sets = [read_set(path, FLAGS.max_images) for path in list_files(FLAGS.sets)]
         folder = outputs.prepare_folder(FLAGS.output_dir)
     cells = _cells() if "constants" in wanted else {}
     with stages("sets"):
@@ -113,7 +113,7 @@ def main() -> None:
         results = [_measure_set(given, cells) for given in shown]
     tables = {"sets": _table_of_sets(results)}
     if cells:
-        tables["constants"] = _markdown(
+        tables["constants"] = markdown(
             " | ".join(["constant", *_SUMS]),
             [
                 [cell, *map(_figure, _sum_up(results, cell))]
@@ -126,7 +126,7 @@ def main() -> None:
     if "labels" in wanted:
         with stages("labels"):
             shown = cli.progress(sets, total=len(sets), desc="labels")
-            tables["labels"] = _markdown(
+            tables["labels"] = markdown(
                 "set | rows | k, α | raw | expansion | default | tuned | mask",
                 [_learn(given, tune_rows=tune_rows) for given in shown],
             )
@@ -269,7 +269,7 @@ def _table_of_sets(results: Sequence[Result]) -> str:
     sums = zip(*(_sum_up(results, method) for method in methods), strict=True)
     for title, row in zip(_SUMS, sums, strict=True):
         lines.append([f"*{title}*", "", "", "", *map(_figure, row)])
-    return _markdown(" | ".join(["set", "rows", "K, T", "dropped", *methods]), lines)
+    return markdown(" | ".join(["set", "rows", "K, T", "dropped", *methods]), lines)
 
 
 def _table_of_networks(results: Sequence[Result], cells: Sequence[str]) -> str:
@@ -288,7 +288,7 @@ def _table_of_networks(results: Sequence[Result], cells: Sequence[str]) -> str:
             figures = (_cell(tprs[name]) for name in names)
             lines.append([given.pool.name, "", "", *figures])
     head = "left out | best on the others | there | raw | with it | as they are"
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def _table_across(results: Sequence[Result]) -> str:
@@ -300,7 +300,7 @@ def _table_across(results: Sequence[Result]) -> str:
         if given.origin is not None and given.roles is not None:
             figures = (_search(f, given) for f in features.values())
             lines.append([given.pool.name, "mAP, CMC@1", *map(_cell, figures)])
-    return _markdown("set | figures | raw | expansion | default", lines)
+    return markdown("set | figures | raw | expansion | default", lines)
 
 
 def _search(features: np.ndarray, given: Set) -> tuple[float, float]:
@@ -316,8 +316,8 @@ def _search(features: np.ndarray, given: Set) -> tuple[float, float]:
     return metrics.mean_average_precision(rankings), metrics.cmc(rankings, (1,))[0]
 
 
-def _files(names: Sequence[str]) -> list[pathlib.Path]:
-    """Lists the files; of a folder those with features and labels."""
+def list_files(names: Sequence[str]) -> list[pathlib.Path]:
+    """Lists the files of sets; of a folder those with features and labels."""
     files = []
     for path in map(pathlib.Path, names):
         found = sorted(path.glob("*.npz")) if path.is_dir() else [path]
@@ -328,7 +328,8 @@ def _files(names: Sequence[str]) -> list[pathlib.Path]:
     return files
 
 
-def _read(path: pathlib.Path) -> Set:
+def read_set(path: pathlib.Path, max_images: Sequence[str] = ()) -> Set:
+    """Reads a labelled set; the end of its name says the network."""
     features = datasets.read_features(path, key="features")
     labels = datasets.read_labels(path, key="labels")
     norms = datasets.check_features(features, name=str(path))
@@ -336,7 +337,7 @@ def _read(path: pathlib.Path) -> Set:
     inputs.check_both_kinds(labels)
     rows, name = inputs.unit_rows(features, norms), path.stem
     network = next((n for end, n in _NETWORKS.items() if name.endswith(end)), name)
-    limits = dict(limit.split("=") for limit in FLAGS.max_images)
+    limits = dict(limit.split("=") for limit in max_images)
     with np.load(path, allow_pickle=False) as stored:
         names = [n for n in ("camera", "session", "source") if n in stored.files]
         origin = stored[names[0]] if names else None
@@ -354,6 +355,7 @@ def _cell(tprs: Iterable[Any]) -> str:
     return " ".join(_figure(float(tpr)) for tpr in tprs)
 
 
-def _markdown(head: str, lines: Iterable[Sequence[str]]) -> str:
+def markdown(head: str, lines: Iterable[Sequence[str]]) -> str:
+    """Lays a table out: its head, columns parted by bars, and its lines."""
     rows = [head, "|".join(["---"] * len(head.split("|"))), *map(" | ".join, lines)]
     return "\n".join(f"| {row} |" for row in rows)

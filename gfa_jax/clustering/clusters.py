@@ -37,8 +37,8 @@ from gfa_jax.types import Array, Neighbors
 Method = Literal["persistent", "components", "average"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-# Rows from which the pool is measured, at most: 1 GB in float64 at D = 512.
-_SAMPLE = 2**16
+# Rows from which the pool is measured, at most: its time is O(S D²).
+_SAMPLE = 2**14
 
 
 class Clusters(NamedTuple):

@@ -1,0 +1,145 @@
+"""What the default's clusters are on labelled sets, and what its two numbers do.
+
+    python -m experiments.persistence --sets=FOLDER_OR_FILES
+
+Each set is a .npz with `features` and `labels`; labels are for the figures alone. It
+prints and writes, as pairwise F / BCubed F,
+
+    sets       the default, components at t_s = .85 in the pool's own units, HDBSCAN of
+               the raw features (at least three rows)
+    numbers    means over the sets for each (b, τ) of π(h) = σ((h / s − z₀ + b) / τ)
+    networks   the best of these on all other networks, shown on the one left out
+
+A cell counts as behind where it is under HDBSCAN by more than .005.
+Writes tables.md and report.json.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+import gfa_jax as gfa
+from experiments.studies import evidence
+from experiments.studies.clusterers import Problem, hdbscan
+from gfa_jax import datasets, metrics
+from gfa_jax.programs import cli, flags, outputs
+from gfa_jax.selection import Evidence
+from gfa_jax.selection.metric import pool_views
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("sets", None, "Files .npz with features and labels, or folders.")
+flags.DEFINE_string("output_dir", "outputs/persistence", "Folder of the results.")
+flags.require("sets")
+
+_SHIPPED = (1.0, 2.0)
+CELLS = [(0.0, 2.0), (1.0, 1.0), _SHIPPED, (1.0, 3.0), (2.0, 2.0)]
+_METHODS = ("default", "components", "HDBSCAN")
+_SLACK = 0.005
+_OUTPUTS = ("tables.md", "report.json")
+
+
+class Result(NamedTuple):
+    """A set's name, its network, and [2] F by method or by (b, τ)."""
+
+    name: str
+    network: str
+    scores: dict[str | tuple[float, float], np.ndarray]
+
+
+def main() -> None:
+    """Clusters every set in every way, then lays the figures out."""
+    cli.keep_compiled_programs()
+    options = flags.values()
+    sets = [evidence.read_set(path) for path in evidence.list_files(FLAGS.sets)]
+    folder = outputs.prepare_folder(FLAGS.output_dir)
+    shown = cli.progress(sets, total=len(sets), desc="sets")
+    results = [_measure(given) for given in shown]
+    tables = {
+        "sets": _table_of_sets(results),
+        "numbers": evidence.markdown(
+            "b, τ | mean | not behind",
+            [[_title(cell), *_sum_up(results, cell)] for cell in CELLS],
+        ),
+        "networks": _table_of_networks(results),
+    }
+    text = "\n\n".join(f"**{name}**\n\n{table}" for name, table in tables.items())
+    with outputs.staged(folder, _OUTPUTS) as hidden:
+        datasets.write_text(hidden / "tables.md", text + "\n")
+        report = {
+            "options": options,
+            "environment": outputs.environment(),
+            "sets": {
+                name: {str(method): f.tolist() for method, f in scores.items()}
+                for name, _, scores in results
+            },
+        }
+        datasets.write_json(hidden / "report.json", report)
+    print(text)
+
+
+def _measure(given: evidence.Set) -> Result:
+    rows, identities = given.pool.features, np.asarray(given.pool.labels)
+    refined = gfa.refine(rows, cluster=True)
+    features, near = np.asarray(refined.features), refined.neighbors
+    seen, scores = refined.settings.evidence, {}
+    assert refined.labels is not None and seen is not None
+
+    def keep(name, labels: np.ndarray) -> None:
+        found = metrics.cluster_scores(identities, labels)
+        scores[name] = np.array([found.pairwise.f_score, found.bcubed.f_score])
+
+    keep("default", refined.labels)
+    views, kept = pool_views(features), refined.settings.neighbors
+    keep("components", gfa.cluster(views, kept, threshold=0.85).labels)
+    problem = Problem(rows, near, len(np.unique(identities)), 0)
+    options = {"min_rows": 3, "min_samples": 3, "selection": "eom"}
+    keep("HDBSCAN", hdbscan.cluster(problem, **options))
+    for cell in CELLS:
+        keep(cell, gfa.cluster(features, near, evidence=_move(seen, *cell)).labels)
+    return Result(given.pool.name, given.network, scores)
+
+
+def _move(seen: Evidence, below: float, softness: float) -> Evidence:
+    """Returns evidence by which π, as it is, is that of another b and τ."""
+    share = softness / _SHIPPED[1]
+    center = (seen.center - below) / share + _SHIPPED[0]
+    return seen._replace(spread=seen.spread * share, center=center)
+
+
+def _mean(results: Sequence[Result], method) -> np.ndarray:
+    return np.mean([result.scores[method] for result in results], axis=0)
+
+
+def _sum_up(results: Sequence[Result], method) -> tuple[str, str]:
+    """Says the mean F, and in how many cells it is not behind HDBSCAN."""
+    cells = [r.scores[method] >= r.scores["HDBSCAN"] - _SLACK for r in results]
+    return _cell(_mean(results, method)), f"{np.sum(cells)} of {np.size(cells)}"
+
+
+def _table_of_sets(results: Sequence[Result]) -> str:
+    lines = [[r.name, *(_cell(r.scores[m]) for m in _METHODS)] for r in results]
+    for line, title in enumerate(("mean", "not behind")):
+        figures = (_sum_up(results, method)[line] for method in _METHODS)
+        lines.append([f"*{title}*", *figures])
+    return evidence.markdown(" | ".join(["set", *_METHODS]), lines)
+
+
+def _table_of_networks(results: Sequence[Result]) -> str:
+    lines = []
+    for network in dict.fromkeys(result.network for result in results):
+        own = [result for result in results if result.network == network]
+        rest = [result for result in results if result.network != network]
+        if rest:
+            best = max(CELLS, key=lambda cell: _mean(rest, cell).sum())
+            figures = (_cell(_mean(own, cell)) for cell in (best, _SHIPPED))
+            lines.append([network, _title(best), *figures])
+    return evidence.markdown("left out | best on the others | with it | shipped", lines)
+
+
+def _title(cell: tuple[float, float]) -> str:
+    return f"{cell[0]:g}, {cell[1]:g}"
+
+
+def _cell(scores: np.ndarray) -> str:
+    return " / ".join(f"{score:.3f}".replace("0.", ".") for score in scores)
