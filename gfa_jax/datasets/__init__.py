@@ -20,11 +20,7 @@ from gfa_jax.datasets.labels import (
     known_identities,
     read_labels,
 )
-from gfa_jax.datasets.pairs import (
-    Pairs,
-    check_pairs,
-    read_pairs,
-)
+from gfa_jax.datasets.pairs import Pairs, check_pairs, read_pairs
 from gfa_jax.datasets.shards import (
     Part,
     Shards,

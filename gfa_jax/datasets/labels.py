@@ -11,7 +11,6 @@ never matches; an array may hold NaN for it.
 
 import csv
 import io
-import math
 import os
 import re
 import unicodedata
@@ -110,7 +109,11 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
         except UnicodeDecodeError as error:
             raise ValueError(f"labels: bytes that are not UTF-8 ({error})") from None
     if array.dtype.kind == "O":
-        entries = ["" if _is_missing(entry) else entry for entry in array.flat]
+        # NaN alone is not equal to itself.
+        entries = [
+            "" if each is None or (isinstance(each, float) and each != each) else each
+            for each in array.flat
+        ]
         if not all(isinstance(entry, str) for entry in entries):
             return array
         array = np.array(entries, np.str_).reshape(array.shape)
@@ -151,10 +154,6 @@ def check_labels(labels: np.ndarray, num_rows: int) -> None:
             f"labels: got {len(labels)}, expected {num_rows}, one a feature row; do "
             f"both files list the same samples{hint}?"
         )
-
-
-def _is_missing(entry: object) -> bool:
-    return entry is None or (isinstance(entry, float) and math.isnan(entry))
 
 
 def _from_text(entries: Sequence[str]) -> np.ndarray:

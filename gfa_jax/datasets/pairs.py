@@ -64,7 +64,17 @@ def check_pairs(pairs: Pairs, num_rows: int) -> None:
         )
     if len(indices) == 0:
         raise ValueError("pairs: got none, expected at least one")
-    _check_range(indices, num_rows)
+    if indices.min() < 0 or indices.max() >= num_rows:
+        outside = ((indices < 0) | (indices >= num_rows)).any(axis=1)
+        first = int(np.argmax(outside))
+        hint = "are these the features that the pairs were made for?"
+        if indices.min() >= 1 and indices.max() == num_rows:
+            hint = "they seem to count from 1: subtract 1"
+        raise ValueError(
+            f"pairs: {np.count_nonzero(outside)} of {len(indices)} point outside the "
+            f"{num_rows} rows, first pair {first} (counted from 0) with rows "
+            f"{indices[first, 0]} and {indices[first, 1]}; {hint}"
+        )
     if same is None:
         return
     if same.shape != (len(indices),) or same.dtype != np.bool_:
@@ -109,21 +119,3 @@ def _same(table: np.ndarray, path: str, unit: str, first: int) -> np.ndarray | N
         unit=unit,
     )
     return same == 1
-
-
-def _check_range(indices: np.ndarray, num_rows: int) -> None:
-    lowest, highest = int(indices.min()), int(indices.max())
-    if lowest >= 0 and highest < num_rows:
-        return
-    outside = ((indices < 0) | (indices >= num_rows)).any(axis=1)
-    first = int(np.argmax(outside))
-    hint = (
-        "; they seem to count from 1: subtract 1"
-        if lowest >= 1 and highest == num_rows
-        else "; are these the features that the pairs were made for?"
-    )
-    raise ValueError(
-        f"pairs: {np.count_nonzero(outside)} of {len(indices)} point outside the "
-        f"{num_rows} rows, first pair {first} (counted from 0) with rows "
-        f"{indices[first, 0]} and {indices[first, 1]}{hint}"
-    )
