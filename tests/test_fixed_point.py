@@ -23,7 +23,7 @@ pytest.importorskip("optimistix")
 
 DTYPE = np.float64 if X64 else np.float32
 PARAMS = gfa.Params(*(jnp.asarray(p, DTYPE) for p in (0.6, 0.4, 0.1, 2.5)))
-# Far beyond the slowest of the cases below, which comes to rest after 160 updates.
+# Far beyond the slowest of the cases below, which converges after 160 updates.
 LONG = 250
 # Both stop where steps are 32 units of rounding: 1e-14 and 4e-6, and the rest of a
 # geometric series weighs some ten times its first term.
