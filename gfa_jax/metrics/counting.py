@@ -53,7 +53,8 @@ class PairCounter:
         self._genuine_counts = np.zeros(NUM_BINS, np.int64)
         self._tail = RunningTop(plan.tail_size, plan.dtype)
         self._kept = [ScoredPairs(np.empty(0, plan.dtype), np.empty((0, 2), np.int32))]
-        self._count = choose_counter(len(plan.order) ** 2 // 2)
+        compile_ = len(plan.order) ** 2 // 2 >= _WORTH_COMPILING
+        self._count = (compiled_counter() if compile_ else None) or count_and_find
         self._on_device = DeviceCounter() if counts_on_device() else None
 
     def add(self, tile: Tile) -> None:
@@ -112,12 +113,6 @@ class PairCounter:
 def counts_on_device() -> bool:
     """Tells whether tiles are counted where they are made: on an accelerator."""
     return jax.default_backend() != "cpu"
-
-
-def choose_counter(num_scores: int) -> Counter:
-    """Returns the faster way to `count_and_find` for so many scores in all."""
-    compiled = compiled_counter() if num_scores >= _WORTH_COMPILING else None
-    return compiled or count_and_find
 
 
 def count_and_find(bins: np.ndarray, counts: np.ndarray, floor: int) -> np.ndarray:

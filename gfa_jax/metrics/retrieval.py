@@ -14,8 +14,6 @@ features that are all alike gain nothing.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
@@ -213,13 +211,9 @@ def _scores(
         # A last block of full height spares the compiler a second program.
         padded = np.zeros((_BLOCK, queries.shape[1]), queries.dtype)
         padded[: len(block)] = block
-        scores = np.asarray(_multiply(jnp.asarray(padded), on_device))
+        rows = numerics.to_compute_dtype(padded)
+        scores = np.asarray(numerics.dot("qd,gd->qg", rows, on_device))
         yield from enumerate(scores[: len(block)], start)
-
-
-@jax.jit
-def _multiply(queries: jax.Array, gallery: jax.Array) -> jax.Array:
-    return numerics.dot("qd,gd->qg", numerics.to_compute_dtype(queries), gallery)
 
 
 def _find(matches: np.ndarray, others: np.ndarray) -> tuple[float, int, int]:

@@ -43,8 +43,6 @@ def expect_equal(plain, compiled):
 
 def test_all_pairs_by_the_compiled_loop(measure, monkeypatch):
     pytest.importorskip("numba")
-    # Small jobs do not pay for the compiler.
-    assert counting.choose_counter(10**6) is counting.count_and_find
     plain = measure(tail_size=200)
     assert plain.tail_floor > -1
     monkeypatch.setattr(counting, "_WORTH_COMPILING", 0)
