@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gfa_jax import metrics
+from gfa_jax.programs import halves, inputs
 from tests.programs.programs import read_report, succeed
 
 
@@ -95,3 +96,12 @@ def test_in_every_metric(rng):
 def test_the_purity_of_a_cluster():
     purity = metrics.cluster_purity([1, 1, 2, -1, -1, 3], [0, 0, 0, 0, 1, -1])
     np.testing.assert_array_equal(purity, [2 / 3, np.nan])
+
+
+def test_neither_half_holds_them():
+    labels = np.array(["", "a", "a", "b", "nan", "b", "c", "c", "d", "d"])
+    pool = inputs.Pool("sample", np.eye(10), np.ones(10), labels, None)
+    halved = np.concatenate([half.features for half in halves.split(pool, seed=0)])
+    np.testing.assert_array_equal(
+        np.flatnonzero(halved.any(axis=0)), [1, 2, 3, *range(5, 10)]
+    )
