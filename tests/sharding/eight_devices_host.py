@@ -10,7 +10,7 @@ import gfa_jax as gfa
 from gfa_jax import metrics, sharding
 from gfa_jax.sharding.exchange import EXCHANGES
 from tests import oracle
-from tests.problems import as_neighbors, clustered_features
+from tests.problems import clustered_features
 from tests.sharding.meshes import TOLERANCE, mesh
 
 
@@ -77,19 +77,6 @@ def test_clusters_of_rows_placed_beforehand(rng):
     want = gfa.cluster(features, neighbors, threshold=0.8)
     np.testing.assert_array_equal(got.labels, want.labels)
     np.testing.assert_allclose(got.confidence, want.confidence, atol=TOLERANCE)
-
-
-def test_candidates_listed_twice_and_empty_slots(rng):
-    features = dyadic_rows(rng, 61)
-    indices = rng.integers(-1, 61, size=(61, 9))
-    neighbors = as_neighbors(indices)
-    for threshold in (0.1, 0.9):
-        options = {"threshold": threshold, "max_size": 20}
-        want = gfa.cluster(features, neighbors, **options)
-        got = sharding.cluster(
-            features, neighbors, mesh=mesh(), axis_name="rows", **options
-        )
-        np.testing.assert_array_equal(got.labels, want.labels)
 
 
 def test_bad_clusterings_are_refused(rng):

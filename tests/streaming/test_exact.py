@@ -13,12 +13,12 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import streaming
-from gfa_jax.datasets import resumable
 from gfa_jax.neighbors import exact, memory
 from gfa_jax.streaming import exact as streamed
 from tests import oracle
 from tests.neighbors.agreement import assert_agree
 from tests.problems import clustered_features
+from tests.streaming.interrupting import StoppedError, interrupt_after
 
 N, D, K = 300, 6, 5
 # One shape of tile for the searches in memory as well: compiling is what they cost.
@@ -41,39 +41,6 @@ def mapped(features, tmp_path):
 def assert_same(got, want) -> None:
     chex.assert_trees_all_equal(got, want)
     assert got.indices.dtype == want.indices.dtype
-
-
-class Slices:
-    """Rows that can only be sliced, and that remember the longest slice."""
-
-    def __init__(self, rows: np.ndarray):
-        self._rows, self.longest = rows, 0
-        self.shape, self.dtype = rows.shape, rows.dtype
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        assert isinstance(rows, slice)
-        taken = self._rows[rows]
-        self.longest = max(self.longest, len(taken))
-        return taken
-
-
-class StoppedError(Exception):
-    pass
-
-
-def interrupt_after(steps: int):
-    """A progress bar whose user presses Ctrl-C before the given pair of chunks."""
-
-    def progress(iterable, *, total, desc):
-        for number, item in enumerate(iterable):
-            if number == steps:
-                raise StoppedError
-            yield item
-
-    return progress
 
 
 # --- the result -------------------------------------------------------------------
@@ -100,39 +67,25 @@ def test_ties_go_to_the_lower_number_whatever_the_chunks(rng, chunk_size):
     np.testing.assert_array_equal(got.similarity, want.similarity)
 
 
-def test_equal_rows_go_by_their_number():
-    got = stream(np.full((N, D), 0.5, np.float32))
-    np.testing.assert_array_equal(got.indices[200], [200, 0, 1, 2, 3])
-    np.testing.assert_array_equal(got.similarity, 0.25 * D)
+def test_half_precision_read_by_slices_is_multiplied_in_float32(features):
+    half, calls = features.astype(ml_dtypes.bfloat16), []
 
+    class Slices:
+        shape, dtype = half.shape, half.dtype
 
-def test_a_row_alone_is_its_own_neighbor(features):
-    got = stream(features, k=1)
-    np.testing.assert_array_equal(got.indices[:, 0], np.arange(N))
+        def __len__(self):
+            return N
 
-
-def test_only_slices_of_a_chunk_are_read(features):
-    rows = Slices(features)
-    assert_same(stream(rows), stream(features))
-    assert rows.longest == 64
-
-
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
-def test_half_precision_is_multiplied_in_float32(features, dtype):
-    half = features.astype(dtype)
-    got = stream(half)
-    assert got.similarity.dtype == np.float32
-    assert_same(got, stream(half.astype(np.float32)))
-
-
-def test_progress_goes_round_the_pairs_of_chunks(features):
-    calls = []
+        def __getitem__(self, rows: slice):
+            assert len(half[rows]) <= 64
+            return half[rows]
 
     def progress(iterable, *, total, desc):
         calls.append((total, desc))
         return iterable
 
-    stream(features, progress=progress)
+    got = stream(Slices(), progress=progress)
+    assert_same(got, stream(half.astype(np.float32)))
     assert calls == [(15, "neighbors")]
 
 
@@ -201,6 +154,7 @@ def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path, save_alway
     for rows, options in (
         (other, {}),
         (features[:299], {}),
+        (features.reshape(-1, 3), {}),
         (features.astype(np.float64), {}),
         (features, {"k": 6}),
         (features, {"include_self": False}),
@@ -227,12 +181,6 @@ def test_a_checkpoint_folder_that_cannot_be_is_refused(features, tmp_path):
     for path in (tmp_path / "file", tmp_path / "missing" / "search"):
         with pytest.raises(ValueError, match="cannot make the checkpoint folder"):
             stream(features, checkpoint=path)
-
-
-def test_two_sets_of_the_same_bytes_have_two_hashes(features, tmp_path):
-    store = resumable.open_store(tmp_path, features, [])
-    other = resumable.open_store(tmp_path, features.reshape(-1, 3), [])
-    assert store._key != other._key
 
 
 # --- out of memory ----------------------------------------------------------------
