@@ -93,6 +93,10 @@ def succeed(*flags: str, devices: int = 1) -> str:
     return stdout
 
 
+def read(folder) -> np.ndarray:
+    return np.concatenate(datasets.open_shards(folder / "refined").arrays)
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
@@ -127,7 +131,7 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
     assert names == {"refined", "dropped.npy", "report.json"}
     shards = datasets.open_shards(output / "refined")
     assert [part.rows for part in shards.parts] == [102, 101]
-    refined = datasets.read_rows(shards, 0, shards.shape[0])
+    refined = read(output)
     features = sample.features
     neighbors = gfa.exact_neighbors(features, k=_K)
     params = gfa.Params(0.5, _THRESHOLD)
@@ -149,8 +153,8 @@ def test_two_processes_refine_and_verify_as_one(undisturbed, sample):
 
 
 def test_two_processes_are_suggested_what_one_is(files):
-    wide = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
-    np.save(files / "wide.npy", wide)
+    wide = datasets.synthetic_features(num_rows=500, dim=32, seed=1)
+    np.save(files / "wide.npy", wide.features)
     asked = [f"--features={files}/wide.npy", "--noplots"]
     succeed(*asked, f"--output_dir={files}/asked", "--num_processes=2")
     succeed(*asked, f"--output_dir={files}/alone")
@@ -159,7 +163,7 @@ def test_two_processes_are_suggested_what_one_is(files):
     )
     # All of them: means over the weights of all edges, and counts, bit for bit.
     assert asked == alone
-    refined = np.concatenate(datasets.open_shards(files / "asked" / "refined").arrays)
+    refined = read(files / "asked")
     want = np.load(files / "alone" / "refined.npy")
     np.testing.assert_allclose(refined, want, rtol=0, atol=1e-4)
 
@@ -170,14 +174,9 @@ def test_four_processes_with_an_index_each_from_a_folder_of_shards(
     pytest.importorskip("faiss")
     scaled = sample.features * np.linspace(0.5, 2, 203, dtype=np.float32)[:, None]
     datasets.write_shards(files / "pool", scaled, rows_per_shard=60)
-    succeed(
-        *common(files, "out"),
-        f"--features={files}/pool",
-        "--num_processes=4",
-        "--neighbors=faiss",
-        "--exchange=ring",
-    )
-    refined = np.concatenate(datasets.open_shards(files / "out" / "refined").arrays)
+    flags = ("--num_processes=4", "--neighbors=faiss", "--exchange=ring")
+    succeed(*common(files, "out"), f"--features={files}/pool", *flags)
+    refined = read(files / "out")
     np.testing.assert_allclose(refined, expected, rtol=0, atol=1e-5)
 
 
@@ -187,27 +186,17 @@ def test_one_process_over_eight_devices_and_from_shards(files, sample, expected)
     same = sample.labels[:-1] == sample.labels[1:]
     pairs = np.stack([np.arange(202), np.arange(1, 203), same], axis=1)
     np.savetxt(files / "pairs.csv", pairs, fmt="%d", delimiter=",")
-    stdout = succeed(
-        *common(files, "many"),
-        pool,
-        "--num_devices=8",
-        "--memory_limit=0",
-        f"--pairs={files}/pairs.csv",
-        devices=8,
-    )
+    flags = ("--num_devices=8", "--memory_limit=0", f"--pairs={files}/pairs.csv")
+    stdout = succeed(*common(files, "many"), pool, *flags, devices=8)
     assert f"{same.sum()} genuine and {202 - same.sum()} impostor pairs" in stdout
     assert "203 rows over 8 devices of 1 processes" in stdout
-    many = np.concatenate(datasets.open_shards(files / "many" / "refined").arrays)
+    many = read(files / "many")
     np.testing.assert_allclose(many, expected, rtol=0, atol=1e-5)
     found = gfa.exact_neighbors(sample.features, k=15)
     np.save(files / "candidates.npy", np.asarray(found.indices))
-    succeed(
-        *common(files, "given"),
-        f"--candidates={files}/candidates.npy",
-        "--num_devices=3",
-        devices=3,
-    )
-    given = np.concatenate(datasets.open_shards(files / "given" / "refined").arrays)
+    flags = (f"--candidates={files}/candidates.npy", "--num_devices=3")
+    succeed(*common(files, "given"), *flags, devices=3)
+    given = read(files / "given")
     np.testing.assert_allclose(given, expected, rtol=0, atol=1e-5)
     succeed(*common(files, "one"), pool)
     one = np.load(files / "one" / "refined.npy")
@@ -237,12 +226,10 @@ def test_a_killed_process_fails_the_job_and_a_rerun_goes_on_to_the_same_bits(
 
     stdout = succeed(*common(files, "killed"), *long, "--num_processes=2")
     assert "stage neighbors was finished before" in stdout
-    manifests = [
-        (folder / "refined" / "manifest.json").read_bytes()
-        for folder in (files / "killed", undisturbed[0])
-    ]
+    folders = (files / "killed", undisturbed[0])
+    again, want = ((f / "refined" / "manifest.json").read_bytes() for f in folders)
     # The hashes of the parts stand in it.
-    assert manifests[0] == manifests[1]
+    assert again == want
     assert not stages.exists()
 
 

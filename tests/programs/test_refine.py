@@ -224,6 +224,7 @@ def test_the_same_seed_gives_the_same_bits(files):
         (["--features={}/missing.npy"], "missing.npy"),
         (["--features={}/nan.npy"], "2 of 600 rows hold NaN, Inf"),
         (["--features={}/objects.npy"], "object"),
+        (["--features={}/one_row.npy"], "got 1 rows, expected at least 2"),
     ],
 )
 def test_bad_input_is_refused(files, sample, flags, message):
@@ -231,6 +232,7 @@ def test_bad_input_is_refused(files, sample, flags, message):
     broken[[3, 77], 5] = np.nan
     np.save(files / "nan.npy", broken)
     np.save(files / "objects.npy", np.array([[{}]], object), allow_pickle=True)
+    np.save(files / "one_row.npy", broken[:1])
     np.save(files / "short.npy", sample.labels[1:])
     np.save(files / "one.npy", np.zeros(600, int))
     np.save(files / "all.npy", np.arange(600))

@@ -9,7 +9,7 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import datasets, selection
 from gfa_jax.programs import flags, settings
-from tests.programs.programs import refuse, succeed
+from tests.programs.programs import succeed
 
 FEATURES = datasets.synthetic_features(num_rows=500, dim=32, seed=1).features
 
@@ -67,14 +67,14 @@ def test_a_threshold_asks_nothing_of_the_pool(neighbors):
     assert request.resolve(few, unasked).k == 7
 
 
-def test_the_paper_has_its_form_and_the_cosine_of_one_half(neighbors, found):
-    chosen = parse("--preset=paper").resolve(neighbors, lambda: found)
-    assert chosen.options == gfa.PAPER
-    assert chosen.params.threshold == found.evidence.half_cosine
-    assert chosen.weights is None
-    nowhere = found._replace(evidence=found.evidence._replace(half_cosine=math.nan))
-    chosen = parse("--preset=paper").resolve(neighbors, lambda: nowhere)
-    assert chosen.params.threshold == 1.0
+@pytest.mark.parametrize(("half", "threshold"), [(0.5, 0.5), (math.nan, 1.0)])
+def test_the_paper_has_its_form_and_the_cosine_of_one_half(
+    neighbors, found, half, threshold
+):
+    seen = found._replace(evidence=found.evidence._replace(half_cosine=half))
+    chosen = parse("--preset=paper").resolve(neighbors, lambda: seen)
+    assert (chosen.options, chosen.weights) == (gfa.PAPER, None)
+    assert chosen.params.threshold == threshold
 
 
 def test_a_flag_overrules_the_file_and_the_file_the_defaults(neighbors, tmp_path):
@@ -104,6 +104,7 @@ def test_each_update_may_have_its_own(neighbors, tmp_path):
         ('{"threshold": [0.5, 2], "num_steps": 2}', "threshold is 2"),
         ('{"threshold": [0.5, 0.6]}', "expected a number, or 4 of them"),
         ('{"threshold": 0.5, "k": [3]}', "k is"),
+        ("", "cannot read --params"),
         ("{", "params.json:1: no JSON"),
         ("[1]", "expected an object of settings"),
         ('{"gamma": 0.5}', "a threshold among them"),
@@ -118,48 +119,30 @@ def test_each_update_may_have_its_own(neighbors, tmp_path):
 )
 def test_a_bad_file_is_refused(tmp_path, stored, message):
     path = tmp_path / "params.json"
-    path.write_text(stored)
+    if stored:
+        path.write_text(stored)
     with pytest.raises(ValueError, match=message.replace("[", r"\[")):
         parse(f"--params={path}")
 
 
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="cannot read --params"):
-        parse(f"--params={tmp_path}/none.json")
-
-
-def degenerate(kind: str) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    match kind:
-        case "two rows":
-            return rng.standard_normal((2, 8))
-        case "three rows":
-            return rng.standard_normal((3, 8))
-        case "all alike":
-            return np.ones((40, 8))
-        case "one-hot":
-            return np.eye(70)
-        case "noise":
-            return rng.standard_normal((64, 16))
-        case "two columns":
-            return rng.standard_normal((90, 2))
-    raise AssertionError(kind)
+RANDOM = np.random.default_rng(0)
+DEGENERATE = {
+    "two rows": RANDOM.standard_normal((2, 8)),
+    "three rows": RANDOM.standard_normal((3, 8)),
+    "all alike": np.ones((40, 8)),
+    "one-hot": np.eye(70),
+    "noise": RANDOM.standard_normal((64, 16)),
+    "two columns": RANDOM.standard_normal((90, 2)),
+}
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
-@pytest.mark.parametrize(
-    "kind", ["two rows", "three rows", "all alike", "one-hot", "noise", "two columns"]
-)
+@pytest.mark.parametrize("kind", DEGENERATE)
 def test_every_finite_pool_gives_a_result(tmp_path, kind, preset):
-    rows = degenerate(kind)
+    rows = DEGENERATE[kind]
     np.save(tmp_path / "x.npy", rows)
     flags = (f"--features={tmp_path}/x.npy", f"--output_dir={tmp_path}/out")
     said = succeed("refine", *flags, "--noplots", f"--preset={preset}").stdout
     assert said.startswith(f"pool: {len(rows):,} rows of {rows.shape[1]} values")
     refined = np.load(tmp_path / "out" / "refined.npy")
     np.testing.assert_allclose(np.linalg.norm(refined, axis=1), 1, atol=1e-5)
-
-
-def test_one_row_is_refused(tmp_path):
-    np.save(tmp_path / "x.npy", np.ones((1, 8)))
-    refuse(tmp_path, "got 1 rows, expected at least 2", f"--features={tmp_path}/x.npy")

@@ -16,7 +16,6 @@ from tests.programs.programs import (
     refine,
     refuse,
     run,
-    succeed,
 )
 
 
@@ -170,13 +169,3 @@ def test_bad_input_is_refused(files, sample, flags, message):
     np.save(files / "nan.npy", broken)
     np.savez_compressed(files / "packed.npz", features=sample)
     refuse(files, message, *(f.format(files) for f in flags), module="streamed")
-
-
-def test_an_input_is_not_overwritten(files, sample):
-    (files / "out").mkdir()
-    np.save(files / "out" / "refined.npy", sample)
-    before = (files / "out" / "refined.npy").read_bytes()
-    flags = [f"--features={files}/out/refined.npy", f"--output_dir={files}/out"]
-    with pytest.raises(AssertionError, match="would be overwritten"):
-        succeed("streamed", *flags)
-    assert (files / "out" / "refined.npy").read_bytes() == before
