@@ -84,14 +84,13 @@ def resample_tpr(
     """Measures the conservative TPR for a list of pairs, on identities drawn anew.
 
     Args:
-        scores: as of `roc_curve`.
-        same: likewise.
+        scores: [M] as of `roc_curve`.
+        same: [M] likewise.
         identities: [M, 2] integers or strings, of either side of each pair.
         fpr_targets: rates in [0, 1].
         num_resamples: number of draws R, >= 1. A draw without a genuine or without an
             impostor pair has no ROC and is drawn again.
-        seed: of the draws; the same seed and identities give the same draws, whatever
-            the scores.
+        seed: of the draws, which depend on it and the identities alone.
 
     Raises:
         ValueError: as `roc_curve`; identities that do not fit `same`; an option out
@@ -204,11 +203,11 @@ def resample(
         raise ValueError(f"num_resamples is {num_resamples}; expected at least 1")
     # A threshold is known where it lies among the impostor pairs at hand.
     present = sample.impostor_scores.size
+    whole = sample.num_impostor
     answered = [
         target
         for target in targets
-        if present == sample.num_impostor
-        or allowed_false_accepts(target, sample.num_impostor) < present
+        if present == whole or allowed_false_accepts(target, whole) < present
     ]
     known = np.isin(targets, answered)
     random = np.random.default_rng(seed)

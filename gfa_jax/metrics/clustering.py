@@ -53,13 +53,13 @@ class ClusterScores(NamedTuple):
 
 
 class _Contingency(NamedTuple):
-    """The cells of n_gc that are not 0."""
+    """The cells of n_gc that are not 0; integers."""
 
-    counts: np.ndarray  # [M] int64, n_gc
-    identities: np.ndarray  # [M] int64, g
-    clusters: np.ndarray  # [M] int64, c
-    identity_sizes: np.ndarray  # [G] int64, a_g
-    cluster_sizes: np.ndarray  # [C] int64, b_c
+    counts: np.ndarray  # [M] n_gc
+    identities: np.ndarray  # [M] g
+    clusters: np.ndarray  # [M] c
+    identity_sizes: np.ndarray  # [G] a_g
+    cluster_sizes: np.ndarray  # [C] b_c
 
 
 def cluster_scores(

@@ -49,14 +49,10 @@ def tpr_at_fpr(
 ) -> tuple[OperatingPoint, ...]:
     """Reads the TPR at given FPRs from a curve.
 
-    Args:
-        roc: the curve.
-        fpr_targets: rates in [0, 1].
-        rule: of `RULES`, as the module says. `nearest` searches the points that
-            scikit-learn's `roc_curve` keeps (collinear ones dropped) in float64 as the
-            published scripts do; equal distances go to the larger FPR, then to the
-            larger TPR. `interpolate` leaves a vertical segment at its top and enters
-            the next at its bottom.
+    By a rule of the module's. `nearest` searches the points that scikit-learn's
+    `roc_curve` keeps (collinear ones dropped) in float64 as the published scripts do;
+    equal distances go to the larger FPR, then to the larger TPR. `interpolate` leaves a
+    vertical segment at its top and enters the next at its bottom.
 
     Raises:
         ValueError: a target outside [0, 1], or an unknown rule.

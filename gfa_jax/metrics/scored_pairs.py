@@ -35,8 +35,7 @@ def pair_scores(features: Any, pairs: npt.ArrayLike) -> np.ndarray:
     Raises:
         ValueError: shapes or dtypes other than these, or a row number outside [0, N).
 
-    Memory: the scores and a block of 256 pairs; the features stay where they are
-    (an array on an accelerator is copied to the host once).
+    Memory: the scores and a block of 256 pairs.
     """
     features, pairs = check_features(features), np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2:
@@ -63,13 +62,10 @@ class RunningTop:
     Candidates wait until there are `size` of them too many, then the list is cut back
     to `size`: about log(stream / size) cuts in all for a stream in random order. Equal
     scores stay together or go together, so every score above the floor is present.
-
-    Attributes:
-        floor: the largest score dropped so far; -inf while none was.
     """
 
     def __init__(self, size: int, dtype: npt.DTypeLike):
-        self.floor = -np.inf
+        self.floor = -np.inf  # the largest score dropped so far
         self._size = size
         self._scores = [np.empty(0, dtype)]
         self._rows = [np.empty((0, 2), np.int32)]
