@@ -51,28 +51,15 @@ def aggregate(
     through a ring the gradient is in reverse mode only. Every process of
     `jax.distributed` calls this with the same arguments.
 
-    Args:
-        features: [N, D] floating rows of unit length, or [P ⌈N/P⌉, D] as
-            `shard_rows` places them.
-        neighbors: candidates with as many rows as `features`; padding has -1.
-        params: see `gfa_jax.aggregate`.
-        mesh: the devices.
-        axis_name: the axis of the mesh, of P devices, that the rows are spread over.
-        num_steps: T >= 0, the number of updates.
-        weights: see `gfa_jax.aggregate`; as many rows as `features`.
-        options: see `gfa_jax.Options`.
-        num_rows: N, where `features` hold the padding of `shard_rows`.
-        exchange: "gather" to have the whole pool on every device during an update,
-            "ring" to have one arriving block after the other; by default as
-            `choose_exchange` says.
-        progress: see `gfa_jax.aggregate`.
-        map_over: how a per-shard function is mapped; `aggregate_pmap` gives another.
+    Features are [N, D], or [P ⌈N/P⌉, D] as `shard_rows` places them with `num_rows` N;
+    neighbors and weights have as many rows, padding -1. The exchange is "gather" to
+    have the whole pool on every device during an update, "ring" to have one arriving
+    block after the other; by default as `choose_exchange` says. `map_over` says how a
+    per-shard function is mapped.
 
-    Returns:
-        Aggregation with as many rows as `features`. They stay spread over the axis
-        where P divides their number; otherwise the padding is cut off, which puts
-        all rows on every device: for pools that no device can hold, give
-        `shard_rows` and `num_rows`.
+    The result has as many rows as `features`. They stay spread over the axis where P
+    divides their number; otherwise the padding is cut off, which puts all rows on every
+    device: for pools that no device can hold, give `shard_rows` and `num_rows`.
 
     Raises:
         ValueError: what `gfa_jax.aggregate` refuses; an axis that the mesh lacks; zero

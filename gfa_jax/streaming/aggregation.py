@@ -62,26 +62,17 @@ def aggregate(
 
     F_i^t = F_i^{t−1} + γ (C*_i^{t−1} − F_i^{t−1})          (paper, Eq. 2)
 
-    Args:
-        features: [N, D] floating rows of unit length, anything with a shape, a dtype,
-            slices of rows and sorted arrays of row numbers: a memory map, for one.
-        neighbors: [N, K] candidates; only `indices` is read.
-        params: see `gfa_jax.aggregate`.
-        num_steps: T >= 0, the number of updates.
-        path: `.npy` for the refined features; appears when the last step is done. The
-            features of the steps before are kept in the same folder until then.
-        weights: [N, K], see `gfa_jax.aggregate`; a memory map is read by rows.
-        options: see `gfa_jax.Options`.
-        storage: dtype of the rows on disk after each step, "float32" or "bfloat16";
-            that of the computation by default. bfloat16 rounds a value to 2⁻⁹ of
-            itself, which moves a cosine by at most 2⁻⁸ = 0.004 a step.
-        chunk_size: rows updated at once. Halved, with a RuntimeWarning, where the
-            device has no memory for them.
-        progress: called as tqdm is, around the chunks of each step.
+    Features are anything with a shape, a dtype, slices of rows and sorted arrays of row
+    numbers: a memory map, for one; of weights rows are read. `path`, a `.npy`, appears
+    when the last step is done; the features of the steps before are kept in the same
+    folder until then. `storage` is the dtype of the rows on disk after each step,
+    "float32" or "bfloat16", by default that of the computation; bfloat16 rounds a value
+    to 2⁻⁹ of itself, which moves a cosine by at most 2⁻⁸ = 0.004 a step. `chunk_size`
+    rows are updated at once; it is halved, with a RuntimeWarning, where the device has
+    no memory for them. Progress goes round the chunks of each step.
 
-    Returns:
-        Aggregation: features, a read-only memory map of `path`; residual [T], degree
-        [N]. As `gfa_jax.aggregate` gives them, but for rounding.
+    Gives what `gfa_jax.aggregate` gives, but for rounding; the features are a read-only
+    memory map of `path`.
 
     Raises:
         ValueError: whatever `gfa_jax.aggregate` refuses, an unknown storage, a chunk

@@ -49,24 +49,16 @@ def exact_neighbors(
 
     KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
 
-    Args:
-        rows: [N, D] floating rows, anything with a shape, a dtype and slices of rows:
-            a memory map, for one. Unit length makes A a cosine. Half precision is
-            multiplied in float32.
-        k: see `gfa_jax.exact_neighbors`.
-        include_self: see `gfa_jax.exact_neighbors`.
-        chunk_size: rows in memory at a time, twice; rounded up to whole tiles. Halved,
-            with a RuntimeWarning, where the device has no memory for it.
-        tile_size: rows of a tile, a multiple of 32; about 1024 by default.
-        checkpoint: folder for the unfinished search, made if missing; the folder above
-            it exists. It holds the lists, N (k + 1) 8 bytes, and stays when the search
-            ends: remove it then.
-        progress: called as tqdm is, around the pairs of chunks that are left.
+    Rows are [N, D] floating, anything with a shape, a dtype and slices of rows: a
+    memory map, for one. Half precision is multiplied in float32. `chunk_size` rows,
+    rounded up to whole tiles, are in memory at a time, twice; it is halved, with a
+    RuntimeWarning, where the device has no memory for them. The checkpoint is a folder
+    for the unfinished search, made if missing in one that exists. It holds the lists,
+    N (k + 1) 8 bytes, and stays when the search ends: remove it then. Progress goes
+    round the pairs of chunks that are left.
 
-    Returns:
-        Neighbors as NumPy arrays, indices [N, k] int32 and similarity [N, k], as
-        `gfa_jax.exact_neighbors` gives them: the same but for the rounding of the
-        products. The same bits whether or not it was interrupted.
+    Gives Neighbors as NumPy arrays, those of `gfa_jax.exact_neighbors` but for the
+    rounding of the products; the same bits whether or not it was interrupted.
 
     Raises:
         ValueError: k outside [1, N), rows that are not [N, D] floating, a size that is
