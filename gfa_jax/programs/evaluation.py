@@ -46,15 +46,9 @@ def verify(
 ) -> Verification:
     """Measures unit rows [N, D] on the pairs of their pool, or on all by its labels.
 
-    Args:
-        features: in the order of the pool.
-        pool: its pairs where it has them, otherwise its labels, say what is genuine.
-        fprs: false positive rates to report.
-        rule: of `metrics.tpr_at_fpr`.
-        num_resamples: bootstrap draws of the identities; 0 for no intervals.
-        seed: of the draws.
-        max_images: as for `measure_all_pairs`.
-        progress: as for `metrics.all_pairs_roc`.
+    The FPRs are read by a `rule` of `metrics.tpr_at_fpr`; the identities are drawn
+    `num_resamples` times for the intervals, with 0 for none. `max_images` and
+    `progress` are as for `measure_all_pairs`.
     """
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
     if pool.pairs is None:
@@ -124,14 +118,10 @@ def verify_all_pairs(
 
 
 class Gain(NamedTuple):
-    """What a figure gained over the same figure before.
+    """TPR after − TPR before at an FPR, by the rule of both.
 
-    Attributes:
-        fpr_target: the false positive rate.
-        gain: TPR after − TPR before, by the rule of both.
-        lower: lower bound of the gain by the conservative rule, on the same draws of
-            the identities for both; None where it is not known.
-        upper: upper bound of the same.
+    The bounds are by the conservative rule, on the same draws of the identities for
+    both; None where they are not known.
     """
 
     fpr_target: float

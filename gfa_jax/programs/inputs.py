@@ -66,12 +66,7 @@ def load_pool() -> Pool:
 
 
 class Source(NamedTuple):
-    """Stored features, of which no row is read yet.
-
-    Attributes:
-        name: what the pool is called in the report.
-        stored: [N, D] memory map, or an opened folder of shards.
-    """
+    """Stored features [N, D], of which no row is read yet, and their name."""
 
     name: str
     stored: np.ndarray | datasets.Shards
