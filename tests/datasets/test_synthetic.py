@@ -4,58 +4,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
 
+import gfa_jax as gfa
+from gfa_jax import metrics
 from gfa_jax.datasets import synthetic
 from gfa_jax.datasets.synthetic import SyntheticFeatures, synthetic_features
-from tests import oracle
-
-BLOCK = 1000
 
 
 def tpr_at_fpr(features: np.ndarray, labels: np.ndarray, fpr: float) -> float:
-    """The largest TPR over all pairs with FPR <= target, in blocks of rows."""
-    features = features.astype(np.float32)
-    N = len(features)
-    genuine, impostors, nearest = [], 0, np.empty(0, np.float32)
-    for start in range(0, N, BLOCK):
-        cosine = features[start : start + BLOCK] @ features[start:].T
-        same = labels[start : start + BLOCK, None] == labels[None, start:]
-        upper = np.triu(np.ones_like(same), k=1)
-        genuine.append(cosine[same & upper])
-        impostor = cosine[~same & upper]
-        impostors += len(impostor)
-        kept = int(fpr * N * N / 2) + 1
-        nearest = np.append(nearest, impostor)
-        nearest = np.partition(nearest, -min(kept, len(nearest)))[-kept:]
-    accepted = int(fpr * impostors)
-    threshold = np.sort(nearest)[-accepted - 1]  # lies above it: `accepted` impostors
-    return float(np.mean(np.concatenate(genuine) > threshold))
-
-
-def candidates(features: np.ndarray, k: int) -> np.ndarray:
-    """The k nearest rows, the row itself among them, in any order, [N, K]."""
-    blocks = [
-        features[i : i + BLOCK] @ features.T for i in range(0, len(features), BLOCK)
-    ]
-    return np.concatenate([np.argpartition(-b, k, axis=1)[:, :k] for b in blocks])
+    (point,) = metrics.tpr_at_fpr(metrics.all_pairs_roc(features, labels).roc, [fpr])
+    return point.tpr
 
 
 def refine(features: np.ndarray, threshold: float) -> np.ndarray:
-    """The paper's plain update, K = 15, γ = .5, T = 4, edges rescored each step.
-
-    The oracle's arithmetic without its [N, K, D] array: the mask as a sparse matrix.
-    """
-    indices = candidates(features, 15)
-    N, K = indices.shape
-    F = features
-    for _ in range(4):
-        affinity = [np.einsum("nd,nd->n", F, F[column]) for column in indices.T]
-        mask = (np.stack(affinity, axis=1) > threshold).astype(F.dtype)
-        edges = csr_array((mask.ravel(), indices.ravel(), np.arange(0, N * K + 1, K)))
-        pseudo_center = (edges @ F) / mask.sum(axis=1, keepdims=True)
-        F = oracle.unit_rows(F + F.dtype.type(0.5) * (pseudo_center - F))
-    return F
+    """The paper's plain update, K = 15, γ = .5, T = 4, edges rescored each step."""
+    neighbors = gfa.exact_neighbors(features, k=15)
+    params = gfa.Params(gamma=0.5, threshold=threshold)
+    refined = gfa.aggregate(
+        features, neighbors, params, num_steps=4, options=gfa.PAPER
+    ).features
+    return np.asarray(refined)
 
 
 @pytest.fixture(scope="module")
@@ -167,22 +135,6 @@ def test_junk_drifts_together_and_keeps_its_labels(pool, unspoilt):
     assert before[off_diagonal].mean() < 0.1
     assert spoilt[off_diagonal].max() < 0.75
     assert np.all(pool.quality[junk] < unspoilt.quality[junk])
-
-
-def test_refine_is_the_oracle():
-    made = synthetic_features(num_rows=300, dim=64)
-    features = made.features.astype(np.float64)
-    expected = oracle.aggregate(
-        features,
-        oracle.exact_neighbors(features, 15).indices,
-        gamma=0.5,
-        threshold=0.55,
-        num_steps=4,
-        graph="rescore",
-    )
-    assert expected.degree.max() > 5
-    # Only the order of the sums differs.
-    np.testing.assert_allclose(refine(features, 0.55), expected.features, atol=1e-12)
 
 
 def test_threshold_hurts_and_helps_as_in_the_paper(pool):
