@@ -7,17 +7,18 @@ from gfa_jax.selection import Evidence, Settings
 def test_the_figure_shows_counts_null_posterior_and_closure():
     ends = np.linspace(-2, 14, 81)
     seen = Evidence(
-        0.4,
-        5.0,
-        2.0,
-        5.0,
-        (5, 7, 10),
-        np.array([0.3, 0.5, 0.4]),
-        ends,
-        np.linspace(1, 0, 80),
-        np.exp(-(ends[1:] ** 2)),
-        "",
-        "",
+        half_cosine=0.4,
+        edges_per_row=5.0,
+        weight_per_row=2.0,
+        center=5.0,
+        spread=0.1,
+        sizes=(5, 7, 10),
+        closure=np.array([0.3, 0.5, 0.4]),
+        z=ends,
+        candidates=np.linspace(1, 0, 80),
+        strangers=np.exp(-(ends[1:] ** 2)),
+        text="",
+        distrust="",
     )
     neighbors = Neighbors(np.zeros((4, 1), np.int32), np.ones((4, 1)))
     settings = Settings(7, 2, 1.0, neighbors, np.ones((4, 1)), np.zeros(4, bool), seen)
