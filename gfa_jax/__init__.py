@@ -1,5 +1,7 @@
 """Graph-based feature aggregation: better pair scores and clusters from embeddings."""
 
+from typing import TYPE_CHECKING
+
 from gfa_jax import _early as _early
 from gfa_jax import (
     fixed_point,
@@ -21,6 +23,9 @@ from gfa_jax.pooling import pool
 from gfa_jax.refinement import Refinement, refine
 from gfa_jax.selection import choose_settings
 from gfa_jax.types import PAPER, Aggregation, Neighbors, Options, Params
+
+if TYPE_CHECKING:
+    from gfa_jax.refinement.estimator import Refiner as Refiner
 
 __version__ = "0.1.0"
 
@@ -50,3 +55,12 @@ __all__ = [
     "sharding",
     "streaming",
 ]
+
+
+def __getattr__(name: str):
+    """Imports the estimator, and scikit-learn with it, when it is asked for."""
+    if name != "Refiner":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gfa_jax.refinement.estimator import Refiner
+
+    return Refiner

@@ -65,6 +65,15 @@ def test_import_leaves_the_heavy_packages_alone():
     assert done.stdout.split() == []
 
 
+def test_the_estimator_comes_when_it_is_asked_for():
+    done = run(
+        "import sys; sys.modules['sklearn'] = None; import gfa_jax; "
+        "print('imported'); gfa_jax.Refiner"
+    )
+    assert done.stdout.split() == ["imported"]
+    assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError: ")
+
+
 def test_import_touches_no_device():
     # A backend that does not exist fails the first time that JAX reaches for it.
     done = run("import gfa_jax; print('imported')", JAX_PLATFORMS="none")
