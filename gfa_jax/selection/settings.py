@@ -253,8 +253,7 @@ def _measure(features, indices, fetch, join, num_rows: int, seed: int):
 
     def cosines_of(own):
         near = np.maximum(own, 0)
-        around = take(near.ravel()).reshape(*near.shape, -1)
-        return (_block_cosines(around, lengths[near], pool),)
+        return (_block_cosines(take(near.ravel()), lengths[near], pool),)
 
     (cosines,) = _by_blocks(cosines_of, (indices,), first, size=_ROWS)
     return cosines, null
@@ -281,8 +280,8 @@ def _by_blocks(function: Callable, columns: tuple, first_row: int, *, size: int)
 
 @jax.jit
 def _block_cosines(around, lengths, pool):
-    """Evaluates a_ij of rows and their candidates, [B, W, D], the row itself first."""
-    around = around.astype(jnp.float32)
+    """Evaluates a_ij of B rows and their candidates, [B W, D], the row itself first."""
+    around = around.astype(jnp.float32).reshape(*lengths.shape, -1)
     return jax.vmap(
         lambda near, length: metric.pool_cosines(
             near[0], near, (length[0], length), pool
