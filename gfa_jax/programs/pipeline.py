@@ -26,6 +26,7 @@ from gfa_jax.programs.backends import Backend
 from gfa_jax.refinement import Refinement
 
 FLAGS = flags.FLAGS
+_INPUTS = ("features", "labels", "pairs", "candidates", "params")
 
 flags.adopt(inputs)
 flags.adopt(settings)
@@ -81,9 +82,9 @@ class Run:
         with stages("load"):
             with backend.together():
                 request = settings.read()
-                inputs.refuse_overwriting(
-                    _input_files(), (pathlib.Path(output_dir, name) for name in names)
-                )
+                given = (getattr(FLAGS, name) for name in _INPUTS)
+                written = (pathlib.Path(output_dir, name) for name in names)
+                inputs.refuse_overwriting(given, written)
                 self.folder = self.hidden = outputs.prepare_folder(output_dir)
             self.pool = backend.read(request, self.folder)
         with stages("neighbors"):
@@ -166,7 +167,3 @@ class Run:
             searched = f"FAISS {FLAGS.faiss_factory}"
         pool = f"pool: {rows:,} rows of {columns} values, {scaled}"
         return "\n".join([pool, f"neighbors: {searched}", *refined.lines()])
-
-
-def _input_files() -> tuple[str | None, ...]:
-    return FLAGS.features, FLAGS.labels, FLAGS.pairs, FLAGS.candidates, FLAGS.params

@@ -1,6 +1,7 @@
 """`gfa.Refiner` is an estimator of scikit-learn; later rows move against the pool."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,8 @@ def test_it_gives_what_refine_gives(refiner):
     got = pipeline.fit_transform(POOL.astype(np.float32))
     want = gfa.refine(POOL, threshold=0.4, k=7).features
     np.testing.assert_allclose(got, want, atol=1e-5)
-    assert clone(pipeline).get_params()["refiner__k"] == 7
+    again: Any = clone(pipeline)
+    assert again.get_params()["refiner__k"] == 7
 
 
 def test_later_rows_gain_and_do_not_see_each_other(refiner):

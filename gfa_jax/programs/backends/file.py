@@ -98,11 +98,8 @@ class FileBackend(backends.Backend):
             seconds = estimate_exact(*rows.shape, k=width)
             cli.announce("exact neighbors after all", seconds, reason)
 
-        options: dict[str, Any] = {
-            "k": width,
-            "checkpoint": self._search_folder,
-            "progress": cli.progress,
-        }
+        options: dict[str, Any] = {"k": width, "progress": cli.progress}
+        options |= {"checkpoint": self._search_folder}
         if search == "exact":
             return gfa.streaming.exact_neighbors(rows, **options), None
         options |= {"edge_recall": FLAGS.edge_recall, "seed": FLAGS.seed}
