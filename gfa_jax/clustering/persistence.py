@@ -6,16 +6,16 @@ belong together join early and stay alone long, in a dense part of the pool as i
 sparse one. So no height is asked for: of all the ways to cut the tree into clusters
 that share no row, the one is chosen at which they persist longest,
 
-    max Σ_C |C| (π(h_C) − π(h_P)),      π(h) = σ((h / s − (z₀ − 1)) / 2)
+    max Σ_C |C| (π(h_C) − π(h_P)),      π(h) = σ((h / s − (z₀ − 1)) / 3)
 
-with h = 1 for a single row and h_P = s above a root, where joins end. It is the excess
-of mass by which HDBSCAN chooses (Campello, Moulavi and Sander 2013), there on the tree
-of single linkage and in 1 / distance, here in the posterior that a pair is of one
-identity: s is the mean spread of the cosines of strangers, and z₀ how many of them
+with h = 1 for a single row and h_P = 1.5 s above a root, where joins end. It is the
+excess of mass by which HDBSCAN chooses (Campello, Moulavi and Sander 2013), there on
+the tree of single linkage and in 1 / distance, here in the posterior that a pair is of
+one identity: s is the mean spread of the cosines of strangers, and z₀ how many of them
 above chance the posterior of an edge passes one half (selection/evidence.py); z₀ grows
 with the number of strangers to a mate, and with it the height that joins want. The mean
 over all pairs of two clusters needs less than one edge does, and says it less sharply:
-hence z₀ − 1 and ½ (experiments/RESULTS.md has the sweep and the choice with each
+hence z₀ − 1 and ⅓ (experiments/RESULTS.md has the sweep and the choice with each
 network left out).
 
 A join cannot stand where one below it does not, so h_C is taken as the least height
@@ -28,9 +28,9 @@ import numpy as np
 
 from gfa_jax.clustering.linkage import Tree
 
-# Clusters less far above strangers, in s, do not join: π is .18 there at z₀ = 5.
-FLOOR = 1.0
-_BELOW, _SOFTNESS = 1.0, 2.0
+# Clusters less far above strangers, in s, do not join: π is .3 there at z₀ = 5.
+FLOOR = 1.5
+_BELOW, _SOFTNESS = 1.0, 3.0
 
 
 def choose_clusters(tree: Tree, *, spread: float, center: float) -> np.ndarray:

@@ -40,7 +40,7 @@ def best_cut(tree: Tree, spread: float, center: float) -> float:
         return min(float(tree.height[join]), *below)
 
     def posterior(value):
-        return 1 / (1 + np.exp(-(value / spread - center + 1) / 2))
+        return 1 / (1 + np.exp(-(value / spread - center + 1) / 3))
 
     def rows(node):
         if node < num_rows:
@@ -72,7 +72,7 @@ def objective(tree: Tree, chosen: np.ndarray, spread: float, center: float) -> f
         above[below] = height[node]
 
     def posterior(value):
-        return 1 / (1 + np.exp(-(value / spread - center + 1) / 2))
+        return 1 / (1 + np.exp(-(value / spread - center + 1) / 3))
 
     for node, size in zip(*np.unique(chosen, return_counts=True), strict=True):
         total += size * max(posterior(height[node]) - posterior(above[node]), 0)
