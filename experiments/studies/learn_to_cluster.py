@@ -85,6 +85,7 @@ def main() -> None:
                 results.append(
                     {
                         "part": part,
+                        "rows": len(identities),
                         "rule": rule,
                         "scores": outputs.cluster_report(scores),
                         "seconds": seconds,

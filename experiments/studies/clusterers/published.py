@@ -39,12 +39,12 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     """Lays pairwise F / BCubed F in percent out, our rules above the published.
 
     Args:
-        results: `part`, `rule` and `scores` of each part and rule.
+        results: `part`, `rows`, `rule` and `scores` of each part and rule.
 
     Returns:
         Lines; a part of another size than the published ones has a column of its own.
     """
-    parts = {each["part"]: each["scores"]["num_rows"] for each in results}
+    parts = {each["part"]: each["rows"] for each in results}
     width = 16
     lines = [
         f"{'pairwise F/BCubed F':24}" + "".join(f"{part:>{width}}" for part in parts),
