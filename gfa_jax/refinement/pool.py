@@ -55,7 +55,6 @@ class Refinement(NamedTuple):
         """Says what the settings are and what came of them."""
         evidence = self.settings.evidence
         edges = np.maximum(np.asarray(self.degree) - 1, 0).mean()
-        edges = edges if evidence is None else evidence.edges_per_row
         lines = [
             f"settings: {self.settings!r}",
             f"edges: {edges:.1f} a row, besides the row itself",
