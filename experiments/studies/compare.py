@@ -69,9 +69,12 @@ def main() -> None:
         )
         pool = inputs.load_pool()
         seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.splits)
-        for seed in seeds:
-            for half in halves.split(pool, seed=seed):
-                gfa.neighbors.check_k(FLAGS.max_k, len(half.features))
+        parts = [half for seed in seeds for half in halves.split(pool, seed=seed)]
+        smallest = min(len(half.features) for half in parts)
+        if FLAGS.max_k >= smallest > 4:
+            cli.warn(f"--max_k={smallest - 1}: a half has no more than {smallest} rows")
+            FLAGS.max_k = smallest - 1
+        gfa.neighbors.check_k(FLAGS.max_k, smallest)
         folder = outputs.prepare_folder(FLAGS.output_dir)
     with stages("splits"):
         splits = [_compete(pool, methods, fprs, seed=seed) for seed in seeds]

@@ -94,7 +94,7 @@ def _problem(half: inputs.Pool, seed: int) -> tuple[Problem, np.ndarray]:
     """Searches the candidates of a half; a small one has fewer than --k."""
     assert half.labels is not None  # `halves` gives codes
     neighbors = gfa.exact_neighbors(
-        half.features, k=min(FLAGS.k, len(half.features)), progress=cli.progress
+        half.features, k=min(FLAGS.k, len(half.features) - 1), progress=cli.progress
     )
     on_host = gfa.Neighbors(*(np.asarray(column) for column in neighbors))
     count = len(np.unique(half.labels))

@@ -383,7 +383,7 @@ def _explain(seen: Evidence, k: int, num_steps: int, num_dropped: int, num_rows:
             "they are"
         )
     elif seen.weight_per_row < 1:
-        distrust.append("edges weigh less than the rows themselves: most move little")
+        distrust.append("edges weigh less than the rows themselves: little to follow")
     if num_dropped > 0.2 * num_rows:
         distrust.append(f"{num_dropped / num_rows:.0%} of the rows are dropped")
     return {"text": " ".join(text), "distrust": "; ".join(distrust)}
