@@ -99,7 +99,6 @@ def test_each_method_chooses_on_one_half_and_reports_on_the_other(files, sample)
     [
         (["{both}", "--methods=ours,magic"], "'magic' is unknown"),
         (["{both}", "--methods=diffusion"], "ours is missing"),
-        (["{both}", "--max_k=200"], "k is 200"),
         (["{both}", "--fprs=2"], "2"),
         (["--features={}/features.npy"], "halves need identities"),
         (["{both}", "--output_dir={}/features.npy"], "--output_dir"),
