@@ -130,21 +130,28 @@ def main() -> None:
                 "set | rows | k, α | raw | expansion | default | tuned | mask",
                 [_learn(given, tune_rows=tune_rows) for given in shown],
             )
+    report = {
+        "options": options,
+        "environment": outputs.environment(),
+        "sets": {
+            result.given.pool.name: {
+                "settings": repr(result.chosen),
+                "tpr": {name: v.tolist() for name, v in result.tprs.items()},
+            }
+            for result in results
+        },
+        "seconds": stages.seconds,
+    }
+    write_tables(folder, tables, report)
+
+
+def write_tables(
+    folder: pathlib.Path, tables: Mapping[str, str], report: Mapping[str, Any]
+) -> None:
+    """Prints the tables, and writes them beside what a program reads."""
     text = "\n\n".join(f"**{name}**\n\n{table}" for name, table in tables.items())
     with outputs.staged(folder, _OUTPUTS) as hidden:
         datasets.write_text(hidden / "tables.md", text + "\n")
-        report = {
-            "options": options,
-            "environment": outputs.environment(),
-            "sets": {
-                result.given.pool.name: {
-                    "settings": repr(result.chosen),
-                    "tpr": {name: v.tolist() for name, v in result.tprs.items()},
-                }
-                for result in results
-            },
-            "seconds": stages.seconds,
-        }
         datasets.write_json(hidden / "report.json", report)
     print(text)
 

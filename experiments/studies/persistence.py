@@ -22,7 +22,7 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.studies import evidence
 from experiments.studies.clusterers import Problem, hdbscan
-from gfa_jax import datasets, metrics
+from gfa_jax import metrics
 from gfa_jax.programs import cli, flags, outputs
 from gfa_jax.selection import Evidence
 from gfa_jax.selection.metric import pool_views
@@ -36,7 +36,6 @@ _SHIPPED = (1.0, 3.0)
 CELLS = [(0.0, 2.0), (1.0, 1.0), (1.0, 2.0), _SHIPPED, (2.0, 2.0)]
 _METHODS = ("default", "components", "HDBSCAN")
 _SLACK = 0.005
-_OUTPUTS = ("tables.md", "report.json")
 
 
 class Result(NamedTuple):
@@ -63,19 +62,15 @@ def main() -> None:
         ),
         "networks": _table_of_networks(results),
     }
-    text = "\n\n".join(f"**{name}**\n\n{table}" for name, table in tables.items())
-    with outputs.staged(folder, _OUTPUTS) as hidden:
-        datasets.write_text(hidden / "tables.md", text + "\n")
-        report = {
-            "options": options,
-            "environment": outputs.environment(),
-            "sets": {
-                name: {str(method): f.tolist() for method, f in scores.items()}
-                for name, _, scores in results
-            },
-        }
-        datasets.write_json(hidden / "report.json", report)
-    print(text)
+    report = {
+        "options": options,
+        "environment": outputs.environment(),
+        "sets": {
+            name: {str(method): f.tolist() for method, f in scores.items()}
+            for name, _, scores in results
+        },
+    }
+    evidence.write_tables(folder, tables, report)
 
 
 def _measure(given: evidence.Set) -> Result:

@@ -50,6 +50,12 @@ def as_neighbors(indices: npt.ArrayLike) -> Neighbors:
     return Neighbors(table, np.zeros(table.shape, np.float32))
 
 
+def reorder(neighbors: Neighbors, order: np.ndarray) -> Neighbors:
+    """The candidates of the same rows in another order."""
+    place = np.append(np.argsort(order), -1)
+    return as_neighbors(place[np.asarray(neighbors.indices)[order]])
+
+
 def circle(*degrees: float) -> np.ndarray:
     """Unit rows at angles of a circle, [N, 2] float32."""
     angles = np.radians(degrees)

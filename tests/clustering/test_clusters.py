@@ -13,7 +13,14 @@ import gfa_jax as gfa
 from gfa_jax.clustering import Clusters, cluster, scores
 from gfa_jax.metrics.clustering import cluster_scores
 from tests.clustering import problems as oracle
-from tests.clustering.problems import STEP, as_neighbors, circle, everyone, problems
+from tests.clustering.problems import (
+    STEP,
+    as_neighbors,
+    circle,
+    everyone,
+    problems,
+    reorder,
+)
 
 OPTIONS = st.fixed_dictionaries(
     {
@@ -60,10 +67,9 @@ def test_equals_the_union_find_oracle(problem, options):
 def test_does_not_depend_on_the_order_of_the_rows(problem, options, seed):
     num_rows = len(problem.features)
     order = np.random.default_rng(seed).permutation(num_rows)
-    place = np.append(np.argsort(order), -1)
-    permuted = place[problem.neighbors.indices[order]]
+    permuted = reorder(problem.neighbors, order)
     result = cluster(*problem, **options)
-    moved = cluster(problem.features[order], as_neighbors(permuted), **options)
+    moved = cluster(problem.features[order], permuted, **options)
     np.testing.assert_array_equal(
         partition(moved.labels), partition(result.labels[order])
     )

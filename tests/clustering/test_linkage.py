@@ -7,7 +7,7 @@ from scipy.cluster import hierarchy
 
 from gfa_jax import Neighbors
 from gfa_jax.clustering import cluster, linkage
-from tests.clustering.problems import as_neighbors, circle, everyone
+from tests.clustering.problems import as_neighbors, circle, everyone, reorder
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -99,8 +99,7 @@ def test_equals_a_literal_reading(seed, num_rows, threshold):
 def test_does_not_depend_on_the_order_of_the_rows(seed):
     features, neighbors = random_problem(seed, 20, 3)
     order = np.random.default_rng(seed).permutation(20)
-    place = np.append(np.argsort(order), -1)
-    moved = as_neighbors(place[np.asarray(neighbors.indices)[order]])
+    moved = reorder(neighbors, order)
     options = {"threshold": 0.3, "method": "average"}
     one = cluster(features, neighbors, **options).labels
     other = cluster(features[order], moved, **options).labels

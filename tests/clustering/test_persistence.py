@@ -12,7 +12,7 @@ from gfa_jax import datasets
 from gfa_jax.clustering import cluster, persistence
 from gfa_jax.clustering.linkage import Tree, average_linkage
 from gfa_jax.metrics.clustering import cluster_scores
-from tests.clustering.problems import as_neighbors, everyone
+from tests.clustering.problems import everyone, reorder
 from tests.clustering.test_linkage import partition, random_problem
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -101,8 +101,7 @@ def test_no_other_cut_persists_longer(seed, num_rows, spread):
 def test_does_not_depend_on_the_order_of_the_rows(seed):
     features, neighbors = random_problem(seed, 30, 4)
     order = np.random.default_rng(seed).permutation(30)
-    place = np.append(np.argsort(order), -1)
-    moved = as_neighbors(place[np.asarray(neighbors.indices)[order]])
+    moved = reorder(neighbors, order)
     one = cluster(features, neighbors).labels
     assert partition(one[order]) == partition(cluster(features[order], moved).labels)
 
