@@ -215,9 +215,8 @@ def choose_settings(
         center=center,
         spread=float(all_rows.spread.mean()),
     )
-    is_structured = seen.weight_per_row >= _LEAST_WEIGHT
     num_steps = 1
-    if is_structured:
+    if seen.weight_per_row >= _LEAST_WEIGHT:
         num_steps = max(1, math.floor(constants.least_steps + math.log2(k / 5)))
     seen = seen._replace(
         **_explain(seen, k, num_steps, int(is_dropped.sum()), num_rows)
