@@ -42,27 +42,16 @@ _CROWD = 0.8
 
 
 class Constants(NamedTuple):
-    """What experiments/studies/evidence.py moves, and nobody else has to.
+    """What experiments/studies/evidence.py moves, and nobody else has to."""
 
-    Attributes:
-        posterior_center: z₀ of a pool with N / K = 400.
-        prior_slope: what z₀ rises with ln(N / K).
-        excluded: times κ, the part of each mate that is no stranger; 0 for none.
-        scale_power: what d_ij beyond the rows' own scale is multiplied by.
-        shared_power: the exponent of J_ij.
-        pool_share: what the pool's mean closure counts beside a row's own, for K_i.
-        least_steps: T at K = 5.
-        distant: share of the median b under which a row is distant; 0 for none.
-    """
-
-    posterior_center: float = 5.0
-    prior_slope: float = 0.25
-    excluded: float = 1.0
-    scale_power: float = 1.0
-    shared_power: float = 0.5
-    pool_share: float = 3.0
-    least_steps: int = 2
-    distant: float = 0.85
+    posterior_center: float = 5.0  # z₀ of a pool with N / K = 400
+    prior_slope: float = 0.25  # what z₀ rises with ln(N / K)
+    excluded: float = 1.0  # times κ, the part of each mate that is no stranger
+    scale_power: float = 1.0  # multiplies d_ij beyond the rows' own scale
+    shared_power: float = 0.5  # exponent of J_ij
+    pool_share: float = 3.0  # the pool's mean closure beside a row's own, for K_i
+    least_steps: int = 2  # T at K = 5
+    distant: float = 0.85  # share of the median b under which a row is distant
 
 
 CONSTANTS = Constants()
@@ -70,30 +59,18 @@ _STRANGERS_PER_MATE = 400  # of a pool of some thousand rows
 
 
 class RowEvidence(NamedTuple):
-    """What the edges of a row need to know of the rows they lead to.
+    """What the edges of a row need to know of the rows they lead to, each [n]."""
 
-    Attributes:
-        mean: [n] μ_i of metric.py.
-        spread: [n] s_i.
-        scale: [n] d_i.
-        nearest: [n] b_i.
-    """
-
-    mean: Array
-    spread: Array
-    scale: Array
-    nearest: Array
+    mean: Array  # μ_i of metric.py
+    spread: Array  # s_i
+    scale: Array  # d_i
+    nearest: Array  # b_i
 
 
 def local_scale(cosines: Array, is_other: Array) -> tuple[jax.Array, jax.Array]:
-    """Reads d_i and b_i off the candidates.
+    """Reads d_i > 0 and b_i >= 0, [n], off the a_ij of the candidates, [n, W].
 
-    Args:
-        cosines: [n, W] float32 a_ij.
-        is_other: [n, W] bool, False for an empty slot and the row itself.
-
-    Returns:
-        [n] float32 d_i > 0; [n] float32 b_i >= 0. A row without others has 1 and 0.
+    A row without others has 1 and 0.
     """
     others = jnp.where(is_other, cosines, -jnp.inf)
     best = jax.lax.top_k(others, min(_SCALE_RANK, others.shape[1]))[0]
@@ -110,17 +87,10 @@ def find_dropped(
     *,
     share: float,
 ) -> np.ndarray:
-    """Finds the distant rows among distant rows.
+    """Finds the distant rows among distant rows, [n] bool, of those numbered `rows`.
 
-    Args:
-        indices: [n, W] candidates, the row itself first, then nearest first.
-        is_other: [n, W] bool, False for an empty slot and the row itself.
-        nearest: [N] b_i of all rows.
-        rows: [n] the numbers of the rows asked for.
-        share: of the median under which a row is distant.
-
-    Returns:
-        [n] bool.
+    Their candidates are [n, W], nearest first after the row itself; b is [N], of all
+    rows, and `share` that of its median under which a row is distant.
     """
     distant = nearest < share * np.median(nearest)
     around = indices[:, 1 : 1 + _AROUND], is_other[:, 1 : 1 + _AROUND]
@@ -144,19 +114,10 @@ def edge_weights(
     *,
     constants: Constants,
 ) -> tuple[jax.Array, jax.Array]:
-    """Evaluates w_ij, and z_ij of metric.py.
+    """Evaluates w_ij in [0, 1], 0 where not an edge, and z_ij of metric.py: [n, W].
 
-    Args:
-        cosines: [n, W] float32 a_ij.
-        shared: [n, W] float32 J_ij.
-        is_other: [n, W] bool, False for an empty slot and the row itself.
-        own: [n, 1] of the rows.
-        theirs: [n, W] of their candidates.
-        center: [] z₀.
-        constants: the two powers.
-
-    Returns:
-        [n, W] float32 w_ij in [0, 1], 0 where not an edge; [n, W] float32 z_ij.
+    Takes a_ij, J_ij and `is_other`, [n, W], what is known of the rows, [n, 1], and of
+    their candidates, [n, W], and z₀.
     """
     z = jnp.minimum(
         (cosines - own.mean) / own.spread, (cosines - theirs.mean) / theirs.spread

@@ -18,16 +18,10 @@ EXPANSION_K = 10
 def expansion_weights(
     neighbors: Neighbors, *, k: int = EXPANSION_K, exponent: float = 3.0
 ) -> tuple[Neighbors, np.ndarray]:
-    """Weighs the K nearest of each row by a power of their cosine.
+    """Weighs the K nearest of each row, itself counted, by a power of their cosine.
 
-    Args:
-        neighbors: [N, >= k] candidates by descending cosine, the row itself first; of
-            fewer all.
-        k: K, the row itself counted.
-        exponent: α >= 0; 0 is the plain mean.
-
-    Returns:
-        The first K candidates; [N, K] weights, 0 in an empty slot.
+    Candidates are [N, >= K] by descending cosine, the row itself first; of fewer all
+    count. Gives the first K and their weights, 0 in an empty slot.
     """
     near = Neighbors(*(np.asarray(column)[:, :k] for column in neighbors))
     weights = np.maximum(near.similarity, 0.0) ** exponent
@@ -41,17 +35,7 @@ def expand(
     k: int = EXPANSION_K,
     exponent: float = 3.0,
 ) -> jax.Array:
-    """Replaces each row by the mean of its nearest, weighted by a power of the cosine.
-
-    Args:
-        features: [N, D] floating unit rows.
-        neighbors: see `expansion_weights`.
-        k: see `expansion_weights`.
-        exponent: see `expansion_weights`.
-
-    Returns:
-        [N, D] unit rows.
-    """
+    """Replaces each unit row by the mean of its nearest, weighed as above: [N, D]."""
     near, weights = expansion_weights(neighbors, k=k, exponent=exponent)
     params = Params(1.0, 0.0)
     return aggregate(features, near, params, num_steps=1, weights=weights).features

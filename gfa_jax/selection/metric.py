@@ -44,45 +44,26 @@ _LEAST_SPREAD = 1e-6
 
 
 class PoolMetric(NamedTuple):
-    """What is known of a pool from a sample of its rows.
+    """What is known of a pool from a sample of its rows, all float32."""
 
-    Attributes:
-        mean: [D] float32 m.
-        metric: [D, D] float32 B².
-        null_mean: [D] float32 B w.
-        null_covariance: [D, D] float32 B W B.
-    """
-
-    mean: jax.Array
-    metric: jax.Array
-    null_mean: jax.Array
-    null_covariance: jax.Array
+    mean: jax.Array  # [D] m
+    metric: jax.Array  # [D, D] B²
+    null_mean: jax.Array  # [D] B w
+    null_covariance: jax.Array  # [D, D] B W B
 
 
 class RowNull(NamedTuple):
-    """What is known of single rows.
+    """What is known of single rows: over the whole pool, or of their strangers."""
 
-    Attributes:
-        length: [n] float32 ‖B (F_i − m)‖.
-        mean: [n] float32 mean of a_ij over the pool, or of the strangers μ_i.
-        spread: [n] float32 its standard deviation, or s_i > 0.
-    """
-
-    length: Array
-    mean: Array
-    spread: Array
+    length: Array  # [n] float32 ‖B (F_i − m)‖
+    mean: Array  # [n] float32 mean of a_ij, or μ_i
+    spread: Array  # [n] float32 its standard deviation, or s_i > 0
 
 
 def measure_pool(rows: Array) -> PoolMetric:
-    """Measures mean, covariance and null of a pool, in float64.
+    """Measures a pool by S unit rows of it, [S, D], in float64.
 
-    Args:
-        rows: [S, D] floating unit rows, all of the pool or a sample.
-
-    Returns:
-        PoolMetric. Of rows that are all alike the metric is the identity.
-
-    Cost: O(S D² + D³) time, O(S D + D²) memory.
+    Of rows that are all alike the metric is the identity. O(S D² + D³) time.
     """
     rows = np.asarray(rows, np.float64)
     mean = rows.mean(axis=0)
@@ -110,16 +91,9 @@ def measure_pool(rows: Array) -> PoolMetric:
 
 @jax.jit
 def measure_rows(features: Array, pool: PoolMetric) -> RowNull:
-    """Evaluates mean and spread of the a_ij of some rows over the whole pool.
+    """Evaluates mean and spread of the a_ij of rows [n, D] over the whole pool.
 
-    Args:
-        features: [n, D] floating unit rows.
-        pool: of the pool that they belong to.
-
-    Returns:
-        RowNull. A row at the mean of the pool has the length 0 and no neighbours.
-
-    Cost: O(n D²) time, two [n, D] arrays.
+    A row at the mean of the pool has the length 0 and no neighbours. O(n D²) time.
     """
     centered = jnp.asarray(features, jnp.float32) - pool.mean[None]
     moved = numerics.dot("nd,de->ne", centered, pool.metric)
@@ -147,14 +121,8 @@ def without_mates(
 ) -> RowNull:
     """Takes the row itself and its mates out of the null: μ_i and s_i.
 
-    Args:
-        null: over the whole pool.
-        cosines: [n, K] a_ij of the K nearest others; NaN in an empty slot.
-        share: κ in [0, 1], of the K nearest that are mates.
-        num_rows: N.
-
-    Returns:
-        RowNull.
+    The cosines a_ij are those of the K nearest others, [n, K], NaN in an empty slot;
+    the share κ of them are mates.
     """
     near = np.nan_to_num(np.asarray(cosines, np.float64))
     known = share * np.isfinite(cosines).sum(axis=1)
@@ -173,14 +141,8 @@ def without_mates(
 def pool_views(features: Array, pool: PoolMetric | None = None) -> jax.Array:
     """Evaluates v_i, rows whose plain cosines are a_ij: for clusters, or a picture.
 
-    Args:
-        features: [N, D] floating unit rows.
-        pool: measured on the features themselves by default.
-
-    Returns:
-        [N, D] float32 unit rows; a row at the mean of the pool is zero.
-
-    Cost: O(N D² + D³) time, two [N, D] arrays.
+    Takes [N, D] unit rows; gives float32 ones, zero at the mean of the pool. O(N D² +
+    D³) time, two [N, D] arrays.
     """
     pool = measure_pool(features) if pool is None else pool
     values, axes = jnp.linalg.eigh(pool.metric)
@@ -195,16 +157,9 @@ def pool_cosines(
     lengths: tuple[jax.Array, jax.Array],
     pool: PoolMetric,
 ) -> jax.Array:
-    """Evaluates a_ij of one row and its candidates.
+    """Evaluates a_ij of a row [D] and its candidates [C, D]: [C] float32.
 
-    Args:
-        feature: [D] floating F_i.
-        neighborhood: [C, D] floating F_j.
-        lengths: ‖B (F_i − m)‖, []; ‖B (F_j − m)‖, [C].
-        pool: of their pool.
-
-    Returns:
-        [C] float32, in [-1, 1] but for rounding.
+    `lengths` are ‖B (F_i − m)‖, [], and ‖B (F_j − m)‖, [C].
     """
     moved = numerics.dot("d,de->e", feature - pool.mean, pool.metric)
     dots = numerics.dot("e,ce->c", moved, neighborhood)

@@ -34,36 +34,22 @@ _Z_ENDS = np.linspace(-2, 14, 81)
 
 
 class Evidence(NamedTuple):
-    """What was seen of a pool, for a report and a plot.
+    """What was seen of a pool, for a report and a plot."""
 
-    Attributes:
-        half_cosine: cosine of the features at which the posterior of an edge passes
-            one half; NaN where no cosine tells most such edges from the others.
-        edges_per_row: mean number of candidates with a posterior of one half or more.
-        weight_per_row: mean of Σ_j w_ij without the row itself: how far rows move.
-        center: z₀, at which the posterior of an edge is one half.
-        spread: mean of s_i, the spread of the cosines of strangers.
-        sizes: the K that were compared.
-        closure: mean closure beyond chance at each of them, κ.
-        z: [B + 1] ends of bins of z_ij.
-        candidates: [B] candidates a row in each.
-        strangers: [B] strangers a row that the null expects in each.
-        text: one sentence for each setting.
-        distrust: what speaks against the result; empty where nothing does.
-    """
-
+    # Cosine of the features at which the posterior of an edge passes one half; NaN
+    # where no cosine tells most such edges from the others.
     half_cosine: float
-    edges_per_row: float
-    weight_per_row: float
-    center: float
-    spread: float
-    sizes: tuple[int, ...]
-    closure: np.ndarray
-    z: np.ndarray
-    candidates: np.ndarray
-    strangers: np.ndarray
-    text: str
-    distrust: str
+    edges_per_row: float  # mean number of candidates with a posterior >= one half
+    weight_per_row: float  # mean of Σ_j w_ij without the row itself: how far rows move
+    center: float  # z₀, at which the posterior of an edge is one half
+    spread: float  # mean of s_i, the spread of the cosines of strangers
+    sizes: tuple[int, ...]  # the K that were compared
+    closure: np.ndarray  # κ, mean closure beyond chance at each of them
+    z: np.ndarray  # [B + 1] ends of bins of z_ij
+    candidates: np.ndarray  # [B] candidates a row in each
+    strangers: np.ndarray  # [B] strangers a row that the null expects in each
+    text: str  # one sentence for each setting
+    distrust: str  # what speaks against the result; empty where nothing does
 
 
 class Settings(NamedTuple):
@@ -202,7 +188,7 @@ def choose_settings(
     columns = cosines, shares, is_edge, indices
     weights, z = _by_blocks(weigh, columns, first_row, size=_BLOCK)
     kept, kept_weights = _keep(
-        indices, similarity, weights, row_k, columns=int(join(row_k).max())
+        Neighbors(indices, similarity), weights, row_k, columns=int(join(row_k).max())
     )
     seen = _describe(
         similarity,
@@ -289,38 +275,19 @@ def _block_cosines(around, lengths, pool):
 
 
 def _keep(
-    indices: np.ndarray,
-    similarity: np.ndarray,
-    weights: np.ndarray,
-    row_k: np.ndarray,
-    *,
-    columns: int,
+    neighbors: Neighbors, weights: np.ndarray, row_k: np.ndarray, *, columns: int
 ) -> tuple[Neighbors, np.ndarray]:
     """Keeps the K_i heaviest candidates of each row, after the row itself."""
     order = np.argsort(-weights[:, 1:], axis=1, kind="stable")[:, :columns] + 1
-    chosen = np.take_along_axis(weights, order, axis=1)
-    chosen[np.arange(columns) >= row_k[:, None]] = 0
-    counts = chosen > 0
-    own = np.ones((len(indices), 1), np.float32)
-    return (
-        Neighbors(
-            np.hstack(
-                [
-                    indices[:, :1],
-                    np.where(counts, np.take_along_axis(indices, order, axis=1), -1),
-                ]
-            ),
-            np.hstack(
-                [
-                    similarity[:, :1],
-                    np.where(
-                        counts, np.take_along_axis(similarity, order, axis=1), -np.inf
-                    ),
-                ]
-            ),
-        ),
-        np.hstack([own, chosen]),
+    order = np.hstack([np.zeros((len(order), 1), order.dtype), order])
+    indices, similarity, chosen = (
+        np.take_along_axis(x, order, axis=1) for x in (*neighbors, weights)
     )
+    chosen[np.arange(order.shape[1]) > row_k[:, None]] = 0
+    chosen[:, 0] = 1
+    counts = chosen > 0
+    kept = np.where(counts, indices, -1), np.where(counts, similarity, -np.inf)
+    return Neighbors(*kept), chosen
 
 
 def _describe(

@@ -40,18 +40,10 @@ def sizes(num_others: int) -> tuple[int, ...]:
 
 @functools.partial(jax.jit, static_argnames=("ks",))
 def closure(indices: Array, pool: Array, *, ks: tuple[int, ...]) -> jax.Array:
-    """Evaluates c_i(K) of some rows.
+    """Evaluates c_i(K) of some rows for each K in `ks`: [n, len(ks)] float32 in [0, 1].
 
-    Args:
-        indices: [n, W] int32 their candidates, the row itself first, then nearest
-            first; -1 for an empty slot.
-        pool: [N, W] int32 the candidates of all rows.
-        ks: the K to evaluate, each < W.
-
-    Returns:
-        [n, len(ks)] float32 in [0, 1].
-
-    Cost: O(n W³) comparisons, W² integers a row in blocks.
+    Candidates, of these rows [n, W] and of all, the pool [N, W], stand nearest first
+    after the row itself; W > K. O(n W³) comparisons, W² integers a row in blocks.
     """
     width = max(ks) + 1
 
@@ -70,17 +62,9 @@ def closure(indices: Array, pool: Array, *, ks: tuple[int, ...]) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames=("k",))
 def shared_neighbors(indices: Array, pool: Array, *, k: int) -> jax.Array:
-    """Evaluates J_ij of some rows and their candidates.
+    """Evaluates J_ij, [n, W] float32, 0 in an empty slot; candidates as for `closure`.
 
-    Args:
-        indices: [n, W] int32; see `closure`.
-        pool: [N, W] int32.
-        k: K >= 1.
-
-    Returns:
-        [n, W] float32 in [0, 1]; 0 in an empty slot.
-
-    Cost: O(n W K²) comparisons.
+    O(n W K²) comparisons.
     """
 
     def share_row(_, own):
@@ -93,11 +77,7 @@ def shared_neighbors(indices: Array, pool: Array, *, k: int) -> jax.Array:
 
 
 def _ranks(own: jax.Array, pool: Array, width: int) -> jax.Array:
-    """Finds where the candidates of a row's candidates stand in the row's own list.
-
-    Returns:
-        [W, width] int32 places in own[:width], 0 the row itself; width where absent.
-    """
+    """Finds candidates of candidates in the row's own list: [W, width], or width."""
     theirs = jnp.asarray(pool)[:, :width].at[own].get(mode="clip")
     known = (own >= 0)[:, None] & (theirs >= 0)
     # One place after the other: compiled to one pass, without a reduction.
@@ -122,20 +102,11 @@ def choose_size(
     ks: tuple[int, ...],
     pool_share: float,
 ) -> tuple[int, np.ndarray]:
-    """Chooses K for the pool, and for each row.
+    """Chooses K for the pool, and K_i, [n] int32, for each row.
 
     argmax_K of the mean of κ_i(K) over the pool; for row i of its own, averaged over
-    itself and its five nearest, beside which the pool's mean counts `pool_share` times.
-
-    Args:
-        closures: [N, len(ks)] κ_i(K) of all rows.
-        nearest: [n, 5] (or fewer columns) int32 the nearest others of the rows asked
-            for, -1 for none, with the row itself in column 0 before them: [n, 6].
-        ks: the K of the columns.
-        pool_share: weight of the pool's mean, the row's own being 1.
-
-    Returns:
-        K; [n] int32 K_i.
+    itself and its five nearest, [n, 6], beside which the pool's mean counts
+    `pool_share` times.
     """
     mean = closures.mean(axis=0, dtype=np.float64)
     known = (nearest >= 0)[..., None]
