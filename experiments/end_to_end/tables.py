@@ -81,7 +81,7 @@ def draw(rows: Sequence[Row]) -> "Figure":
     names = [f"TPR at FPR {point.fpr_target:g}" for point in rows[0].points]
     found = {_TITLES[name]: tprs(rows, name) for name in NAMES}
     # The lines rise to the right: the corner under them is free.
-    return plot_comparison(found, names, legend="lower right")
+    return plot_comparison(found, names)
 
 
 def _gains(rows: Sequence[Row], name: str, beside: str) -> list[str]:

@@ -56,4 +56,4 @@ def plot_cmc(
     axes.set_ylim(lowest - margin, 1 + margin)
     axes.set_xlabel("rank r")
     axes.set_ylabel("queries with a match among the first r")
-    return finish(axes, loc="lower right", fontsize="small")
+    return finish(axes)

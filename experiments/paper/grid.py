@@ -259,7 +259,7 @@ def refined(
         about = {
             "residual": result.residual.tolist(),
             "mean_degree": float(result.degree.mean()),
-            "rows_without_neighbour": int((result.degree == 0).sum()),
+            "rows_without_neighbour": int((result.degree <= FLAGS.include_self).sum()),
         }
         yield setting, np.asarray(result.features), about
 

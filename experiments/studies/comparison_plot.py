@@ -14,15 +14,12 @@ if TYPE_CHECKING:
 def plot_comparison(
     figures: Mapping[str, np.ndarray],
     names: Sequence[str],
-    *,
-    legend: str = "upper left",
 ) -> "Figure":
     """Draws figures of several methods, one method a line, from worst to best.
 
     Args:
         figures: for each method, [splits, M] figures in [0, 1].
         names: M names of the figures.
-        legend: where it stands.
 
     Returns:
         The figure.
@@ -47,4 +44,4 @@ def plot_comparison(
             )
     axes.set_yticks(np.arange(len(order)), order)
     axes.set_xlabel("large: mean of the splits; small: each split")
-    return finish(axes, loc=legend)
+    return finish(axes)

@@ -1,4 +1,4 @@
-"""Figures of the iteration: how far it still moves, and which rows it joins."""
+"""Panels of the iteration: how far it still moves, and which rows it joins."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -6,21 +6,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax.plotting.style import COLORS, MARKERS, curve_style, finish, panels
+from gfa_jax.plotting.style import COLORS, MARKERS, curve_style, finish, own
 from gfa_jax.types import Neighbors
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def plot_residual(residuals: Mapping[str, npt.ArrayLike]) -> "Figure":
+def plot_residual(
+    residuals: Mapping[str, npt.ArrayLike], axes: "Axes | None" = None
+) -> "Figure":
     """Draws how far each update moves the rows, one line a run: label -> [T].
 
     residual_t = √mean_i ‖F_i^t − F_i^{t−1}‖², on a logarithmic axis: a straight line
-    is linear convergence, a level one a cycle. A residual of zero is not drawn.
+    is linear convergence, a level one a cycle. A residual of zero is not drawn, a
+    label that begins with "_" not named.
     """
-    (axes,) = panels(1, (6.0, 3.6))
-    for number, (label, values) in enumerate(residuals.items()):
+    axes = axes or own()
+    for number, (label, values) in enumerate(residuals.items(), 1):
         residual = np.asarray(values, float)
         axes.plot(
             np.arange(1, len(residual) + 1),
@@ -30,40 +34,46 @@ def plot_residual(residuals: Mapping[str, npt.ArrayLike]) -> "Figure":
             **curve_style(number),
         )
     axes.set_yscale("log")
+    longest = max(map(len, map(np.atleast_1d, residuals.values())), default=0)
+    axes.set_xlim(0.8, max(longest, 1) + 0.2)
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("update")
     axes.set_ylabel("residual")
-    return finish(axes)
+    return finish(axes, "Root mean square of the rows' steps")
 
 
 def plot_degree(
     degree: npt.ArrayLike,
+    axes: "Axes | None" = None,
     *,
     neighbors: Neighbors | None = None,
     threshold: float | None = None,
 ) -> "Figure":
     """Draws how many rows have each degree and, given the candidates, each in-degree.
 
-    degree_i = #{j ∈ KNN_i : A_ij > t},  in-degree_j = #{i : j ∈ KNN_i, A_ij > t}
+    degree_i = #{j ∈ KNN_i, j ≠ i : A_ij > t}
+    in-degree_j = #{i ≠ j : j ∈ KNN_i, A_ij > t}
 
-    The degree is at most K. The in-degree is not: a long tail is hubs, rows that pull
-    on many others; rows of degree 0 were left as they were.
+    The degree is at most K − 1, since K counts the row itself. The in-degree is not: a
+    long tail is hubs, rows that pull on many others.
 
     Args:
-        degree: [N] of `Aggregation`; fractions of a soft mask are rounded.
+        degree: [N] of `Aggregation`, the row itself counted; fractions of a soft mask
+            are rounded.
+        axes: where to draw; a figure of its own by default.
         neighbors: [N, K] candidates, for the in-degree; None draws the degree alone.
         threshold: cosine t that a candidate must exceed to count in the in-degree.
             None counts every one.
     """
-    degree = np.rint(np.asarray(degree)).astype(int)
+    axes = axes or own()
+    degree = np.maximum(np.rint(np.asarray(degree)).astype(int) - 1, 0)
     drawn = {"degree": degree}
     if neighbors is not None:
-        indices, similarity = map(np.asarray, neighbors)
-        counts = indices >= 0
+        counts = np.asarray(neighbors.is_other())
         if threshold is not None:
-            counts &= similarity > threshold
-        drawn["in-degree"] = np.bincount(indices[counts], minlength=len(degree))
-    (axes,) = panels(1, (6.0, 4.2))
+            counts = counts & (np.asarray(neighbors.similarity) > threshold)
+        found = np.asarray(neighbors.indices)[counts]
+        drawn["in-degree"] = np.bincount(found, minlength=len(degree))
     for number, (label, numbers) in enumerate(drawn.items()):
         axes.plot(
             *np.unique(numbers, return_counts=True),
@@ -71,17 +81,17 @@ def plot_degree(
             color=COLORS[1 + number],
             markerfacecolor="none" if number else COLORS[1],
             markersize=5,
-            label=f"{label}, mean {numbers.mean():.1f}, at most {numbers.max()}",
+            label=f"{label}: mean {numbers.mean():.1f}, at most {numbers.max()}",
         )
-    # Linear up to 1, so that 0 has a place.
-    axes.set_xscale("symlog", linthresh=1.0)
-    axes.set_xlim(left=-0.2)
+    if max(map(np.max, drawn.values())) > 100:
+        axes.set_xscale("symlog", linthresh=10.0)  # linear at first: 0 has a place
+        axes.xaxis.set_major_formatter("{x:.0f}")
+    else:
+        axes.locator_params(axis="x", integer=True)
+    axes.set_xlim(left=-0.5)
     axes.set_yscale("log")
-    axes.set_xlabel("neighbours")
+    axes.set_ylim(bottom=0.7)
+    axes.set_xlabel("neighbours, the row itself not counted")
     axes.set_ylabel("rows")
-    axes.set_title(
-        f"{np.count_nonzero(degree == 0):,} of {len(degree):,} rows keep no neighbour",
-        loc="left",
-        fontsize="medium",
-    )
-    return finish(axes)
+    alone = np.count_nonzero(degree == 0)
+    return finish(axes, f"{alone:,} of {len(degree):,} rows have no neighbour", ncols=1)

@@ -1,58 +1,70 @@
-"""The figure of the settings that a pool gives: what edges are worth, and K."""
+"""Panels of the settings: what the edges of a pool are worth, and why this K."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gfa_jax.plotting.style import COLORS
-from gfa_jax.selection.settings import Settings
+from gfa_jax.plotting.style import COLORS, finish, own
+from gfa_jax.selection import Evidence
+from gfa_jax.types import Neighbors
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def plot_settings(settings: Settings, *, name: str) -> "Figure":
-    """Draws counts, null and posterior of the edges of a pool, the closure of each K.
+def plot_edges(evidence: Evidence, axes: "Axes | None" = None) -> "Figure":
+    """Draws the cosines of candidates beside their null, and the posterior of an edge.
 
-    Args:
-        settings: of `choose_settings`.
-        name: what the pool is called.
+    The cosines are in standard deviations above those of unrelated rows, z.
     """
-    import matplotlib.figure
+    axes = axes or own()
+    centers = (evidence.z[1:] + evidence.z[:-1]) / 2
+    width = evidence.z[1] - evidence.z[0]
+    axes.bar(centers, evidence.candidates, width, color="0.75", label="found")
+    axes.plot(centers, evidence.strangers, "--", color=COLORS[0], label="by chance")
+    axes.set_ylim(0, 1.1 * max(evidence.candidates.max(), 1e-3))
+    axes.set_xlim(evidence.z[0], evidence.z[-1])
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel("z: standard deviations above unrelated rows")
+    axes.set_ylabel("candidates of a row")
+    posterior = axes.twinx()
+    curve = 1 / (1 + np.exp(evidence.center - centers))
+    posterior.plot(centers, curve, color=COLORS[2], label="posterior (right axis)")
+    posterior.set_ylim(0, 1.1)
+    half = evidence.half_cosine
+    at = "at no one cosine" if math.isnan(half) else f"at a cosine of {half:.3f}"
+    return finish(axes, f"Edges: as likely as not {at}", posterior, ncols=3)
 
-    seen = settings.evidence
-    figure = matplotlib.figure.Figure(figsize=(6.4, 6.4), layout="constrained")
-    top, bottom = figure.subplots(2, 1, height_ratios=(3, 2))
-    figure.suptitle(f"{name}: why these settings")
-    centers = (seen.z[1:] + seen.z[:-1]) / 2
-    width = seen.z[1] - seen.z[0]
-    top.bar(centers, seen.candidates, width, color="0.8", label="candidates of a row")
-    top.plot(centers, seen.strangers, "--", color=COLORS[0], label="expected by chance")
-    top.set_ylim(0, 1.3 * max(seen.candidates.max(), 1e-3))
-    top.set_xlim(seen.z[0], seen.z[-1])
-    top.set_xlabel("z: standard deviations above both rows' strangers")
-    top.set_ylabel("a row, in each bin")
-    posterior = top.twinx()
-    posterior.plot(
-        centers,
-        1 / (1 + np.exp(seen.center - centers)),
-        color=COLORS[2],
-        label="posterior of an edge (right)",
-    )
-    posterior.set_ylim(0, 1.3)
-    posterior.set_ylabel("posterior")
-    handles = [axes.get_legend_handles_labels() for axes in (top, posterior)]
-    top.legend(
-        *(ours + theirs for ours, theirs in zip(*handles, strict=True)),
-        loc="upper right",
-        frameon=False,
-    )
-    bottom.plot(seen.sizes, seen.closure, "-o", color=COLORS[1])
-    bottom.axvline(settings.k, color=COLORS[3], label=f"K = {settings.k}")
-    bottom.set_xscale("log")
-    bottom.set_xticks(seen.sizes, [str(size) for size in seen.sizes])
-    bottom.minorticks_off()
-    bottom.set_xlabel("K: neighbours of a row")
-    bottom.set_ylabel("closure beyond chance")
-    bottom.legend(frameon=False)
-    return figure
+
+def plot_closure(evidence: Evidence, axes: "Axes | None" = None, *, k: int) -> "Figure":
+    """Draws the closure of neighbourhoods of each size, and the K that is used.
+
+    K counts the row itself; `Evidence.sizes` do not.
+    """
+    axes = axes or own()
+    sizes = np.array(evidence.sizes) + 1
+    axes.plot(sizes, evidence.closure, "o-", color=COLORS[1])
+    axes.axvline(k, color=COLORS[2], linestyle="--", label=f"K = {k} is used")
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("K: neighbours, the row itself counted")
+    axes.set_ylabel("closure beyond chance")
+    return finish(axes, "How far neighbours of a row are each other's")
+
+
+def plot_candidates(
+    neighbors: Neighbors, axes: "Axes | None" = None, *, threshold: float
+) -> "Figure":
+    """Draws the cosines of the candidates, and the threshold that edges must exceed."""
+    axes = axes or own()
+    cosines = np.asarray(neighbors.similarity)[np.asarray(neighbors.is_other())]
+    axes.hist(cosines, 60, color="0.75")
+    axes.axvline(threshold, color=COLORS[2], linestyle="--", label=f"t = {threshold:g}")
+    axes.set_xlabel("cosine")
+    axes.set_ylabel("candidates")
+    above = np.count_nonzero(cosines > threshold)
+    title = f"{above:,} of {len(cosines):,} candidates exceed t"
+    return finish(axes, title)

@@ -1,4 +1,4 @@
-"""Figures of verification: the ROC, and the similarities that it is made of."""
+"""Panels of verification: the ROC, and the similarities that it is made of."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from gfa_jax.metrics import (
     tpr_at_fpr,
 )
 from gfa_jax.metrics.histogram import coarsen
-from gfa_jax.plotting.style import COLORS, STYLES, finish, panels
+from gfa_jax.plotting.style import COLORS, STYLES, finish, own
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # A curve of a million points is drawn through this many; the eye sees no more.
 _MAX_POINTS = 2000
+_KINDS = ("impostor", "genuine")
 
 
 def plot_roc(
@@ -28,22 +29,25 @@ def plot_roc(
     axes: "Axes | None" = None,
     *,
     intervals: Mapping[str, Iterable[TprInterval] | None] | None = None,
+    title: str = "ROC",
 ) -> "Figure":
     """Draws TPR against FPR on a logarithmic axis, one line a curve.
 
     Dots mark the targets 1e-8 … 1e-1: full where ten false accepts or more stand
     behind them, hollow where fewer do. Left of the full ones a curve is drawn pale,
-    since a few pairs decide it.
+    since a few pairs decide it. The TPRs shown begin under the lowest full dot.
 
     Args:
         curves: label -> Roc; the first is taken for the baseline.
         axes: where to draw; a figure of its own by default.
         intervals: label -> confidence intervals or None, as `metrics.tpr_intervals`
             gives them, drawn as bars beside the full dots.
+        title: of the axes.
     """
     intervals = {} if intervals is None else intervals
-    axes = panels(1, (6.0, 4.2))[0] if axes is None else axes
+    axes = axes or own()
     left = max(1e-8, 0.5 / max(roc.num_impostor for roc in curves.values()))
+    lowest = 1.0
     for number, (label, roc) in enumerate(curves.items()):
         color = COLORS[number % len(COLORS)]
         line: dict[str, Any] = {
@@ -54,6 +58,7 @@ def plot_roc(
         points = [p for p in tpr_at_fpr(roc) if p.fpr_target >= left]
         reliable = [p.fpr_target for p in points if p.is_reliable]
         solid = fpr >= min(reliable, default=1.0)
+        lowest = min(lowest, (tpr[solid] if reliable else tpr)[0])
         axes.plot(fpr[~solid], tpr[~solid], alpha=0.35, linewidth=1.4, **line)
         axes.plot(fpr[solid], tpr[solid], linewidth=1.8, label=label, **line)
         for is_reliable, face in ((True, color), (False, "white")):
@@ -78,13 +83,16 @@ def plot_roc(
                     linewidth=1.2,
                     markersize=5,
                 )
+                lowest = min(lowest, interval.lower)
     axes.set_xscale("log")
     axes.set_xlim(left, 1.0)
-    axes.set_ylim(-0.02, 1.02)
+    lowest = min(lowest, 0.99)
+    margin = 0.08 * (1 - lowest)
+    axes.set_ylim(lowest - margin, 1 + margin)
     axes.set_xlabel("false positive rate")
     axes.set_ylabel("true positive rate")
-    legend = f"pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts"
-    return finish(axes, loc="lower right", title=legend)
+    note = f"pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts"
+    return finish(axes, title, ncols=3, note=note)
 
 
 def _thinned(roc: Roc) -> tuple[np.ndarray, np.ndarray]:
@@ -96,34 +104,43 @@ def _thinned(roc: Roc) -> tuple[np.ndarray, np.ndarray]:
     return (false_accepts / roc.num_impostor)[chosen], roc.tpr[chosen]
 
 
-def plot_similarity(histograms: Mapping[str, ScoreHistogram]) -> "Figure":
-    """Draws the cosines of impostor and genuine pairs, one panel a title.
+def plot_scores(
+    histograms: Mapping[str, ScoreHistogram], axes: "Axes | None" = None
+) -> "Figure":
+    """Draws the cosines of impostor and genuine pairs: label -> histogram.
 
-    Each of the two has unit area, since impostor pairs outnumber genuine ones by
+    Each of the two kinds has unit area, since impostor pairs outnumber genuine ones by
     thousands; the vertical axis is logarithmic, since the tails decide.
     """
-    rows = panels(len(histograms), (6.0, 2.3 * len(histograms) + 0.6))
+    axes = axes or own()
     left, right = 1.0, -1.0
-    for axes, (title, fine) in zip(rows, histograms.items(), strict=True):
-        edges, impostor, genuine = coarsen(fine)
-        for name, counts, style in (
-            ("genuine", genuine, {"fill": True, "color": COLORS[1], "alpha": 0.5}),
-            ("impostor", impostor, {"color": COLORS[2], "linewidth": 1.6}),
-        ):
+    for (label, fine), style in zip(histograms.items(), STYLES, strict=False):
+        edges, *kinds = _binned(fine)
+        for name, counts, color in zip(_KINDS, kinds, COLORS[3:5], strict=True):
             axes.stairs(
                 counts / counts.sum() / np.diff(edges),
                 edges,
-                label=f"{name}, {counts.sum():,} pairs",
-                **style,
+                label=f"{name}, {label}",
+                color=color,
+                linestyle=style,
+                linewidth=1.4,
             )
-        axes.set_title(title, loc="left", fontsize="medium")
-        axes.set_yscale("log")
-        axes.set_ylabel("density")
-        axes.legend(frameon=False, fontsize="small", ncols=2, loc="upper center")
-        axes.set_ylim(top=1e3)  # room for the legend
-        occupied = np.flatnonzero(impostor + genuine)
-        left = min(left, float(edges[occupied[0]]))
-        right = max(right, float(edges[occupied[-1] + 1]))
-    rows[-1].set_xlim(left, right)
-    rows[-1].set_xlabel("cosine similarity")
-    return rows[-1].figure  # pyright: ignore[reportReturnType]  # never a sub-figure
+            occupied = np.flatnonzero(counts)
+            left = min(left, float(edges[occupied[0]]))
+            right = max(right, float(edges[occupied[-1] + 1]))
+    axes.set_xlim(left, right)
+    axes.set_yscale("log")
+    axes.set_xlabel("cosine of a pair")
+    axes.set_ylabel("density")
+    impostor, genuine = (counts.sum() for counts in kinds)
+    title = f"Scores: {genuine:,} genuine, {impostor:,} impostor pairs"
+    return finish(axes, title)
+
+
+def _binned(fine: ScoreHistogram) -> ScoreHistogram:
+    """Sums bins up to 128, or fewer where that leaves few genuine pairs in a bin."""
+    edges, impostor, genuine = coarsen(fine)
+    join = int(np.clip(2 ** np.ceil(np.log2(2048 / genuine.sum())), 2, 16))
+    return ScoreHistogram(
+        edges[::join], *(x.reshape(-1, join).sum(axis=1) for x in (impostor, genuine))
+    )

@@ -9,30 +9,42 @@ section 3.4, --method=components, prunes the pairs whose refined cosine is under
 while the mean cosine of their pairs reaches t_s. Where the pool chose the settings,
 that cosine is the one in the pool's own units (selection/metric.py). It writes to
 --output_dir: labels.npy (the cluster of each row, -1 for one left out),
-confidence.npy, dropped.npy, report.json, sizes.png, purity.png where labels are known,
-and with --images contact_sheet.html. A learn-to-cluster folder is read as it is (and
-all of its sizes by `learn_to_cluster`): --features=features/X.bin --dim=256
---labels=labels/X.meta --candidates=knns/X/faiss_k_80.npz.
+confidence.npy, dropped.npy, report.json, summary.png (sizes, confidence and, where
+labels are known, purity), and with --images contact_sheet.html. A learn-to-cluster
+folder is read as it is (and all of its sizes by `learn_to_cluster`):
+--features=features/X.bin --dim=256 --labels=labels/X.meta
+--candidates=knns/X/faiss_k_80.npz.
 """
+
+from functools import partial
 
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, metrics
+from gfa_jax import datasets, metrics, plotting
 from gfa_jax.clustering import METHODS, Method
-from gfa_jax.programs import cli, contact_sheet, flags, inputs, outputs, pipeline
+from gfa_jax.programs import (
+    cli,
+    contact_sheet,
+    flags,
+    inputs,
+    outputs,
+    pictures,
+    pipeline,
+)
 from gfa_jax.programs.backends.memory import MemoryBackend
 from gfa_jax.refinement import Refinement
 from gfa_jax.selection.metric import pool_views
 
 FLAGS = flags.FLAGS
 flags.adopt(pipeline)
+flags.adopt(pictures)
 # t_s in the pool's own units has one value for all networks (experiments/RESULTS.md);
 # the plain one is the paper's reading.
 _POOL_THRESHOLD, _PLAIN_THRESHOLD = 0.85, 0.8
 _OUTPUTS = (
-    *("labels.npy", "confidence.npy", "dropped.npy", "sizes.png", "purity.png"),
-    *("contact_sheet.html", "report.json"),
+    *("labels.npy", "confidence.npy", "dropped.npy", "contact_sheet.html"),
+    *(pictures.SUMMARY, "sizes.png", "confidence.png", "purity.png", "report.json"),
 )
 
 flags.DEFINE_string("output_dir", "outputs/cluster", "Folder of the results.")
@@ -120,14 +132,15 @@ def _cluster(
         datasets.write_array(hidden / "confidence.npy", clusters.confidence)
         datasets.write_array(hidden / "dropped.npy", refined.dropped)
         if clusters.num_clusters:  # otherwise every row is left out: nothing to draw
-            from gfa_jax import plotting
-
-            figure = plotting.plot_cluster_sizes(clusters.sizes)
-            figure.savefig(hidden / "sizes.png", dpi=150)
+            labels, sizes, confidence = clusters
+            panels = {
+                "sizes": partial(plotting.plot_cluster_sizes, sizes),
+                "confidence": partial(plotting.plot_confidence, labels, confidence),
+            }
             if purity is not None:
-                told = ~np.isnan(purity)
-                figure = plotting.plot_purity(clusters.sizes[told], purity[told])
-                figure.savefig(hidden / "purity.png", dpi=150)
+                panels["purity"] = partial(plotting.plot_purity, sizes, purity)
+            pool = f"{run.pool.name}: {len(labels):,} rows, {method} clusters"
+            pictures.save(hidden, panels, title=pool)
         if images is not None:
             path = hidden / "contact_sheet.html"
             sheet = contact_sheet.write_sheet(path, clusters, images, purity)

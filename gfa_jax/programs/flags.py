@@ -77,6 +77,25 @@ DEFINE_multi_enum = _define("multi_enum")
 DEFINE_string = _define("string")
 
 
+def DEFINE_level(name: str, levels: Sequence[str], about: str) -> None:  # noqa: N802
+    """Defines a flag of some words; --NAME means the first of them, --noNAME the last.
+
+    It is the first where it is not given.
+    """
+    defined = _of_caller()
+    flag = flags.Flag(_Levels(levels), None, name, levels[0], about)
+    flag.boolean = True
+    flags.DEFINE_flag(flag, defined.values)
+    defined.shown.setdefault(defined.module, []).append(name)
+
+
+class _Levels(flags.EnumParser):
+    def parse(self, argument: Any) -> Any:
+        """See the base class."""
+        ends = {"true": self.enum_values[0], "false": self.enum_values[-1]}
+        return super().parse(ends.get(str(argument).lower()) or argument)
+
+
 def adopt(module: ModuleType, *names: str) -> None:
     """Gives the calling module the flags of another one.
 

@@ -142,7 +142,7 @@ class Run:
             "dropped": int(np.sum(refined.dropped)),
             "residual": refined.residual.tolist(),
             "degree": outputs.spread(refined.degree),
-            "rows_without_neighbour": int(np.sum(refined.degree == 0)),
+            "rows_without_neighbour": int(np.sum(np.rint(refined.degree) <= 1)),
             "verification": {
                 name: evaluation.as_report(
                     figure, before=None if name == "before" else figures["before"]

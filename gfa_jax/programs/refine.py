@@ -4,9 +4,9 @@
 
 reads, checks, finds the candidates, chooses the settings, runs the updates and writes
 to --output_dir: refined.npy, dropped.npy (which rows have no edge), report.json,
-residual.png, degree.png, settings.png where the pool chose the settings and, where
-labels or pairs say which rows belong together, roc.png and similarity.png. Without
---features it runs on a generated sample.
+summary.png: why these settings, the neighbours of a row and, where labels or pairs
+say which rows belong together, scores and ROC before and after. Without --features it
+runs on a generated sample.
 
     gfa refine --streamed --features=big.npy --storage=bfloat16
 
@@ -18,8 +18,10 @@ does it over processes (`processes`) and writes a folder of shards, refined/, in
 of refined.npy (`backends.mesh`).
 """
 
-from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, evaluation, flags, pipeline, processes
+from functools import partial
+
+from gfa_jax import datasets, metrics, plotting
+from gfa_jax.programs import cli, evaluation, flags, pictures, pipeline, processes
 from gfa_jax.programs.backends import Backend, mesh
 from gfa_jax.programs.backends.file import FileBackend
 from gfa_jax.programs.backends.memory import MemoryBackend
@@ -29,6 +31,7 @@ FLAGS = flags.FLAGS
 flags.adopt(pipeline)
 flags.adopt(processes)
 flags.adopt(mesh)
+flags.adopt(pictures)
 
 flags.DEFINE_string("output_dir", "outputs/refine", "Folder of the results.")
 flags.DEFINE_list(
@@ -38,7 +41,6 @@ flags.DEFINE_integer(
     "max_images", None, "Leave out genuine pairs of identities with more rows.", 2
 )
 flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
-flags.DEFINE_bool("plots", True, "Whether the figures are drawn.")
 flags.DEFINE_bool("streamed", False, "Keep the features in their file.")
 flags.DEFINE_enum(
     "storage",
@@ -52,8 +54,10 @@ EVERYDAY = (
     *("gamma", "num_steps", "params", "neighbors", "plots"),
     *("streamed", "num_processes"),
 )
-_PICTURES = ("residual", "degree", "settings", "roc", "similarity")
-_OUTPUTS = ("dropped.npy", *(f"{name}.png" for name in _PICTURES), "report.json")
+_CURVES = {"before": "raw", "expansion": "query expansion", "after": "refined"}
+_PANELS = ("scores", "roc", "edges", "closure", "candidates", "degree", "residual")
+_PICTURES = (pictures.SUMMARY, *(f"{name}.png" for name in _PANELS))
+_OUTPUTS = ("dropped.npy", *_PICTURES, "report.json")
 
 
 def main() -> None:
@@ -90,7 +94,7 @@ def _refine(backend: Backend, fprs: tuple[float, ...]) -> None:
         with run.stages("files"):
             run.write(refined)
             with backend.together():
-                if backend.is_first and FLAGS.plots:
+                if backend.is_first:
                     _draw(run, refined)
         with backend.together():
             if backend.is_first:
@@ -105,27 +109,34 @@ def _refine(backend: Backend, fprs: tuple[float, ...]) -> None:
 
 
 def _draw(run: pipeline.Run, refined: Refinement) -> None:
-    from gfa_jax import plotting
-
-    chosen, folder = refined.settings, run.hidden
-    is_whole = len(chosen.neighbors.indices) == len(refined.degree)
-    drawn = {
-        "residual": plotting.plot_residual({"updates": refined.residual}),
-        "degree": plotting.plot_degree(
-            refined.degree,
-            neighbors=chosen.neighbors if is_whole else None,
-            threshold=chosen.first_threshold if chosen.weights is None else None,
-        ),
-    }
-    if chosen.found is not None:
-        drawn["settings"] = plotting.plot_settings(chosen.found, name=run.pool.name)
+    chosen, panels = refined.settings, {}
     if run.figures:
-        drawn["roc"] = plotting.plot_roc(
-            {name: v.roc for name, v in run.figures.items()},
-            intervals={name: v.intervals for name, v in run.figures.items()},
+        found = {_CURVES[name]: figure for name, figure in run.figures.items()}
+        ends = {n: found[n].histogram for n in ("raw", "refined")}
+        panels["scores"] = partial(plotting.plot_scores, ends)
+        panels["roc"] = partial(
+            plotting.plot_roc,
+            {name: figure.roc for name, figure in found.items()},
+            intervals={name: figure.intervals for name, figure in found.items()},
         )
-        drawn["similarity"] = plotting.plot_similarity(
-            {name: v.histogram for name, v in run.figures.items()}
+    # With weights every candidate that is left is an edge.
+    threshold = chosen.first_threshold if chosen.weights is None else None
+    if chosen.evidence is not None:
+        panels["edges"] = partial(plotting.plot_edges, chosen.evidence)
+        panels["closure"] = partial(plotting.plot_closure, chosen.evidence, k=chosen.k)
+    elif threshold is not None:
+        panels["candidates"] = partial(
+            plotting.plot_candidates, chosen.neighbors, threshold=threshold
         )
-    for name, figure in drawn.items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
+    is_whole = len(chosen.neighbors.indices) == len(refined.degree)
+    panels["degree"] = partial(
+        plotting.plot_degree,
+        refined.degree,
+        neighbors=chosen.neighbors if is_whole else None,
+        threshold=threshold,
+    )
+    panels["residual"] = partial(plotting.plot_residual, {"_": refined.residual})
+    rows, columns = len(refined.degree), run.pool.features.shape[1]
+    title = f"{run.pool.name}: {rows:,} rows of {columns} values, K = {chosen.k}, "
+    title += f"T = {chosen.num_steps}"
+    pictures.save(run.hidden, panels, title=title)

@@ -9,7 +9,8 @@ in the mean around --fpr; from the best the gradient descends a smooth form of i
 validation every few steps chooses the step to keep, one that adds --min_gain to the
 best so far. All identities of the first half teach and choose; with --held_out a share
 of them only chooses. Written to --output_dir: params.json, which `refine --params`
-takes, report.json and curves.png.
+takes, report.json and summary.png: loss, validations, parameters and the ROC of the
+other half.
 
 With --templates the rows are frames, as the network gives them, --labels is the
 identity of each, and what is refined and scored are the templates. The power of the
@@ -24,13 +25,14 @@ import pathlib
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, metrics
+from gfa_jax import datasets, metrics, plotting
 from gfa_jax.programs import (
     cli,
     evaluation,
     flags,
     inputs,
     outputs,
+    pictures,
     pooled,
     tuning_problem,
 )
@@ -41,6 +43,7 @@ from gfa_jax.types import MASKS
 
 FLAGS = flags.FLAGS
 flags.adopt(inputs)
+flags.adopt(pictures)
 
 flags.DEFINE_string("output_dir", "outputs/tune", "Folder of the results.")
 flags.DEFINE_integer("k", 15, "Neighbours a row, the row itself counted.")
@@ -85,7 +88,10 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
 
 _AUTO = "auto"
-_OUTPUTS = ("params.json", "curves.png", "report.json")
+_OUTPUTS = (
+    *("params.json", pictures.SUMMARY, "loss.png", "validation.png"),
+    *("parameters.png", "roc.png", "report.json"),
+)
 
 
 def main() -> None:
@@ -160,18 +166,32 @@ def main() -> None:
         "seconds": stages.seconds,
         "peak_memory": outputs.peak_memory(),
     }
-    from gfa_jax.plotting.tuning import plot_tuning
-
+    score = f"mean TPR around {fpr:g}"
+    panels = {
+        "loss": functools.partial(plotting.plot_loss, result),
+        "validation": functools.partial(plotting.plot_validation, result, score=score),
+        "parameters": functools.partial(plotting.plot_parameters, result),
+        "roc": functools.partial(
+            plotting.plot_roc,
+            {"raw": before.roc, "refined": after.roc},
+            intervals={"raw": before.intervals, "refined": after.intervals},
+            title="ROC of the other half",
+        ),
+    }
+    title = f"{pool.name}: learnt on {len(problem.labels):,} rows"
     with outputs.staged(folder, _OUTPUTS) as hidden:
-        plot_tuning(result, score=f"mean TPR around {fpr:g}").savefig(
-            hidden / "curves.png", dpi=150
-        )
+        pictures.save(hidden, panels, title=title)
         datasets.write_json(hidden / "params.json", params)
         datasets.write_json(hidden / "report.json", report)
     found = ", ".join(
         f"{n}={value:.3g}" for n, value in result.params._asdict().items()
     )
     print(f"learnt on {len(problem.labels):,} rows ({result.stopped}): {found}")
+    if result.step == 0:
+        print(
+            f"learning gained nothing: no step adds --min_gain={FLAGS.min_gain:g} to "
+            f"the best start, {result.soft_score:.4f}; its values are kept"
+        )
     print(f"on the other {len(reported.features):,} rows:")
     print(evaluation.table(before, after))
 

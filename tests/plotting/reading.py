@@ -1,6 +1,13 @@
 """What the tests of figures read from axes."""
 
+from typing import Any
+
 import numpy as np
+
+
+def axes_of(figure) -> list[Any]:
+    """The axes, without matplotlib's types, which do not say what lies in them."""
+    return figure.axes
 
 
 def legend_of(axes) -> list[str]:

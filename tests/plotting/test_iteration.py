@@ -20,6 +20,8 @@ def test_residuals_are_drawn_from_the_first_update_on():
     assert axes.get_yscale() == "log"
     assert legend_of(axes) == ["fixed", "rescore"]
     assert first.get_marker() != second.get_marker()
+    alone = plotting.plot_residual({"_": [0.1]})
+    assert alone.axes[0].get_legend() is None
     figure.canvas.draw()
     assert all(tick == round(tick) for tick in axes.get_xticks())
 
@@ -38,19 +40,19 @@ def test_degree_and_in_degree_are_counted():
         np.array([[1, 0.9, 0.6], [1, 0.8, 0.3], [1, 0.7, 0.2], [1, -np.inf, -np.inf]]),
     )
     (axes,) = plotting.plot_degree(
-        np.array([3.0, 2.0, 2.0, 0.0]), neighbors=neighbors, threshold=0.5
+        np.array([3.0, 2.0, 1.0, 1.0]), neighbors=neighbors, threshold=0.5
     ).axes
     degree, in_degree = axes.get_lines()
-    np.testing.assert_array_equal(points_of(degree), [[0, 1], [2, 2], [3, 1]])
-    # Row 3 is listed by all four, row 1 by itself and row 0, the others by themselves.
-    np.testing.assert_array_equal(points_of(in_degree), [[1, 2], [2, 1], [4, 1]])
-    assert axes.get_title(loc="left") == "1 of 4 rows keep no neighbour"
-    assert legend_of(axes)[1] == "in-degree, mean 2.0, at most 4"
+    np.testing.assert_array_equal(points_of(degree), [[0, 2], [1, 1], [2, 1]])
+    # Row 3 is listed by three others, row 1 by row 0.
+    np.testing.assert_array_equal(points_of(in_degree), [[0, 2], [1, 1], [3, 1]])
+    assert axes.get_title(loc="left") == "2 of 4 rows have no neighbour"
+    assert legend_of(axes)[1] == "in-degree: mean 1.0, at most 3"
     every = (
         plotting.plot_degree(np.zeros(4), neighbors=neighbors).axes[0].get_lines()[1]
     )
-    # Without a threshold every candidate counts; an empty slot is nobody's.
-    np.testing.assert_array_equal(points_of(every), [[1, 1], [2, 1], [3, 1], [4, 1]])
+    # Without a threshold every candidate counts; an empty slot is no row's.
+    np.testing.assert_array_equal(points_of(every), [[0, 1], [1, 1], [2, 1], [3, 1]])
 
 
 def test_both_count_the_edges_of_aggregate(rng):
@@ -61,4 +63,4 @@ def test_both_count_the_edges_of_aggregate(rng):
         result.degree, neighbors=neighbors, threshold=0.6
     ).axes
     totals = [points_of(line).prod(axis=1).sum() for line in axes.get_lines()]
-    assert totals[0] == totals[1] == float(result.degree.sum())
+    assert totals[0] == totals[1] == float(result.degree.sum()) - 60

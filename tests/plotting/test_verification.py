@@ -5,7 +5,7 @@ import pytest
 from matplotlib.patches import StepPatch
 
 from gfa_jax import metrics, plotting
-from tests.plotting.reading import legend_of, points_of
+from tests.plotting.reading import axes_of, legend_of, points_of
 
 
 @pytest.fixture
@@ -29,6 +29,9 @@ def test_roc_draws_the_curve_and_marks_reliable_targets(scored):
     (axes,) = figure.axes
     assert axes.get_xscale() == "log"
     assert legend_of(axes) == ["before", "after"]
+    full = [p.tpr for p in metrics.tpr_at_fpr(roc) if p.is_reliable]
+    # The axis is cut under the lowest figure that rests on enough pairs.
+    assert min(full) - 0.1 < axes.get_ylim()[0] < min(full)
     solid, pale = solid_and_pale(axes)
     assert len(solid) == len(pale) == 2
     assert len({line.get_linestyle() for line in solid}) == 2  # told apart in grey
@@ -84,16 +87,27 @@ def test_roc_thins_a_long_curve_to_points_of_it(scored):
     assert all(tuple(point) in points for point in drawn)
 
 
-def test_similarity_panels_have_unit_area(scored):
+KINDS = ("impostor", "genuine")
+
+
+def test_scores_have_unit_area_and_fewer_bins_where_pairs_are_few(scored):
     histogram = metrics.score_histogram(*scored)
-    figure = plotting.plot_similarity({"before": histogram, "after": histogram})
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["before", "after"]
-    for axes in figure.axes:
-        assert axes.get_yscale() == "log"
-        for steps in axes.patches:
-            assert isinstance(steps, StepPatch)
-            values, edges, _ = steps.get_data()
-            assert len(values) == 256
-            assert np.sum(values * np.diff(edges)) == pytest.approx(1)
-    labels = ["genuine, 3,000 pairs", "impostor, 57,000 pairs"]
-    assert legend_of(figure.axes[0]) == labels
+    figure = plotting.plot_scores({"raw": histogram, "refined": histogram})
+    (axes,) = axes_of(figure)
+    assert axes.get_yscale() == "log"
+    for steps in axes.patches:
+        assert isinstance(steps, StepPatch)
+        values, edges, _ = steps.get_data()
+        assert len(values) == 128
+        assert np.sum(values * np.diff(edges)) == pytest.approx(1)
+        cosines = scored[0][scored[1] == ("genuine" in str(steps.get_label()))]
+        expected = np.histogram(cosines, edges, density=True)[0]
+        np.testing.assert_allclose(values, expected, atol=1e-12)
+    named = [f"{kind}, {rows}" for rows in ("raw", "refined") for kind in KINDS]
+    assert legend_of(axes) == named
+    title = "Scores: 3,000 genuine, 57,000 impostor pairs"
+    assert axes.get_title(loc="left") == title
+    same = np.arange(60_000) < 5
+    few = metrics.score_histogram(scored[0], same)
+    (axes,) = axes_of(plotting.plot_scores({"raw": few}))
+    assert {len(steps.get_data().values) for steps in axes.patches} == {16}

@@ -33,7 +33,7 @@ def test_labels_and_scores_are_those_of_the_library(tmp_path, sample, given):
         "--min_size=2",
     )
     assert result.returncode == 0, result.stderr
-    names = "confidence.npy dropped.npy labels.npy purity.png report.json sizes.png"
+    names = "confidence.npy dropped.npy labels.npy report.json summary.png"
     assert sorted(path.name for path in output.iterdir()) == names.split()
     neighbors = gfa.exact_neighbors(sample.features, k=10)
     refined = gfa.aggregate(
@@ -71,10 +71,12 @@ def test_a_learn_to_cluster_folder_is_read_as_it_is(tmp_path, sample):
         f"--output_dir={output}",
         *options,
     )
+    options += ("--plots=all",)
     succeed("cluster", *features, f"--output_dir={searched}", *options)
     read, own = (np.load(folder / "labels.npy") for folder in (output, searched))
     np.testing.assert_array_equal(read, own)
-    assert not (searched / "purity.png").exists()
+    names = {path.stem for path in searched.glob("*.png")}
+    assert names == {"summary", "sizes", "confidence"}  # no labels, no purity
 
 
 @pytest.mark.parametrize(

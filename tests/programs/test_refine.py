@@ -51,13 +51,11 @@ def test_without_flags_it_refines_a_generated_sample(tmp_path):
     )
     for line in (*starts, "rows dropped: ", "TPR at FPR"):
         assert f"\n{line}" in f"\n{result.stdout}"
-    names = "residual.png, degree.png, settings.png, roc.png, similarity.png"
-    said = f"{tmp_path}: refined.npy, dropped.npy, {names}, report.json"
+    said = f"{tmp_path}: refined.npy, dropped.npy, summary.png, report.json"
     assert result.stdout.splitlines()[-1] == said
     told = said.partition(": ")[2].split(", ")
     assert {path.name for path in tmp_path.iterdir()} == {*told}
-    for figure in names.split(", "):
-        assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "summary.png").read_bytes().startswith(b"\x89PNG")
     report = read_report(tmp_path)
     refined = np.load(tmp_path / "refined.npy")
     assert list(refined.shape) == [report["pool"]["rows"], report["pool"]["dimensions"]]
@@ -108,7 +106,7 @@ def test_refined_features_and_figures_are_those_of_the_oracle(
     expected = oracle.aggregate(wide, indices, 0.7, 0.4, num_steps=3, **form)
     # float32 against float64, three steps: a few 2⁻²⁴ of unit rows.
     np.testing.assert_allclose(refined, expected.features, rtol=0, atol=1e-5)
-    assert not (files / "out" / "roc.png").exists()
+    assert not list((files / "out").glob("*.png"))
     first, second = np.triu_indices(len(wide), 1)
     for name, features in (("before", sample.features), ("after", refined)):
         scores = np.einsum("md,md->m", features[first], features[second])
@@ -192,9 +190,19 @@ def test_the_same_seed_gives_the_same_bits(files):
         output, flags = files / f"out{number}", ("--threshold=0.4", "--resamples=20")
         files_given = [f"--{n}={files}/{n}.npy" for n in ("features", "labels")]
         refined, report = refine(output, *files_given, *flags)
-        drawn = [(output / f"{n}.png").read_bytes() for n in ("roc", "similarity")]
-        outputs.append([refined.tobytes(), report["verification"], *drawn])
+        drawn = (output / "summary.png").read_bytes()
+        outputs.append([refined.tobytes(), report["verification"], drawn])
     assert outputs[0] == outputs[1]
+
+
+def test_all_plots_are_the_panels_of_the_summary(files):
+    given = f"--features={files}/features.npy", "--num_steps=0"
+    drawn = []
+    for flag in ("--plots=all", "--threshold=0.5"):
+        refine(files / flag, *given, flag)
+        drawn.append({path.stem for path in (files / flag).glob("*.png")})
+    assert drawn[0] == {"summary", "edges", "closure", "degree", "residual"}
+    assert drawn[1] == {"summary"}
 
 
 # --- bad input ----------------------------------------------------------------------
@@ -213,6 +221,7 @@ def test_the_same_seed_gives_the_same_bits(files):
         (["--num_steps=-1"], "--num_steps=-1"),
         (["--fprs=1e-3,x"], "--fprs=1e-3,x"),
         (["--preset=bold"], "--preset=bold"),
+        (["--plots=some"], "--plots=some"),
         (["--no_such_flag"], "no_such_flag"),
         (["stray"], "stray"),
         (["--labels={}/short.npy"], "599"),

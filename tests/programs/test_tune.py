@@ -71,9 +71,9 @@ def test_it_learns_on_one_half_and_reports_on_the_other(files, sample):
         files, "out", "--max_iterations=16", "--validate_every=8", "--min_gain=0"
     )
     assert "on the other" in printed
-    names = {"params.json", "report.json", "curves.png"}
+    names = {"params.json", "report.json", "summary.png"}
     assert {path.name for path in output.iterdir()} == names
-    assert (output / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (output / "summary.png").read_bytes().startswith(b"\x89PNG")
 
     values = json.loads((output / "params.json").read_text())
     assert (values["k"], values["num_steps"], values["mask"]) == (8, 3, "soft")
