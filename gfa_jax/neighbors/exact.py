@@ -14,7 +14,7 @@ from jax import lax
 from jax.core import Tracer
 
 from gfa_jax import numerics
-from gfa_jax.neighbors import memory, tiles
+from gfa_jax.neighbors import filtered, memory, tiles
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import Array, Neighbors, track
 
@@ -60,12 +60,16 @@ def exact_neighbors(
         raise ValueError(f"features have shape {features.shape}; expected [N, D]")
     num_rows = features.shape[0]
     check_k(k, num_rows)
+    others = k - 1 if include_self else k
+    plain = valid is None and tile_size is None and not isinstance(features, Tracer)
     valid = jnp.ones(num_rows, bool) if valid is None else jnp.asarray(valid, bool)
     if valid.shape != (num_rows,):
         raise ValueError(f"valid has shape {valid.shape}; expected ({num_rows},)")
+    if plain and others and filtered.pays(features, others):
+        best, _ = filtered.search_others(features, k=others, progress=progress)
+        return finish(Rows(features, valid, 0), best, include_self=include_self)
     rows, tile_size = whole_tiles(Rows(features, valid, 0), tile_size)
     num_tiles = len(rows.valid) // tile_size
-    others = k - 1 if include_self else k
     best = tiles.empty_topk(others, len(rows.valid), features.dtype)
     if others:
         if isinstance(features, Tracer):
