@@ -186,12 +186,15 @@ def search_block(
     rows = lax.dynamic_slice_in_dim(rounded.features, first, block_size)
     keys, columns, dropped = _fold_products(rows, rounded.features, plan)
     keys, columns, dropped = _fold_again(keys, columns, dropped)
-    best, places = lax.top_k(keys, min(plan.survivors + 1, keys.shape[1]))
+    # Of float32, for which there are faster programs than for integers.
+    best, places = lax.top_k(_product(keys), min(plan.survivors + 1, keys.shape[1]))
     columns = jnp.take_along_axis(columns, places, axis=1)[:, : plan.survivors]
     # All that does not survive is at most b_i.
-    bound = _upper(jnp.max(dropped, axis=1))
+    bound = _product(jnp.max(dropped, axis=1))
     if best.shape[1] > plan.survivors:
-        bound = jnp.maximum(bound, _upper(best[:, -1]))
+        bound = jnp.maximum(bound, best[:, -1])
+    # Before it was rounded to float16.
+    bound = jnp.maximum(bound * (1 + 2.0**-10), bound * (1 - 2.0**-10)) + 2.0**-24
 
     numbers = first + jnp.arange(block_size, dtype=jnp.int32)
     own = lax.dynamic_slice_in_dim(features, first, block_size)
@@ -220,7 +223,7 @@ def _fold_products(
 
     def multiply_and_fold(number, state):
         part = lax.dynamic_slice_in_dim(columns, number * width, width)
-        products = _multiply(rows, part).reshape(len(rows), plan.folded, plan.groups)
+        products = multiply(rows, part).reshape(len(rows), plan.folded, plan.groups)
         for place in range(plan.folded):
             turn = number * plan.folded + place
             key = _ordered(products[:, place]) << 16 | (_TAGS - turn)
@@ -272,7 +275,7 @@ def _fold_again(
     return keys, columns, jnp.concatenate([dropped, last], axis=1)
 
 
-def _multiply(rows: jax.Array, columns: jax.Array) -> jax.Array:
+def multiply(rows: jax.Array, columns: jax.Array) -> jax.Array:
     """Multiplies float16 rows with sums in float32; the products are float16."""
     if jax.default_backend() == "cpu":  # whose float16 sums may be float16
         rows, columns = rows.astype(jnp.float32), columns.astype(jnp.float32)
@@ -290,13 +293,12 @@ def _ordered(half: jax.Array) -> jax.Array:
     return bits ^ ((bits >> 15) & 0x7FFF)
 
 
-def _upper(key: jax.Array) -> jax.Array:
-    """Bounds the product of a key from above, before it was rounded to float16."""
+def _product(key: jax.Array) -> jax.Array:
+    """Reads the product that a key orders, as float32; -inf where there is none."""
     ordered = key >> 16
     bits = (ordered ^ ((ordered >> 15) & 0x7FFF)).astype(jnp.int16)
-    value = lax.bitcast_convert_type(bits, jnp.float16).astype(jnp.float32)
-    upper = value + jnp.abs(value) * 2.0**-10 + 2.0**-24
-    return jnp.where(key == _LOWEST, -jnp.inf, upper)
+    product = lax.bitcast_convert_type(bits, jnp.float16).astype(jnp.float32)
+    return jnp.where(key == _LOWEST, -jnp.inf, product)
 
 
 def _search_again(

@@ -100,8 +100,8 @@ def test_keys_order_as_their_numbers():
     numbers = np.float16([-65504, -1, -6e-8, -0.0, 0, 6e-8, 0.5, 0.5005, 1, 65504])
     keys = np.asarray(filtered._ordered(jnp.asarray(numbers)))
     assert (np.diff(keys) > 0).all()
-    upper = np.asarray(filtered._upper(jnp.asarray(keys) << 16))
-    assert (upper > numbers.astype(np.float32)).all()
+    products = np.asarray(filtered._product(jnp.asarray(keys) << 16))
+    np.testing.assert_array_equal(products, numbers.astype(np.float32))
 
 
 def test_halves_a_block_without_memory(monkeypatch):
@@ -157,7 +157,7 @@ def test_operations_and_bytes_of_a_block():
     products = 2 * 256 * plan.columns * 64
     survivors = 2 * 256 * plan.survivors * 64
     # The folding compares and shifts each product some tens of times.
-    assert products + survivors <= costs["flops"] <= products + 60 * 256 * plan.columns
+    assert products + survivors <= costs["flops"] <= products + 100 * 256 * plan.columns
     memory = compiled.memory_analysis().temp_size_in_bytes
     # Products in float32 on a CPU, in float16 elsewhere; two best, and what fell out.
     assert memory <= 256 * plan.columns * 4 + 256 * (4 * 3 * plan.groups + 200 * 64 * 4)
