@@ -265,12 +265,16 @@ def _fold_again(
     best = [(empty, empty)] * _LATER_DEPTH
     last = empty
     for turn in range(turns):
-        new = keys[:, turn], columns[:, turn]
-        for place, kept in enumerate(best):
-            above = new[0] > kept[0]
-            best[place] = tuple(map(functools.partial(jnp.where, above), new, kept))
-            new = tuple(map(functools.partial(jnp.where, above), kept, new))
-        last = jnp.maximum(last, new[0])
+        key, column = keys[:, turn], columns[:, turn]
+        for place, (kept, kept_column) in enumerate(best):
+            above = key > kept
+            best[place] = (
+                jnp.where(above, key, kept),
+                jnp.where(above, column, kept_column),
+            )
+            column = jnp.where(above, kept_column, column)
+            key = jnp.minimum(key, kept)
+        last = jnp.maximum(last, key)
     keys, columns = (jnp.concatenate(x, axis=1) for x in zip(*best, strict=True))
     return keys, columns, jnp.concatenate([dropped, last], axis=1)
 
