@@ -37,7 +37,7 @@ def plot_confidence(
     axes = axes or own()
     counts = np.bincount(labels + 1)
     shown = (labels >= 0) & (counts[labels + 1] > 1)
-    axes.hist(confidence[shown], _PARTS, (0.0, 1.0), color=COLORS[1])
+    axes.hist(confidence[shown], _PARTS, range=(0.0, 1.0), color=COLORS[1])
     axes.set_xlim(0, 1)
     axes.set_xlabel("confidence of a row in its cluster")
     axes.set_ylabel("rows")
