@@ -53,6 +53,8 @@ from gfa_jax.types import (
     track,
 )
 
+__all__ = ["aggregate"]
+
 
 class State(NamedTuple):
     """What a step hands to the next one."""
@@ -74,9 +76,9 @@ def aggregate(
 ) -> Aggregation:
     """Pulls every feature towards the mean of its surviving neighbours, T times.
 
-    F_i^t = F_i^{t−1} + γ (C*_i^{t−1} − F_i^{t−1})          (paper, Eq. 2)
-    C*_i = Σ_j w_ij F_j / Σ_j w_ij,  w_ij > 0 only where
-    [A_ij > t][j ∈ KNN_i],  A = F Fᵀ                        (Eq. 6 and 5)
+        F_i^t = F_i^{t−1} + γ (C*_i^{t−1} − F_i^{t−1})          (paper, Eq. 2)
+        C*_i = Σ_j w_ij F_j / Σ_j w_ij,  w_ij > 0 only where
+        [A_ij > t][j ∈ KNN_i],  A = F Fᵀ                        (Eq. 6 and 5)
 
     `options=gfa_jax.PAPER` is the paper as printed. Differentiable in features, gamma,
     temperature, exponent, weights and, with the soft mask, threshold, in reverse and in

@@ -28,6 +28,8 @@ except ImportError as error:
         "gfa_jax.layers needs flax: pip install 'gfa_jax[train]'"
     ) from error
 
+__all__ = ["GraphAggregation", "Queue"]
+
 _START = Params(0.5, 0.55)
 
 

@@ -23,6 +23,8 @@ from gfa_jax import numerics
 from gfa_jax.affinity import affinity_power
 from gfa_jax.types import Array, Scalar
 
+__all__ = ["METHODS", "Method", "pool", "pool_media"]
+
 Method = Literal["mean", "sum", "norm_power"]
 METHODS: tuple[Method, ...] = get_args(Method)
 _SHOWN = 5

@@ -22,6 +22,8 @@ from gfa_jax.blocks import gather_rows, map_neighborhoods
 from gfa_jax.pseudo_center import sum_in_place
 from gfa_jax.types import Array
 
+__all__ = ["ReverseNeighbors", "reverse_neighbors"]
+
 # Listing slots that are added at once; a row that more list has several such sums.
 _WIDTH = 8
 # Such sums at a time.

@@ -15,6 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+__all__ = [
+    "DEFAULT",
+    "PAPER",
+    "PRESETS",
+    "Aggregation",
+    "Neighbors",
+    "Options",
+    "Params",
+]
+
 T = TypeVar("T")
 Array = jax.Array | np.ndarray
 Scalar = jax.Array | float
@@ -66,7 +76,7 @@ class Options:
 
 
 DEFAULT = Options()
-# The open points of the paper as it is printed (.docs/method.md).
+# The open points of the paper as it is printed (.docs/pages/method.md).
 PAPER = Options(weighting="uniform", graph="rescore")
 PRESETS: Mapping[str, Options] = MappingProxyType({"affinity": DEFAULT, "paper": PAPER})
 

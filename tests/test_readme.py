@@ -1,24 +1,29 @@
 """The README and the pages it leads to: short, true to the tree, and in plain words."""
 
 import ast
+import importlib
 import pathlib
 import re
 import tomllib
 
+import jax
 import numpy as np
 import pytest
 
 from gfa_jax import datasets, metrics
+from gfa_jax.programs import flags
+from tests.programs.programs import find_program
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 _README = _REPOSITORY / "README.md"
 _PAGES = [
     _README,
     *sorted((_REPOSITORY / "experiments").glob("*.md")),
-    *sorted((_REPOSITORY / ".docs").glob("*.md")),
+    *sorted((_REPOSITORY / ".docs" / "pages").glob("*.md")),
     _REPOSITORY / "gfa_jax" / "CHANGELOG.md",
 ]
 _MOST_LINES = 160
+_FIGURE = re.compile(r"(?<![\w.])[01]?\.\d{3}\b")
 # Words that this project once had for things that the field has a name for.
 _PRIVATE_WORDS = re.compile(
     r"\b(attractions?|remask\w*|guarded|likeness|bound_impostors|isolates?|find_far"
@@ -33,8 +38,8 @@ def read(page: pathlib.Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", read(_README), re.DOTALL)
+def blocks(language: str, page: pathlib.Path = _README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", read(page), re.DOTALL)
 
 
 def anchors(page: pathlib.Path) -> set[str]:
@@ -54,6 +59,18 @@ def programs() -> list[str]:
     )
 
 
+def flags_of(command: str) -> list[str]:
+    """The flags of `gfa NAME` or `python -m experiments.NAME`."""
+    name = re.split(r"[ .]", command)[-1]
+    program = (
+        importlib.import_module(f"gfa_jax.programs.{name}")
+        if command.startswith("gfa ")
+        else find_program(name)
+    )
+    shown = flags.describe(program, everything=True)
+    return re.findall(r"^  --(?:\[no\])?(\w+)", shown, re.MULTILINE)
+
+
 def test_the_readme_is_short_and_shows_a_picture_first():
     lines = read(_README).splitlines()
     assert len(lines) <= _MOST_LINES
@@ -71,6 +88,29 @@ def test_the_example_runs_and_helps():
     curves = (metrics.all_pairs_roc(rows, labels).roc for rows in (before, after))
     raw, refined = (metrics.tpr_at_fpr(roc, (1e-3,))[0].tpr for roc in curves)
     assert refined > raw + 0.01
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in _PAGES[1:] if blocks("python", p)], ids=lambda page: page.name
+)
+@pytest.mark.filterwarnings("ignore")  # of the libraries that one comes from
+def test_the_python_of_a_page_runs(page):
+    names: dict = {}
+    with jax.enable_x64(False):
+        for block in blocks("python", page):
+            exec(compile(block, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_take_their_flags(page):
+    shell = [line for b in blocks("bash", page) for line in b.splitlines()]
+    spans = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", read(page), flags=re.S))
+    for line in (*shell, *(" ".join(span.split()) for span in spans)):
+        for name, given in re.findall(
+            r"(?:^|&& )(gfa [a-z]\w*|python -m experiments\.[a-z]\w*)((?: \S+)*)", line
+        ):
+            flags_given = re.findall(r" --(?:no(?=plots))?(\w+)", given)
+            assert {*flags_given} <= {*flags_of(name), "help"}, line
 
 
 def test_the_example_is_five_lines():
@@ -120,7 +160,7 @@ def test_links_lead_to_files_and_headings(page):
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
 def test_paths_in_the_text_exist(page):
     for path in re.findall(
-        r"`((?:gfa_jax|experiments|colabs|tests)/[\w./]+)`", read(page)
+        r"`((?:gfa_jax|experiments|colabs|tests)/[\w./]+)(?:::\w+)?`", read(page)
     ):
         assert (_REPOSITORY / path).exists(), path
 
@@ -146,3 +186,20 @@ def test_every_table_of_results_says_when_and_how_it_was_made():
         heading = section.splitlines()[0]
         assert re.search(r"20\d\d-\d\d-\d\d", section), heading
         assert "machine " in section.lower(), heading
+
+
+def test_the_figures_by_task_stand_in_the_results():
+    def figures_by_row(page: str) -> list[tuple[str, set[str]]]:
+        lines = read(_REPOSITORY / page).splitlines()
+        return [
+            (line.split("|")[1].strip() if line[:1] == "|" else "", figures)
+            for line in lines
+            if (figures := {*_FIGURE.findall(line)})
+        ]
+
+    measured: dict[str, set[str]] = {}
+    for row, figures in figures_by_row("experiments/RESULTS.md"):
+        measured[row] = measured.get(row, set()) | figures
+    measured[""] = set().union(*measured.values())
+    for row, figures in figures_by_row(".docs/pages/tasks.md"):
+        assert figures <= measured[row], row

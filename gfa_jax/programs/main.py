@@ -19,7 +19,7 @@ _USAGE = """usage: gfa PROGRAM --flag=value …
   gfa streamed  refines a file that does not fit in memory
 
 gfa PROGRAM --help: its flags"""
-_PROGRAMS = ("refine", "cluster", "tune", "streamed")
+PROGRAMS = ("refine", "cluster", "tune", "streamed")
 _USAGE_ERROR = 2
 
 
@@ -30,10 +30,10 @@ def main() -> None:
         print(gfa_jax.__version__)
     elif name in ("--help", "-h", "help"):
         print(_USAGE)
-    elif name in _PROGRAMS:
+    elif name in PROGRAMS:
         sys.argv = [name, *rest]
         cli.run(importlib.import_module(f"gfa_jax.programs.{name}"))
     else:
-        expected = ", ".join(_PROGRAMS)
+        expected = ", ".join(PROGRAMS)
         print(f"gfa: got {name!r}; expected one of {expected}", file=sys.stderr)
         sys.exit(_USAGE_ERROR)

@@ -43,7 +43,7 @@ def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
 
 def call(module: str, *flags: str) -> Finished:
     """Runs a program in this process, in float32 as it runs in one of its own."""
-    program = _program(module)
+    program = find_program(module)
     said, told, code = io.StringIO(), io.StringIO(), 0
     hook = sys.unraisablehook
     try:
@@ -90,7 +90,7 @@ def refuse(files, message, *flags, module="refine"):
     assert left == set()
 
 
-def _program(module: str):
+def find_program(module: str):
     """Finds what `python -m experiments.<module>` runs."""
     alias = importlib.import_module(f"experiments.{module}")
     name = module.rpartition(".")[2]
