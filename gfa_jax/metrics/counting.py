@@ -25,6 +25,9 @@ from gfa_jax.metrics.tiles import Plan, Tile
 # Scores from which on the loop saves more than numba's import and compiler cost, 2 s.
 _WORTH_COMPILING = 2**31
 _MOST_COUNTED = 2**31 - 1
+# Histograms that a device fills in turn: cosines crowd into few bins, where the
+# increments would wait for each other.
+_COPIES = 64
 
 Counter = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -166,7 +169,7 @@ class DeviceCounter:
             self.total()
         counts = self._counts
         if counts is None:
-            counts = jnp.zeros(NUM_BINS, jnp.int32)
+            counts = jnp.zeros((_COPIES, NUM_BINS), jnp.int32)
         self._counts, num_found = _count(counts, bins, floor)
         self._pending += bins.size
         found = int(num_found)
@@ -180,7 +183,7 @@ class DeviceCounter:
     def total(self) -> np.ndarray:
         """Returns the counts of all bins so far: [NUM_BINS] int64."""
         if self._counts is not None:
-            self._total += np.asarray(self._counts, np.int64)
+            self._total += np.asarray(self._counts, np.int64).sum(axis=0)
         self._counts, self._pending = None, 0
         return self._total
 
@@ -190,7 +193,8 @@ def _count(
     counts: jax.Array, bins: jax.Array, floor: jax.Array | int
 ) -> tuple[jax.Array, jax.Array]:
     numbers = bins.astype(jnp.int32)
-    return counts.at[numbers].add(1), jnp.sum(numbers >= floor, dtype=jnp.int32)
+    copies = jnp.arange(bins.size, dtype=jnp.int32) % _COPIES
+    return counts.at[copies, numbers].add(1), jnp.sum(numbers >= floor, dtype=jnp.int32)
 
 
 @functools.partial(jax.jit, static_argnames="size")
