@@ -132,7 +132,14 @@ class GraphAggregation(nnx.Module):
         return refined[: len(batch)]
 
     def params(self, dtype: jnp.dtype | type = jnp.float32) -> Params:
-        """Evaluates the parameters, as `gfa_jax.aggregate` takes them."""
+        """Evaluates the parameters.
+
+        Args:
+            dtype: floating.
+
+        Returns:
+            Params, as `gfa_jax.aggregate` takes them.
+        """
         unread = jnp.zeros(())  # of the loss of pairs
         variables = objective.Variables(
             self.gamma[...],

@@ -116,7 +116,11 @@ def pool_media(
         scores: [M] floating detector scores.
         normalize: whether to scale the templates to unit length.
 
-    Returns and raises as `pool`.
+    Returns:
+        [S, D] floating templates, as of `pool`.
+
+    Raises:
+        ValueError: what `pool` refuses; `flipped` of another shape.
     """
     features = numerics.to_compute_dtype(features)
     templates, media = np.asarray(templates), np.asarray(media)

@@ -45,7 +45,13 @@ class ReverseNeighbors(NamedTuple):
 
 @jax.jit
 def reverse_neighbors(indices: Array) -> ReverseNeighbors:
-    """Finds the slots of candidates [N, K] that list each row, by one sort of N K.
+    """Finds the slots that list each row, by one sort of N K numbers.
+
+    Args:
+        indices: [N, K] candidates.
+
+    Returns:
+        ReverseNeighbors, for `aggregate(..., reverse=)`.
 
     Raises:
         ValueError: 2³¹ slots or more.

@@ -112,11 +112,25 @@ class Neighbors(NamedTuple):
     similarity: Array
 
     def first(self, k: int) -> "Neighbors":
-        """Takes the first k candidates of every row, the nearest of a search."""
+        """Takes the nearest candidates of every row.
+
+        Args:
+            k: how many, the row itself counted where it is listed.
+
+        Returns:
+            Neighbors [N, k].
+        """
         return Neighbors(self.indices[:, :k], self.similarity[:, :k])
 
     def is_other(self, first_row: Array | int = 0) -> Array:
-        """Tells which slots list another row, [N, K] bool; rows from `first_row` on."""
+        """Tells which slots list another row.
+
+        Args:
+            first_row: number of the first of these rows, where they are a part.
+
+        Returns:
+            [N, K] bool, False for the row itself and for an empty slot.
+        """
         rows = np.arange(len(self.indices), dtype=np.int32)[:, None] + first_row
         return (self.indices >= 0) & (self.indices != rows)
 
@@ -126,6 +140,9 @@ class Neighbors(NamedTuple):
         Args:
             is_dropped: [M] bool, of all rows.
             first_row: number of the first of these rows, where they are a part.
+
+        Returns:
+            Neighbors of the same shape.
         """
         is_dropped, indices = jnp.asarray(is_dropped), jnp.asarray(self.indices)
         own = is_dropped[first_row + jnp.arange(len(indices))]

@@ -1,5 +1,6 @@
 """What `import gfa_jax` gives and what it leaves alone; the form of the package."""
 
+import functools
 import importlib
 import inspect
 import os
@@ -15,24 +16,48 @@ import pytest
 import gfa_jax
 
 FOLDER = pathlib.Path(gfa_jax.__file__).parent
-PACKAGES = ["gfa_jax"] + [
-    module.name
+MODULES = [
+    name
     for module in pkgutil.walk_packages([str(FOLDER)], "gfa_jax.")
-    if module.ispkg
+    if "programs" not in (name := module.name)
+    and "__main__" not in name
+    and hasattr(importlib.import_module(name), "__all__")
 ]
 
 
-def public(package: str) -> list[tuple[str, Any]]:
-    module = importlib.import_module(package)
+def public(module_name: str) -> list[tuple[str, Any]]:
+    module = importlib.import_module(module_name)
     return [(name, getattr(module, name)) for name in getattr(module, "__all__", ())]
 
 
+def own_methods(value: type) -> list[Any]:
+    return [
+        method
+        for name, method in vars(value).items()
+        if inspect.isfunction(method)
+        and not name.startswith("_")
+        and method.__module__.startswith("gfa_jax")
+    ]
+
+
 FUNCTIONS = {
-    f"{value.__module__}.{name}": value
-    for package in PACKAGES
-    for name, value in public(package)
-    if inspect.isfunction(value)
+    f"{function.__module__}.{function.__qualname__}": function
+    for module in MODULES
+    for _, value in public(module)
+    for function in (
+        own_methods(value) if inspect.isclass(value) else [inspect.unwrap(value)]
+    )
+    if inspect.isfunction(function)
 }
+
+
+def described(doc: str) -> set[str]:
+    """The arguments that a docstring describes, or another one that it refers to."""
+    names = set(re.findall(r"^ {4}\*{0,2}(\w+):", doc, re.MULTILINE))
+    for path in re.findall(r"as for\s+`gfa_jax\.([\w.]+)`", doc):
+        value = functools.reduce(getattr, path.split("."), gfa_jax)
+        names |= described(inspect.getdoc(value) or "")
+    return names
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,7 +107,7 @@ def test_import_touches_no_device():
     assert "Unable to initialize backend" in reached.stderr
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", ["gfa_jax", *MODULES])
 def test_public_names_are_sorted_and_resolve(package):
     names = [name for name, _ in public(package)]
     # Constants, then classes, then functions: the order that Ruff keeps.
@@ -96,15 +121,15 @@ def test_version():
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_public_functions_say_what_they_take_and_return(name):
+def test_public_functions_say_what_they_take_return_and_raise(name):
     function = FUNCTIONS[name]
-    doc = inspect.getdoc(function)
-    assert doc
-    is_at_the_front = function in vars(gfa_jax).values()
-    if is_at_the_front or "\nArgs:\n" in doc:
-        described = set(re.findall(r"^ {4}\*{0,2}(\w+):", doc, re.MULTILINE))
-        assert set(inspect.signature(function).parameters) <= described
-    assert "\nReturns:\n" in doc or not is_at_the_front
+    doc = inspect.getdoc(function) or ""
+    signature = inspect.signature(function)
+    assert {*signature.parameters} - {"self"} <= described(doc)
+    if signature.return_annotation not in (None, "None"):
+        assert "\nReturns:\n" in doc or "\nYields:\n" in doc
+    if re.search(r"\braise (ValueError|OSError)", inspect.getsource(function)):
+        assert "\nRaises:\n" in doc
 
 
 def test_every_module_says_its_idea():

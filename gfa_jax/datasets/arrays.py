@@ -71,6 +71,10 @@ def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
     whole. A compressed member is loaded and verified; an array of the other byte order
     is loaded and its bytes are swapped.
 
+    Args:
+        path: `.npy` or `.npz`.
+        key: name of the array in a `.npz`.
+
     Returns:
         The array in its stored shape and dtype, in the byte order of this machine.
 

@@ -34,6 +34,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     `path` is a symbolic link, the file it points to is replaced; a file that is
     replaced hands on its permissions.
 
+    Args:
+        path: of the file to write.
+
+    Yields:
+        The temporary path.
+
     Raises:
         ValueError: `path` is a folder, a device or read-only, its folder is missing
             or not writable, or the disk is full. An OSError about another file
@@ -64,15 +70,25 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8, newlines as they are; errors as for `atomic_path`."""
+    """Writes text as UTF-8, newlines as they are, atomically.
+
+    Args:
+        path: see `atomic_path`, also for what it raises.
+        text: of the whole file.
+    """
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode())
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes `value` as strict JSON, atomically; NumPy values become plain ones.
+    """Writes strict JSON, atomically; NumPy values become plain ones.
 
-    NaN and Inf, which JSON cannot hold, are a ValueError.
+    Args:
+        path: see `atomic_path`.
+        value: of mappings, sequences, strings and numbers.
+
+    Raises:
+        ValueError: NaN or Inf, which JSON cannot hold; what `atomic_path` refuses.
     """
     text = json.dumps(
         value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain
@@ -84,6 +100,10 @@ def write_array(path: str | os.PathLike[str], array: ArrayLike) -> None:
     """Writes one array of any dtype but object as `.npy`, atomically, in blocks.
 
     bfloat16 is stored as NumPy stores it, two raw bytes a value (`V2`).
+
+    Args:
+        path: see `atomic_path`, also for what it raises.
+        array: of any shape.
     """
     known_suffix(path, "write", (".npy",))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -94,6 +114,10 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) 
     """Writes arrays by name as an uncompressed `.npz`; see `write_array`.
 
     The same arrays give the same bytes: no clock enters the file.
+
+    Args:
+        path: see `atomic_path`, also for what it raises.
+        arrays: name -> array.
     """
     known_suffix(path, "write", (".npz",))
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:

@@ -64,10 +64,14 @@ def read_features(
 
 
 def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:
-    """Writes [N, D] features atomically and in blocks, in the format of the suffix.
+    """Writes features atomically and in blocks, in the format of the suffix.
 
     `.npz` names the array `features`; `.bin` is float32 with the challenge's header,
     and refuses float64.
+
+    Args:
+        path: of the file.
+        features: [N, D].
 
     Raises:
         ValueError: unknown suffix, another shape or dtype, or the file cannot be

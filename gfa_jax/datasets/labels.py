@@ -81,7 +81,10 @@ def read_labels(
 
 
 def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the classes of [N] labels, as `check_labels` wants them.
+    """Numbers the classes of labels.
+
+    Args:
+        labels: [N], as `check_labels` wants them.
 
     Returns:
         codes: [N] int32 in [0, C), labels = classes[codes].
@@ -126,6 +129,9 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
 def known_identities(labels: ArrayLike) -> np.ndarray:
     """Tells the rows whose identity is known; the others never match.
 
+    Args:
+        labels: [N] integers, floating numbers or strings.
+
     Returns:
         [N] bool, False for -1, NaN, and the strings "", "-1" and "nan" in any case.
     """
@@ -136,7 +142,15 @@ def known_identities(labels: ArrayLike) -> np.ndarray:
 
 
 def check_labels(labels: np.ndarray, num_rows: int) -> None:
-    """Refuses labels that are not one integer or string for each of N feature rows."""
+    """Refuses labels that are not one integer or string for each row.
+
+    Args:
+        labels: [N] integers or strings.
+        num_rows: N of the features.
+
+    Raises:
+        ValueError: another shape or dtype.
+    """
     if labels.ndim != 1:
         raise ValueError(
             f"labels: got shape {labels.shape}, expected [N], one label a row"

@@ -31,6 +31,9 @@ def read_pairs(path: str | os.PathLike[str], *, key: str = "pairs") -> Pairs:
         path: `.csv` or `.txt`; `.npy` or `.npz` with an integer [M, 2] or [M, 3].
         key: name of the array in a `.npz`.
 
+    Returns:
+        Pairs, `same` None where the file does not say it.
+
     Raises:
         ValueError: missing, empty or corrupt file, an unknown suffix, a malformed
             line (named by its number), another shape, or a `same` other than 0 and 1.
@@ -49,7 +52,11 @@ def read_pairs(path: str | os.PathLike[str], *, key: str = "pairs") -> Pairs:
 
 
 def check_pairs(pairs: Pairs, num_rows: int) -> None:
-    """Checks pairs against the N features that they point into.
+    """Checks pairs against the features that they point into.
+
+    Args:
+        pairs: of M pairs.
+        num_rows: N of the features.
 
     Raises:
         ValueError: no pair, another shape or dtype, a row number outside [0, N)

@@ -62,8 +62,17 @@ def write_part(
 ) -> Part:
     """Writes part `number` atomically, under a name that no other content has.
 
-    The rows are [n, D] float16, float32, float64 or bfloat16, n >= 1, streamed in
-    blocks. Returns what the manifest is to say of them.
+    Args:
+        folder: made where it is missing.
+        features: [n, D] float16, float32, float64 or bfloat16, n >= 1, streamed in
+            blocks.
+        number: of the part, from 0 on.
+
+    Returns:
+        Part, what the manifest is to say of it.
+
+    Raises:
+        ValueError: rows of another shape or dtype, or a file that cannot be written.
     """
     features = np.asarray(features)
     check_matrix(features, name=f"part {number}")
@@ -82,10 +91,15 @@ def write_part(
 
 
 def write_manifest(folder: str | os.PathLike[str], parts: Sequence[Part]) -> None:
-    """Writes the manifest, which makes the parts, in this order, a matrix.
+    """Writes the manifest, which makes parts a matrix; older parts are removed then.
 
-    Older parts are removed then. Where `open_shards` would refuse the parts, or the
-    file cannot be written, the older manifest and its parts stay as they were.
+    Args:
+        folder: that holds the parts.
+        parts: in the order of their rows.
+
+    Raises:
+        ValueError: parts that `open_shards` would refuse, or a file that cannot be
+            written; the older manifest and its parts are then as they were.
     """
     shards = open_parts(folder, parts)
     rows, width = shards.shape
@@ -109,8 +123,13 @@ def write_shards(
 ) -> None:
     """Writes [N, D] features as a folder of shards, the manifest last.
 
-    Each part but the last has `rows_per_shard` >= 1 rows; see `write_part`. The folder
-    is made where it is missing.
+    Args:
+        folder: made where it is missing.
+        features: [N, D], see `write_part`.
+        rows_per_shard: rows of each part but the last, >= 1.
+
+    Raises:
+        ValueError: what `write_part` and `write_manifest` refuse.
     """
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard is {rows_per_shard}; expected at least 1")
@@ -130,9 +149,17 @@ def write_shards(
 
 
 def open_parts(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Shards:
-    """Opens parts, in the order of their rows, that no manifest names yet.
+    """Opens parts that no manifest names yet; the first one sets width and dtype.
 
-    The first one sets width and dtype. Raises what `open_shards` does of parts.
+    Args:
+        folder: that holds them.
+        parts: in the order of their rows.
+
+    Returns:
+        Shards, as of `open_shards`.
+
+    Raises:
+        ValueError: what `open_shards` refuses of parts.
     """
     folder, parts = pathlib.Path(folder), tuple(parts)
     _check_names(folder, parts)
@@ -155,6 +182,12 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
     """Opens a folder of shards and checks everything but the hashes.
 
     Files that `manifest.json` does not name are ignored; the rows stay on the disk.
+
+    Args:
+        folder: that holds the manifest.
+
+    Returns:
+        Shards, of which `read_rows` reads.
 
     Raises:
         ValueError: no manifest or one that is damaged; a part that is missing, named
@@ -179,6 +212,11 @@ def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
     """Reads the rows [start, stop), hashing the parts that they lie in.
 
     Cost: one pass over every part touched, also where few of its rows are read.
+
+    Args:
+        shards: see `open_shards`.
+        start: first row.
+        stop: one after the last.
 
     Returns:
         [stop − start, D] of the stored dtype: a memory map where one part holds all

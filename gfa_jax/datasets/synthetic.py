@@ -83,6 +83,9 @@ def synthetic_features(
         progress: called as tqdm is, `progress(iterable, total=, desc=)`, around
             the blocks of rows; None is silent.
 
+    Returns:
+        SyntheticFeatures, of N rows.
+
     Raises:
         ValueError: an option out of its range.
     """

@@ -70,7 +70,7 @@ def solve(
 ) -> FixedPoint:
     """Solves F = U(F): updates until nothing moves, differentiable in the limit.
 
-    F*_i = normalize((1 − γ) F_i^0 + γ C*_i(F*))
+        F*_i = normalize((1 − γ) F_i^0 + γ C*_i(F*))
 
     Differentiable in reverse and in forward mode, in `features` (through the edges of
     a fixed graph too), gamma, temperature, exponent and, with the soft mask, threshold.
@@ -84,6 +84,9 @@ def solve(
         tolerance: most that an entry may move in the last step, absolute and
             relative; 32 units of rounding by default.
         max_steps: most updates, and most steps of the linear solve of a gradient.
+
+    Returns:
+        FixedPoint.
 
     Raises:
         ValueError: what `aggregate` refuses, gamma 1; where nothing is traced, no

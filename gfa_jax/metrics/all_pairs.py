@@ -80,6 +80,9 @@ def all_pairs_roc(
         genuine_size: the most genuine pairs to keep.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
+    Returns:
+        AllPairs: the curve, the floor of its tail and the pairs kept.
+
     Raises:
         ValueError: rows not of unit length or not finite, labels that do not fit,
             no genuine or no impostor pair, an option out of its range.
@@ -181,7 +184,13 @@ def restrict_genuine(result: AllPairs, keep: npt.ArrayLike) -> AllPairs:
 
     An identity of n rows has n(n−1)/2 genuine pairs, so that a few large identities
     can outweigh all others: leaving those out shows the rest at the same thresholds.
-    A genuine pair stays where `keep` [N] bool is True for both rows.
+
+    Args:
+        result: of `all_pairs_roc`.
+        keep: [N] bool; a genuine pair stays where it is True for both rows.
+
+    Returns:
+        AllPairs, of the same impostor pairs.
 
     Raises:
         ValueError: a mask of another shape or dtype, no genuine pair left, or a result

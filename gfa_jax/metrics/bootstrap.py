@@ -92,6 +92,9 @@ def resample_tpr(
             impostor pair has no ROC and is drawn again.
         seed: of the draws, which depend on it and the identities alone.
 
+    Returns:
+        ResampledTprs, of R draws and T targets.
+
     Raises:
         ValueError: as `roc_curve`; identities that do not fit `same`; an option out
             of its range.
@@ -135,9 +138,16 @@ def resample_all_pairs_tpr(
     num_resamples: int = 200,
     seed: int = 0,
 ) -> ResampledTprs:
-    """Measures the same over all pairs, of what `all_pairs_roc` returned.
+    """Measures what `resample_tpr` does over all pairs.
 
-    The TPRs of a target whose threshold lies below the tail are nan.
+    Args:
+        result: of `all_pairs_roc`.
+        fpr_targets: rates in [0, 1].
+        num_resamples: number of draws R, >= 1.
+        seed: of the draws.
+
+    Returns:
+        ResampledTprs, nan for a target whose threshold lies below the tail.
 
     Raises:
         ValueError: a result without its genuine pairs; an option out of its range.
@@ -165,7 +175,14 @@ def resample_all_pairs_tpr(
 
 
 def tpr_intervals(resampled: ResampledTprs) -> tuple[TprInterval, ...]:
-    """Bounds the TPR at each target, in order."""
+    """Bounds the TPR at each target.
+
+    Args:
+        resampled: of `resample_tpr` or `resample_all_pairs_tpr`.
+
+    Returns:
+        A TprInterval for each target, in order.
+    """
     bounds = np.quantile(resampled.tprs, BOUNDS, axis=0).tolist()
     return tuple(map(TprInterval, resampled.fpr_targets, *bounds))
 
@@ -177,6 +194,13 @@ def gain_intervals(
 
     0 outside of an interval means that the gain (or loss) is more than the choice of
     the identities explains.
+
+    Args:
+        before: of `resample_tpr` or `resample_all_pairs_tpr`.
+        after: of the same, with the same identities, seed and targets.
+
+    Returns:
+        A TprInterval for each target, in order.
 
     Raises:
         ValueError: other targets or other draws.

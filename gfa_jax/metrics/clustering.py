@@ -75,6 +75,9 @@ def cluster_scores(
             for a row without a cluster, which is scored as a cluster of its own, so
             that recall pays for it.
 
+    Returns:
+        ClusterScores, pairwise, BCubed and NMI.
+
     Raises:
         ValueError: lengths that differ, other shapes or dtypes, or no row to score.
 
@@ -116,7 +119,9 @@ def cluster_purity(
 ) -> np.ndarray:
     """Measures how far each cluster is one identity: max_g n_gc / b_c.
 
-    Of labels as for `cluster_scores`, but rows of any negative cluster are left out.
+    Args:
+        labels_true: [N] as for `cluster_scores`.
+        labels_pred: [N] likewise, but rows of any negative cluster are left out.
 
     Returns:
         [C] float64 purities in (0, 1], in ascending order of the cluster number; NaN

@@ -37,7 +37,14 @@ class ScoreHistogram(NamedTuple):
 
 
 def score_histogram(scores: npt.ArrayLike, same: npt.ArrayLike) -> ScoreHistogram:
-    """Counts a list of cosines [M], genuine where same [M], in 256 bins.
+    """Counts a list of cosines in 256 bins.
+
+    Args:
+        scores: [M] cosines.
+        same: [M] bool (or 0 and 1), True for a genuine pair.
+
+    Returns:
+        ScoreHistogram, impostor and genuine pairs apart.
 
     Raises:
         ValueError: as `roc_curve`.

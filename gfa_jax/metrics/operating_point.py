@@ -49,10 +49,17 @@ def tpr_at_fpr(
 ) -> tuple[OperatingPoint, ...]:
     """Reads the TPR at given FPRs from a curve.
 
-    By a rule of the module's. `nearest` searches the points that scikit-learn's
-    `roc_curve` keeps (collinear ones dropped) in float64 as the published scripts do;
-    equal distances go to the larger FPR, then to the larger TPR. `interpolate` leaves a
-    vertical segment at its top and enters the next at its bottom.
+    Args:
+        roc: of `roc_curve` or `all_pairs_roc`.
+        fpr_targets: rates in [0, 1].
+        rule: of the module's. "nearest" searches the points that scikit-learn's
+            `roc_curve` keeps (collinear ones dropped) in float64 as the published
+            scripts do; equal distances go to the larger FPR, then to the larger TPR.
+            "interpolate" leaves a vertical segment at its top and enters the next at
+            its bottom.
+
+    Returns:
+        An OperatingPoint for each target, in order.
 
     Raises:
         ValueError: a target outside [0, 1], or an unknown rule.
@@ -66,7 +73,17 @@ def tpr_at_fpr(
 
 
 def check_targets(fpr_targets: Iterable[float]) -> tuple[float, ...]:
-    """Returns FPR targets as floats; raises ValueError for one outside [0, 1]."""
+    """Refuses FPR targets that are no rates.
+
+    Args:
+        fpr_targets: rates in [0, 1].
+
+    Returns:
+        The same as floats.
+
+    Raises:
+        ValueError: a target outside [0, 1].
+    """
     targets = tuple(float(target) for target in fpr_targets)
     for target in targets:
         if not 0 <= target <= 1:

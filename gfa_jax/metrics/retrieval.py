@@ -67,6 +67,9 @@ def rank_gallery(
             out of its ranking; -1 where there is none.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
+    Returns:
+        Rankings of the Q queries.
+
     Raises:
         ValueError: shapes, dtypes or widths that do not fit, rows not of unit length,
             cameras of one side only, or no query with a match.
@@ -127,14 +130,28 @@ def rank_gallery(
 
 
 def mean_average_precision(rankings: Rankings) -> float:
-    """Averages AP over the queries that have a match, mAP = mean_q AP_q, in [0, 1]."""
+    """Averages AP over the queries that have a match, mAP = mean_q AP_q.
+
+    Args:
+        rankings: of `rank_gallery`.
+
+    Returns:
+        mAP in [0, 1].
+    """
     return float(rankings.average_precision[rankings.counted].mean())
 
 
 def cmc(rankings: Rankings, ranks: Iterable[int] = DEFAULT_RANKS) -> np.ndarray:
-    """Measures the share [R] of queries whose first match is among the first r >= 1.
+    """Measures how many queries have a match among the first r.
 
-    CMC(r) = mean_q [first_rank_q <= r], over the queries that have a match.
+        CMC(r) = mean_q [first_rank_q <= r], over the queries that have a match
+
+    Args:
+        rankings: of `rank_gallery`.
+        ranks: R ranks r >= 1.
+
+    Returns:
+        [R] float64 shares in [0, 1].
 
     Raises:
         ValueError: no rank, or a rank below 1.

@@ -42,6 +42,9 @@ def roc_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
         scores: [M] finite real numbers, larger for more alike.
         same: [M] bool (or 0 and 1), True for a genuine pair.
 
+    Returns:
+        Roc, a point at every distinct score.
+
     Raises:
         ValueError: scores that are not finite, lengths that differ, labels that are
             not 0 and 1, no genuine or no impostor pair.
@@ -72,14 +75,24 @@ def count_accepts(
 def auc(roc: Roc) -> float:
     """Measures the area under the curve, ∫ TPR dFPR in [0, 1], by trapezoids.
 
-    It is the probability that a genuine score beats an impostor score, ties counted
-    half.
+    Args:
+        roc: of `roc_curve` or `all_pairs_roc`.
+
+    Returns:
+        The probability that a genuine score beats an impostor score, ties counted half.
     """
     return float(np.trapezoid(roc.tpr, roc.fpr))
 
 
 def eer(roc: Roc) -> float:
-    """Finds the rate where FPR = FNR = 1 − TPR, linear between points of the curve."""
+    """Finds the equal error rate, FPR = FNR = 1 − TPR.
+
+    Args:
+        roc: of `roc_curve` or `all_pairs_roc`.
+
+    Returns:
+        The rate in [0, 1], linear between points of the curve.
+    """
     excess = roc.fpr + roc.tpr - 1  # FPR − FNR: rises strictly from −1 to 1
     upper = int(np.searchsorted(excess, 0))
     lower = upper - 1

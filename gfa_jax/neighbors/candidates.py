@@ -29,6 +29,9 @@ def place_self(
         rows: numbers of the n rows; 0 to n - 1 by default.
         num_rows: N of the set, where these are only some of its rows.
 
+    Returns:
+        Neighbors [n, k].
+
     Raises:
         ValueError: arrays of other shapes, an index outside [-1, N), or k < 1.
     """

@@ -80,7 +80,15 @@ def exact_neighbors(
 
 
 def check_k(k: int, num_rows: int) -> None:
-    """Refuses a number of neighbours k outside [1, N) with a ValueError."""
+    """Refuses a number of neighbours that a set does not have.
+
+    Args:
+        k: the row itself counted.
+        num_rows: N.
+
+    Raises:
+        ValueError: k outside [1, N).
+    """
     if not 1 <= k < num_rows:
         raise ValueError(
             f"k is {k} with {num_rows} rows; expected 1 <= k < {num_rows} (k counts "

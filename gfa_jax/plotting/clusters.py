@@ -14,7 +14,15 @@ _PARTS = 20
 
 
 def plot_cluster_sizes(sizes: np.ndarray, axes: "Axes | None" = None) -> "Figure":
-    """Draws how many of the clusters [C] there are of each number of rows."""
+    """Draws how many clusters there are of each number of rows.
+
+    Args:
+        sizes: [C] rows of each cluster.
+        axes: where to draw; a figure of its own by default.
+
+    Returns:
+        The figure.
+    """
     axes = axes or own()
     axes.plot(*np.unique(sizes, return_counts=True), "o", color=COLORS[1], markersize=4)
     _size_axis(axes)
@@ -33,6 +41,9 @@ def plot_confidence(
         labels: [N] cluster of each row, -1 for none.
         confidence: [N] in [0, 1].
         axes: where to draw; a figure of its own by default.
+
+    Returns:
+        The figure.
     """
     axes = axes or own()
     counts = np.bincount(labels + 1)
@@ -56,6 +67,9 @@ def plot_purity(
         sizes: [C] rows of each cluster.
         purity: [C] share of its most frequent identity, NaN where not known.
         axes: where to draw; a figure of its own by default.
+
+    Returns:
+        The figure.
     """
     axes = axes or own()
     known = ~np.isnan(purity) & (sizes > 1)

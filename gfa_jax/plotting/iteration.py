@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 def plot_residual(
     residuals: Mapping[str, npt.ArrayLike], axes: "Axes | None" = None
 ) -> "Figure":
-    """Draws how far each update moves the rows, one line a run: label -> [T].
+    """Draws how far each update moves the rows, one line a run.
 
     residual_t = √mean_i ‖F_i^t − F_i^{t−1}‖², on a logarithmic axis: a straight line
-    is linear convergence, a level one a cycle. A residual of zero is not drawn, a
-    label that begins with "_" not named.
+    is linear convergence, a level one a cycle. A residual of zero is not drawn.
+
+    Args:
+        residuals: label -> [T]; a label that begins with "_" is not named.
+        axes: where to draw; a figure of its own by default.
+
+    Returns:
+        The figure.
     """
     axes = axes or own()
     for number, (label, values) in enumerate(residuals.items(), 1):
@@ -64,6 +70,9 @@ def plot_degree(
         neighbors: [N, K] candidates, for the in-degree; None draws the degree alone.
         threshold: cosine t that a candidate must exceed to count in the in-degree.
             None counts every one.
+
+    Returns:
+        The figure.
     """
     axes = axes or own()
     degree = np.maximum(np.rint(np.asarray(degree)).astype(int) - 1, 0)

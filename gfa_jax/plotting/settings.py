@@ -18,6 +18,13 @@ def plot_edges(evidence: Evidence, axes: "Axes | None" = None) -> "Figure":
     """Draws the cosines of candidates beside their null, and the posterior of an edge.
 
     The cosines are in standard deviations above those of unrelated rows, z.
+
+    Args:
+        evidence: of `choose_settings`.
+        axes: where to draw; a figure of its own by default.
+
+    Returns:
+        The figure.
     """
     axes = axes or own()
     centers = (evidence.z[1:] + evidence.z[:-1]) / 2
@@ -41,7 +48,13 @@ def plot_edges(evidence: Evidence, axes: "Axes | None" = None) -> "Figure":
 def plot_closure(evidence: Evidence, axes: "Axes | None" = None, *, k: int) -> "Figure":
     """Draws the closure of neighbourhoods of each size, and the K that is used.
 
-    K counts the row itself; `Evidence.sizes` do not.
+    Args:
+        evidence: of `choose_settings`, whose sizes do not count the row itself.
+        axes: where to draw; a figure of its own by default.
+        k: K, the row itself counted.
+
+    Returns:
+        The figure.
     """
     axes = axes or own()
     sizes = np.array(evidence.sizes) + 1
@@ -58,7 +71,16 @@ def plot_closure(evidence: Evidence, axes: "Axes | None" = None, *, k: int) -> "
 def plot_candidates(
     neighbors: Neighbors, axes: "Axes | None" = None, *, threshold: float
 ) -> "Figure":
-    """Draws the cosines of the candidates, and the threshold that edges must exceed."""
+    """Draws the cosines of the candidates, and the threshold that edges must exceed.
+
+    Args:
+        neighbors: [N, K] candidates.
+        axes: where to draw; a figure of its own by default.
+        threshold: cosine t.
+
+    Returns:
+        The figure.
+    """
     axes = axes or own()
     cosines = np.asarray(neighbors.similarity)[np.asarray(neighbors.is_other())]
     axes.hist(cosines, 60, color="0.75")

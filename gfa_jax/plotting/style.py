@@ -38,7 +38,15 @@ def panels(count: int, size: tuple[float, float]) -> "list[Axes]":
 
 
 def join(drawn: Sequence[Panel], *, title: str) -> "Figure":
-    """Draws panels in one figure under a title, in two rows where more than three."""
+    """Draws panels in one figure, in two rows where more than three.
+
+    Args:
+        drawn: what draws each panel on the axes given.
+        title: of the figure.
+
+    Returns:
+        The figure.
+    """
     import matplotlib.figure
 
     rows = [drawn]

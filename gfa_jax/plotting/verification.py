@@ -43,6 +43,9 @@ def plot_roc(
         intervals: label -> confidence intervals or None, as `metrics.tpr_intervals`
             gives them, drawn as bars beside the full dots.
         title: of the axes.
+
+    Returns:
+        The figure.
     """
     intervals = {} if intervals is None else intervals
     axes = axes or own()
@@ -107,10 +110,17 @@ def _thinned(roc: Roc) -> tuple[np.ndarray, np.ndarray]:
 def plot_scores(
     histograms: Mapping[str, ScoreHistogram], axes: "Axes | None" = None
 ) -> "Figure":
-    """Draws the cosines of impostor and genuine pairs: label -> histogram.
+    """Draws the cosines of impostor and genuine pairs.
 
     Each of the two kinds has unit area, since impostor pairs outnumber genuine ones by
     thousands; the vertical axis is logarithmic, since the tails decide.
+
+    Args:
+        histograms: label -> histogram.
+        axes: where to draw; a figure of its own by default.
+
+    Returns:
+        The figure.
     """
     axes = axes or own()
     left, right = 1.0, -1.0

@@ -52,7 +52,11 @@ class Refinement(NamedTuple):
         return "\n".join([f"refined: {count:,} rows of {dim} values", *self.lines()])
 
     def lines(self) -> list[str]:
-        """Says what the settings are and what came of them."""
+        """Says what the settings are and what came of them.
+
+        Returns:
+            One line for each, without a line break.
+        """
         evidence = self.settings.evidence
         edges = np.maximum(np.asarray(self.degree) - 1, 0).mean()
         lines = [

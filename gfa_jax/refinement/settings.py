@@ -103,7 +103,11 @@ class Request(NamedTuple):
         return None if self.threshold is None else float(np.ravel(self.threshold)[0])
 
     def check(self) -> None:
-        """Refuses values out of their ranges, with a ValueError."""
+        """Refuses values out of their ranges.
+
+        Raises:
+            ValueError: what was got and what was expected.
+        """
         for name, least in (("k", 1), ("num_steps", 0)):
             value = getattr(self, name)
             whole = isinstance(value, int | np.integer) and value >= least
@@ -123,7 +127,13 @@ class Request(NamedTuple):
         check_params(params, num_steps=num_steps)
 
     def width(self, num_rows: int) -> int:
-        """Returns how many candidates to search, the row itself counted.
+        """Says how many candidates to search.
+
+        Args:
+            num_rows: N.
+
+        Returns:
+            Their number a row, the row itself counted.
 
         Raises:
             ValueError: k of more than there are.
@@ -143,6 +153,9 @@ class Request(NamedTuple):
         Args:
             neighbors: [n, width] candidates, the row itself first.
             choose: gives `selection.choose_settings` of the pool.
+
+        Returns:
+            Settings, complete.
         """
         found = weights = None
         dropped = np.zeros(len(neighbors.indices), bool)

@@ -51,15 +51,22 @@ def aggregate(
     through a ring the gradient is in reverse mode only. Every process of
     `jax.distributed` calls this with the same arguments.
 
-    Features are [N, D], or [P ⌈N/P⌉, D] as `shard_rows` places them with `num_rows` N;
-    neighbors and weights have as many rows, padding -1. The exchange is "gather" to
-    have the whole pool on every device during an update, "ring" to have one arriving
-    block after the other; by default as `choose_exchange` says. `map_over` says how a
-    per-shard function is mapped.
+    Args:
+        features: [N, D], or [P ⌈N/P⌉, D] as `shard_rows` places them with `num_rows` N.
+        neighbors: as many rows, padding -1; this, params, num_steps, weights, options
+            and progress as for `gfa_jax.aggregate`.
+        mesh: see `row_mesh`.
+        axis_name: its axis that the rows are spread over.
+        num_rows: N, where the features are padded.
+        exchange: "gather" to have the whole pool on every device during an update,
+            "ring" to have one arriving block after the other; by default as
+            `choose_exchange` says.
+        map_over: how a per-shard function is mapped.
 
-    The result has as many rows as `features`. They stay spread over the axis where P
-    divides their number; otherwise the padding is cut off, which puts all rows on every
-    device: for pools that no device can hold, give `shard_rows` and `num_rows`.
+    Returns:
+        Aggregation of as many rows as `features`, spread over the axis where P divides
+        their number; otherwise the padding is cut off, which puts all rows on every
+        device: for pools that no device can hold, give `shard_rows` and `num_rows`.
 
     Raises:
         ValueError: what `gfa_jax.aggregate` refuses; an axis that the mesh lacks; zero
@@ -102,8 +109,14 @@ def aggregate_pmap(
 ) -> Aggregation:
     """Pulls every feature towards its neighbours, on devices of one host by `jax.pmap`.
 
-    `devices` are the devices, or how many; all of this host by default. The other
-    arguments, the result and the costs are those of `aggregate`.
+    Args:
+        features: [N, D]; neighbors and params likewise as for
+            `gfa_jax.sharding.aggregate`, as the costs are.
+        devices: which, or how many; all of this host by default.
+        **options: its other arguments.
+
+    Returns:
+        Aggregation.
 
     Raises:
         ValueError: what `aggregate` refuses; more devices asked than there are.

@@ -33,11 +33,17 @@ def all_pairs_roc(
 ) -> AllPairs:
     """Measures the ROC over all unordered pairs of rows, on the devices of a mesh.
 
-    Arguments and options are those of `metrics.all_pairs_roc`, the same in every
-    process of `jax.distributed`; each has some devices of the mesh, and features on the
-    host, for example a memory map of a file that all can read. Progress goes round the
-    tiles of this process's first device. Gives the counts, the curve and the floor of
-    `metrics.all_pairs_roc`; pairs of equal score may stand in another order.
+    Every process of `jax.distributed` calls this with the same arguments, and has some
+    devices of the mesh.
+
+    Args:
+        features: [N, D] on the host, for example a memory map of a file that all can
+            read; labels and progress likewise as for `gfa_jax.metrics.all_pairs_roc`.
+        mesh: see `row_mesh`.
+        **options: its other arguments.
+
+    Returns:
+        AllPairs; pairs of equal score may stand in another order than on one device.
 
     Raises:
         ValueError: what `metrics.all_pairs_roc` refuses.

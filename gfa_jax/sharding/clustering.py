@@ -41,12 +41,16 @@ def cluster(
 ) -> Clusters:
     """Clusters rows that are spread over a mesh by their similar pairs.
 
-    y_i = y_j  ⟺  a path of pairs with S >= t_s leads from i to j  (paper, section 3.4)
+        y_i = y_j  ⟺  a path of pairs with S >= t_s leads from i to j  (section 3.4)
 
-    Features and candidates have N rows, or P ⌈N/P⌉ as `shard_rows` places them with
-    `num_rows` N; threshold and sizes as for `gfa_jax.cluster`, exchange as for
-    `aggregate`. Gives Clusters of all N rows, the same in every process: what
-    `gfa_jax.cluster` gives of components, but for pairs within rounding of t_s.
+    Args:
+        features: [N, D], or P ⌈N/P⌉ rows as `shard_rows` places them with `num_rows` N;
+            mesh, axis_name, num_rows and exchange as for `gfa_jax.sharding.aggregate`.
+        neighbors: as many rows; threshold and sizes as for `gfa_jax.cluster`.
+
+    Returns:
+        Clusters of all N rows, the same in every process: what `gfa_jax.cluster` gives
+        of components, but for pairs within rounding of t_s.
 
     Raises:
         ValueError: what `gfa_jax.cluster` refuses; zero rows on a device.
@@ -87,8 +91,12 @@ def score_candidates(
 ) -> jax.Array:
     """Evaluates the cosine of every row with each of its candidates (Eq. 5).
 
-    Arguments as for `cluster`. Gives [P ⌈N/P⌉, K] floating cosines, 0 in an empty slot,
-    spread over the mesh.
+    Args:
+        features: the rows; this and the others as for `gfa_jax.sharding.cluster`.
+        indices: [N, K] candidates.
+
+    Returns:
+        [P ⌈N/P⌉, K] floating cosines, 0 in an empty slot, spread over the mesh.
 
     Cost a device: N K D / P multiply-adds, in a ring up to P times as many.
     """

@@ -42,11 +42,16 @@ def faiss_neighbors(
 ) -> Neighbors:
     """Finds the K rows with the largest inner product, by one index a process.
 
-    Rows as for `exact_neighbors`, searched in float32; k, include_self, factory and
-    search as for `gfa_jax.faiss_neighbors`, an inverted file being trained on the rows
-    of one process; progress goes round the blocks of queries. Gives Neighbors in the
-    order of `gfa_jax.faiss_neighbors`, with as many rows as `features`, spread over
-    the axis where P divides their number.
+    Args:
+        features: rows, mesh, axis_name and num_rows as for
+            `gfa_jax.sharding.exact_neighbors`, searched in float32.
+        k: this, include_self, factory and search as for `gfa_jax.faiss_neighbors`, an
+            inverted file being trained on the rows of one process.
+        progress: goes round the blocks of queries.
+
+    Returns:
+        Neighbors in the order of `gfa_jax.faiss_neighbors`, with as many rows as
+        `features`, spread over the axis where P divides their number.
 
     Raises:
         ImportError: FAISS is not installed.

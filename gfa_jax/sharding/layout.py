@@ -97,10 +97,17 @@ class Layout:
         return range(starts[0], min(starts[-1] + self.size, self.num_rows))
 
     def place(self, rows: Array, fill: float = 0) -> jax.Array:
-        """Pads rows to equal shares and places them: [N, ...] -> [P n, ...].
+        """Pads rows to equal shares and places them.
 
         Of an array on the host only the rows of this process's devices are read; a
         traced one is only padded.
+
+        Args:
+            rows: [N, ...].
+            fill: what the padding holds.
+
+        Returns:
+            [P n, ...], spread over the axis.
         """
         if not isinstance(rows, jax.Array):
             return self._place_from(rows, fill, first=0)
@@ -111,7 +118,18 @@ class Layout:
         return rows if isinstance(rows, Tracer) else jax.device_put(rows, self.sharding)
 
     def place_own(self, rows: Array, fill: float = 0) -> jax.Array:
-        """Places the rows that each process has for itself, [n, ...] of `own`."""
+        """Places the rows that each process has for itself.
+
+        Args:
+            rows: those of `own`.
+            fill: what the padding holds.
+
+        Returns:
+            [P n, ...], spread over the axis.
+
+        Raises:
+            ValueError: another number of rows.
+        """
         own = self.own
         if len(rows) != len(own):
             raise ValueError(
@@ -133,7 +151,11 @@ class Layout:
     def take_own(self, array: Array) -> np.ndarray:
         """Copies the rows of `own` to the host, without padding.
 
-        The array is [N, ...] or [P n, ...], spread over the axis or whole here.
+        Args:
+            array: [N, ...] or [P n, ...], spread over the axis or whole here.
+
+        Returns:
+            Those rows.
         """
         own = self.own
         if not isinstance(array, jax.Array) or array.is_fully_addressable:
@@ -146,7 +168,15 @@ class Layout:
         return rows[: len(own)]
 
     def without_padding(self, tree: Any, given_rows: int) -> Any:
-        """Drops the padding that was not given: [P n, ...] -> [given_rows, ...]."""
+        """Drops the padding that was not given.
+
+        Args:
+            tree: of arrays [P n, ...].
+            given_rows: how many rows came in.
+
+        Returns:
+            The same tree of arrays [given_rows, ...].
+        """
         if given_rows == self.padded_rows:
             return tree
         return jax.tree.map(lambda rows: rows[:given_rows], tree)
@@ -239,8 +269,12 @@ def map_on_devices(
 def row_mesh(num_devices: int | None = None, *, per_process: int | None = None) -> Mesh:
     """Lays the devices of all processes in a line to spread rows over.
 
-    `num_devices` of them, all by default, or `per_process` of each process, so that
-    every one takes part. The only axis, "rows", is automatic.
+    Args:
+        num_devices: how many of them; all by default.
+        per_process: how many of each process instead, so that every one takes part.
+
+    Returns:
+        A mesh whose only axis, "rows", is automatic.
 
     Raises:
         ValueError: more devices asked than there are, or none.
@@ -277,9 +311,14 @@ def shard_rows(
     Every process reads only the rows of its own devices, so `rows` may be a memory
     map of a file that no process could hold.
 
-    The rows, [N, ...], are the same in every process; `fill` is what the padding
-    holds: 0 for features, -1 for indices, False for `valid`. Gives [P ⌈N/P⌉, ...] of
-    the same dtype, spread over the axis, to be passed on with `num_rows=N`.
+    Args:
+        rows: [N, ...], the same in every process.
+        mesh: see `row_mesh`.
+        axis_name: the axis to spread over.
+        fill: what the padding holds: 0 for features, -1 for indices, False for `valid`.
+
+    Returns:
+        [P ⌈N/P⌉, ...] of the same dtype, to be passed on with `num_rows=N`.
 
     Raises:
         ValueError: an axis that the mesh lacks, or zero rows on a device.

@@ -29,13 +29,20 @@ def exact_neighbors(
 ) -> Neighbors:
     """Finds the K rows with the largest inner product with each row, on a mesh.
 
-    KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
+        KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
 
-    Features are [N, D], or [P ⌈N/P⌉, D] as `shard_rows` places them with `num_rows` N,
-    the same in every process; `valid` has one bool for each of their rows. The other
-    arguments are those of `gfa_jax.exact_neighbors`; progress goes round the P // 2
-    ring steps. Gives Neighbors with as many rows as `features`, the ids of
-    `gfa_jax.exact_neighbors`, spread over the axis where P divides their number.
+    Args:
+        features: [N, D], or [P ⌈N/P⌉, D] as `shard_rows` places them with `num_rows` N,
+            the same in every process; k and the others as for
+            `gfa_jax.exact_neighbors`, `valid` with one bool for each of these rows.
+        mesh: see `row_mesh`.
+        axis_name: its axis that the rows are spread over.
+        num_rows: N, where the features are padded.
+        progress: goes round the P // 2 ring steps.
+
+    Returns:
+        Neighbors with as many rows as `features`, the ids of `gfa_jax.exact_neighbors`,
+        spread over the axis where P divides their number.
 
     Raises:
         ValueError: k outside [1, N), shapes that do not fit, zero rows on a device.

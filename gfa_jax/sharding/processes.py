@@ -24,7 +24,11 @@ def gather_bytes(payload: bytes) -> list[bytes]:
     Every process of `jax.distributed` calls this at the same point. One collective for
     the lengths and one for each 256 MiB; in memory, twice P times the longest payload.
 
-    Gives the payloads, by process.
+    Args:
+        payload: of this process.
+
+    Returns:
+        The payloads, by process.
     """
     if jax.process_count() == 1:
         return [payload]
@@ -46,7 +50,11 @@ def gather_bytes(payload: bytes) -> list[bytes]:
 def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """All-gathers arrays by name, others in each process, bit for bit.
 
-    Of NumPy's own dtypes. Gives the arrays of each process, by process.
+    Args:
+        arrays: name -> array, of NumPy's own dtypes.
+
+    Returns:
+        Those of each process, by process.
     """
     if jax.process_count() == 1:
         return [{name: np.asarray(array) for name, array in arrays.items()}]
@@ -60,10 +68,14 @@ def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray
 def collective_errors(error: str | None) -> None:
     """Fails in every process where it failed in one, or passes where `error` is None.
 
-    Without this the others would wait in the next collective for one that is gone. The
-    first error of any process is raised, and the process named unless all have the
-    same.
+    Without this the others would wait in the next collective for one that is gone.
 
+    Args:
+        error: of this process; None for none.
+
+    Raises:
+        ValueError: the first error of any process, which is named unless all have the
+            same.
     """
     errors = [text.decode() for text in gather_bytes((error or "").encode())]
     if errors[0] and len(set(errors)) == 1:

@@ -60,19 +60,22 @@ def aggregate(
 ) -> Aggregation:
     """Makes the T updates of `gfa_jax.aggregate` from file to file.
 
-    F_i^t = F_i^{t−1} + γ (C*_i^{t−1} − F_i^{t−1})          (paper, Eq. 2)
+    Args:
+        features: anything with a shape, a dtype, slices of rows and sorted arrays of
+            row numbers: a memory map, for one; of weights rows are read. Neighbors,
+            params, num_steps, weights and options as for `gfa_jax.aggregate`.
+        path: a `.npy`, which appears when the last step is done; the features of the
+            steps before are kept in the same folder until then.
+        storage: dtype of the rows on disk after each step, "float32" or "bfloat16", by
+            default that of the computation; bfloat16 rounds a value to 2⁻⁹ of itself,
+            which moves a cosine by at most 2⁻⁸ = 0.004 a step.
+        chunk_size: rows updated at once; it is halved, with a RuntimeWarning, where the
+            device has no memory for them.
+        progress: goes round the chunks of each step.
 
-    Features are anything with a shape, a dtype, slices of rows and sorted arrays of row
-    numbers: a memory map, for one; of weights rows are read. `path`, a `.npy`, appears
-    when the last step is done; the features of the steps before are kept in the same
-    folder until then. `storage` is the dtype of the rows on disk after each step,
-    "float32" or "bfloat16", by default that of the computation; bfloat16 rounds a value
-    to 2⁻⁹ of itself, which moves a cosine by at most 2⁻⁸ = 0.004 a step. `chunk_size`
-    rows are updated at once; it is halved, with a RuntimeWarning, where the device has
-    no memory for them. Progress goes round the chunks of each step.
-
-    Gives what `gfa_jax.aggregate` gives, but for rounding; the features are a read-only
-    memory map of `path`.
+    Returns:
+        What `gfa_jax.aggregate` gives, but for rounding; the features are a read-only
+        memory map of `path`.
 
     Raises:
         ValueError: whatever `gfa_jax.aggregate` refuses, an unknown storage, a chunk

@@ -39,20 +39,23 @@ def approximate_neighbors(
 ) -> tuple[Neighbors, Calibration]:
     """Finds nearly all neighbours that count, of rows that need not fit into memory.
 
-    KNN_i = the K largest of A_ij = F_i · F_j over j in a cell that i probes, or with i
-    in one that j probes
+        KNN_i = the K largest of A_ij = F_i · F_j over j in a cell that i probes,
+        or with i in one that j probes
 
-    Rows are as for `exact_neighbors`, which also slices them by sorted arrays of
-    numbers, of unit length, and searched in float32; the other arguments are those of
-    `gfa_jax.approximate_neighbors` and of `exact_neighbors`. The checkpoint holds 2
-    bytes for each cell that a row probes, and the lists, N k 8 bytes. `on_exact` is
-    called before an exact search begins that was not asked for, with the reason in one
-    line; such a search may take a hundred times as long.
+    Args:
+        rows: as for `gfa_jax.streaming.exact_neighbors`, also sliced by sorted arrays
+            of numbers, of unit length, and searched in float32; the others as for
+            `gfa_jax.approximate_neighbors`.
+        checkpoint: holds 2 bytes for each cell that a row probes, and the lists, N k 8
+            bytes.
+        on_exact: called before an exact search begins that was not asked for, with the
+            reason in one line; such a search may take a hundred times as long.
 
-    Gives Neighbors as NumPy arrays, as `gfa_jax.approximate_neighbors` does, with -1
-    and -inf where the cells held fewer than k, and the Calibration: its lower bound is
-    at least `edge_recall`, or the search was exact. An interrupted search ends with the
-    same bits.
+    Returns:
+        Neighbors as NumPy arrays, as `gfa_jax.approximate_neighbors` does, with -1 and
+        -inf where the cells held fewer than k, and the Calibration: its lower bound is
+        at least `edge_recall`, or the search was exact. An interrupted search ends with
+        the same bits.
 
     Raises:
         ImportError: FAISS is not installed.

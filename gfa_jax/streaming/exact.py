@@ -47,18 +47,22 @@ def exact_neighbors(
 ) -> Neighbors:
     """Finds the K rows with the largest inner product, reading rows as it needs them.
 
-    KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
+        KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
 
-    Rows are [N, D] floating, anything with a shape, a dtype and slices of rows: a
-    memory map, for one. Half precision is multiplied in float32. `chunk_size` rows,
-    rounded up to whole tiles, are in memory at a time, twice; it is halved, with a
-    RuntimeWarning, where the device has no memory for them. The checkpoint is a folder
-    for the unfinished search, made if missing in one that exists. It holds the lists,
-    N (k + 1) 8 bytes, and stays when the search ends: remove it then. Progress goes
-    round the pairs of chunks that are left.
+    Args:
+        rows: [N, D] floating, anything with a shape, a dtype and slices of rows: a
+            memory map, for one. Half precision is multiplied in float32. k,
+            include_self and tile_size as for `gfa_jax.exact_neighbors`.
+        chunk_size: rows, rounded up to whole tiles, that are in memory at a time,
+            twice; halved, with a RuntimeWarning, where the device has no memory.
+        checkpoint: a folder for the unfinished search, made if missing in one that
+            exists. It holds the lists, N (k + 1) 8 bytes, and stays when the search
+            ends: remove it then.
+        progress: goes round the pairs of chunks that are left.
 
-    Gives Neighbors as NumPy arrays, those of `gfa_jax.exact_neighbors` but for the
-    rounding of the products; the same bits whether or not it was interrupted.
+    Returns:
+        Neighbors as NumPy arrays, those of `gfa_jax.exact_neighbors` but for the
+        rounding of the products; the same bits whether or not it was interrupted.
 
     Raises:
         ValueError: k outside [1, N), rows that are not [N, D] floating, a size that is

@@ -30,10 +30,15 @@ def pool(
     250,000 rows of 512 float32 a second on 2 CPU cores, sorted by template and in the
     file cache. Memory: S·D float64, the [S, D] result, and about four blocks.
 
-    Features, [M, D], are for example a memory map; rows of a template together are
-    fastest. `block_size` rows are read at once, progress goes round the blocks, and
-    the other arguments are those of `gfa_jax.pool`. Gives [S, D] float32, or float64
-    where the features are float64 and JAX computes in float64.
+    Args:
+        features: [M, D], for example a memory map; rows of a template together are
+            fastest. The others as for `gfa_jax.pool`.
+        block_size: rows read at once.
+        progress: goes round the blocks.
+
+    Returns:
+        [S, D] float32, or float64 where the features are float64 and JAX computes in
+        float64.
 
     Raises:
         ValueError: as `gfa_jax.pool`, or a `block_size` below 1.
