@@ -143,7 +143,9 @@ def _cluster(
             pictures.save(hidden, panels, title=pool)
         if images is not None:
             path = hidden / "contact_sheet.html"
-            sheet = contact_sheet.write_sheet(path, clusters, images, purity)
+            sheet = contact_sheet.write_sheet(
+                path, clusters, images, purity, folder=run.folder
+            )
     report = run.report(refined) | {
         "clusters": clusters.num_clusters,
         "singletons": int(np.sum(clusters.sizes == 1)),

@@ -1,8 +1,8 @@
-"""A page to look at clusters: the largest, and those least sure of themselves.
+"""A page to look at clusters: one HTML file, sorted by size, by doubt or by purity.
 
-One self-contained HTML file, its images inside it, about 10 kB each; two buttons sort
-the clusters by size and by doubt. Only the images shown are read. One that cannot be
-read is named in its place, and in the report.
+It runs from the disk and needs no network. Image files are named by their paths
+relative to the page and read when they scroll into view; what a browser cannot show,
+arrays above all, is inside the page as thumbnails of some kB each.
 """
 
 import base64
@@ -10,6 +10,7 @@ import html
 import io
 import os
 import pathlib
+import urllib.parse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,30 +23,61 @@ from gfa_jax.datasets.arrays import read_array
 if TYPE_CHECKING:
     from PIL import Image
 
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
+_SHOWN_BY_BROWSERS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+_SUFFIXES = (*_SHOWN_BY_BROWSERS, ".pgm", ".ppm")
+_MOST_IMAGES = 12_000
+_ORDERS = {
+    "size": "Largest first",
+    "doubt": "Least certain first",
+    "purity": "Least pure first",
+}
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Clusters</title><style>
-body {{ font: 15px sans-serif }}
+body {{ font: 15px sans-serif; margin: 0 12px 60vh }}
+header {{ position: sticky; top: 0; z-index: 1; background: #fff; padding: 8px 0 }}
+h1, p, h2 {{ margin: 4px 0 }} h1 {{ font-size: 20px }} h2 {{ font-size: 15px }}
+button[aria-pressed=true] {{ font-weight: bold }}
+section {{ content-visibility: auto; contain-intrinsic-size: auto 150px;
+  scroll-margin-top: 110px; border-top: 1px solid #ccc; padding: 4px 0 }}
 figure {{ display: inline-block; margin: 2px; width: 96px; overflow: hidden }}
-figcaption {{ font-size: 11px; white-space: nowrap }}
+figcaption {{ font-size: 12px; white-space: nowrap }}
 img {{ width: 96px; height: 96px; object-fit: contain; background: #eee }}
-</style><script>
+</style></head><body><header><h1>Clusters</h1><p>{about}</p>
+<p>{buttons} Keys: the letters in brackets, j the next cluster, k the one before.</p>
+</header><main>{sections}</main><script>
+const main = document.querySelector("main");
+const buttons = [...document.querySelectorAll("button")];
+let place = -1;
 function order(by) {{
-  const sections = [...document.querySelectorAll("section")];
+  const sections = [...main.children];
   sections.sort((a, b) => a.dataset[by] - b.dataset[by]);
-  sections.forEach(section => section.parentNode.append(section));
+  main.replaceChildren(...sections);
+  buttons.forEach(each => each.setAttribute("aria-pressed", each.value === by));
+  place = -1;
+  scrollTo(0, 0);
 }}
-</script></head><body><h1>Clusters</h1><p>{about}</p>
-<p><button onclick="order('number')">Largest first</button>
-<button onclick="order('confidence')">Least certain first</button></p>
-<main>{sections}</main></body></html>
+function step(by) {{
+  place = Math.max(0, Math.min(main.children.length - 1, place + by));
+  const heading = main.children[place]?.querySelector("h2");
+  heading?.focus({{ preventScroll: true }});
+  main.children[place]?.scrollIntoView();
+}}
+buttons.forEach(each => each.addEventListener("click", () => order(each.value)));
+addEventListener("keydown", event => {{
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "j" || event.key === "k") step(event.key === "j" ? 1 : -1);
+  const asked = buttons.find(each => each.value[0] === event.key);
+  if (asked) order(asked.value);
+}});
+</script></body></html>
 """
 
 
 class Images(NamedTuple):
-    """The name of each row's image, and what opens the image of a row."""
+    """Name of each row's image, its file (None: in an array), what opens it."""
 
     names: list[str]
+    files: list[pathlib.Path] | None
     load: "Callable[[int], Image.Image]"
 
 
@@ -61,14 +93,8 @@ def open_images(path: str, num_rows: int) -> Images:
 
     Raises:
         ValueError: a path that is none of these, another number of images.
-        ImportError: pillow is missing.
+        ImportError: pillow is missing, and is needed for thumbnails.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "--images needs pillow; pip install '.[clusters]', or leave --images out"
-        ) from error
     source, suffix = pathlib.Path(path), pathlib.Path(path).suffix.lower()
     if suffix in (".npy", ".npz"):
         array = read_array(path, key="images")
@@ -80,7 +106,8 @@ def open_images(path: str, num_rows: int) -> Images:
             )
         pixels = array[..., 0] if array.shape[3:] == (1,) else array
         names = [f"row {row}" for row in range(len(array))]
-        images = Images(names, lambda row: Image.fromarray(np.asarray(pixels[row])))
+        make = _pillow().fromarray
+        images = Images(names, None, lambda row: make(np.asarray(pixels[row])))
     elif source.is_dir() or (suffix == ".txt" and source.is_file()):
         if source.is_dir():
             found = source.rglob("*")
@@ -89,7 +116,9 @@ def open_images(path: str, num_rows: int) -> Images:
         else:
             names = [name for name in source.read_text().splitlines() if name.strip()]
             files = [source.parent / name for name in names]
-        images = Images(names, lambda row: Image.open(files[row]))
+        if any(file.suffix.lower() not in _SHOWN_BY_BROWSERS for file in files):
+            _pillow()
+        images = Images(names, files, lambda row: _pillow().open(files[row]))
     else:
         raise ValueError(
             f"--images={path}: expected a folder, a .npy or .npz of images, or a .txt "
@@ -109,58 +138,96 @@ def write_sheet(
     images: Images,
     purity: np.ndarray | None = None,
     *,
-    num_clusters: int = 20,
+    folder: str | os.PathLike[str] | None = None,
+    num_clusters: int = 1000,
     num_images: int = 24,
 ) -> dict[str, Any]:
     """Writes the page of so many of the largest and of the least certain clusters.
 
-    Of each it shows so many images, evenly from the most to the least certain row, and
-    the `purity` [C], NaN where it is not known. Returns what the report says: images
-    shown, and the names of those that could not be read.
+    Clusters of one row are left out. Of each it shows so many images, fewer where that
+    is more than 12,000 in all, evenly from the most to the least certain row, and the
+    `purity` [C], NaN where it is not known. `folder` is where the page is going to lie,
+    by default that of `path`. Returns what the report says: images shown, and the names
+    of those that cannot be read.
     """
     labels, sizes, confidence = clusters
     kept = labels >= 0
     means = np.bincount(labels[kept], confidence[kept], len(sizes)) / sizes
-    unsure = np.flatnonzero(sizes > 1)
-    unsure = unsure[np.argsort(means[unsure], kind="stable")][:num_clusters].tolist()
+    large = np.flatnonzero(sizes > 1)  # a cluster's number is its rank by size
+    ranked = {"size": large, "doubt": large[np.argsort(means[large], kind="stable")]}
+    chosen = np.union1d(*(each[:num_clusters] for each in ranked.values()))
+    if purity is not None:
+        # NaN comes last.
+        ranked["purity"] = large[np.argsort(purity[large], kind="stable")]
+    ranks = {
+        by: {number: rank for rank, number in enumerate(each.tolist())}
+        for by, each in ranked.items()
+    }
+    num_images = min(num_images, max(6, _MOST_IMAGES // max(len(chosen), 1)))
+    folder = pathlib.Path(path).parent if folder is None else folder
+    by_cluster = np.lexsort((-confidence, labels))
+    starts = np.searchsorted(labels[by_cluster], np.arange(len(sizes)))
     shown, unreadable, sections = 0, [], []
-    # A cluster's number is its rank by size.
-    for number in sorted({*range(min(num_clusters, len(sizes))), *unsure}):
-        mean = means[number]
-        title = f"cluster {number}: {sizes[number]:,} rows, confidence {mean:.3f}"
+    for number in chosen.tolist():
+        title = f"cluster {number}: {sizes[number]:,} rows, "
+        title += f"confidence {means[number]:.3f}"
         if purity is not None and not np.isnan(purity[number]):
             title += f", purity {purity[number]:.3f}"
-        keys = f'data-number="{number}" data-confidence="{mean}"'
-        sections.append(f"<section {keys}><h3>{title}</h3>")
-        rows = np.flatnonzero(labels == number)
-        rows = rows[np.argsort(-confidence[rows], kind="stable")]
+        keys = " ".join(f'data-{by}="{rank[number]}"' for by, rank in ranks.items())
+        sections.append(f'<section {keys}><h2 tabindex="-1">{title}</h2>')
+        rows = by_cluster[starts[number] : starts[number] + sizes[number]]
         count = min(num_images, len(rows))
         for row in rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]:
-            name = html.escape(images.names[row], quote=True)
+            name = html.escape(images.names[row].encode(errors="replace").decode())
             try:
-                data = _encode(images.load(row))
+                source = _source(images, row, folder)
             except Exception as error:  # whatever a broken file makes its reader raise
                 unreadable.append(images.names[row])
                 sections.append(f"<p>{name}: {html.escape(str(error))}</p>")
                 continue
             shown += 1
-            image = f'<img src="data:image/png;base64,{data}" alt="{name}">'
+            image = f'<img loading="lazy" decoding="async" src="{source}" alt="{name}">'
             about = f"<figcaption>{confidence[row]:.2f} {name}</figcaption>"
             sections.append(f'<figure title="{name}">{image}{about}</figure>')
         sections.append("</section>")
     about = (
-        f"{len(labels):,} rows in {len(sizes):,} clusters. Here are the {num_clusters} "
-        f"largest and the {num_clusters} least certain, of each at most {num_images} "
-        "images, from the most to the least certain."
+        f"{len(labels):,} rows in {len(sizes):,} clusters, {len(large):,} of two rows "
+        f"and more. Here are {len(chosen):,} of these, the largest and the least "
+        f"certain, of each at most {num_images} images with their confidence, from the "
+        "most to the least certain."
     )
-    datasets.write_text(path, _PAGE.format(about=about, sections="".join(sections)))
+    buttons = " ".join(
+        f'<button value="{by}" aria-pressed="{str(by == "size").lower()}">'
+        f"{_ORDERS[by]} ({by[0]})</button>"
+        for by in ranked
+    )
+    page = _PAGE.format(about=about, buttons=buttons, sections="".join(sections))
+    datasets.write_text(path, page)
     return {"shown": shown, "unreadable": unreadable}
 
 
-def _encode(image: "Image.Image") -> str:
-    with image:
+def _source(images: Images, row: int, folder: str | os.PathLike[str]) -> str:
+    """Returns where a browser finds the image of a row."""
+    if images.files is not None:
+        file = images.files[row]
+        if file.suffix.lower() in _SHOWN_BY_BROWSERS:
+            if file.stat().st_size == 0:
+                raise ValueError("the file is empty")
+            relative = os.path.relpath(file.resolve(), pathlib.Path(folder).resolve())
+            return urllib.parse.quote(os.fsencode(relative))
+    with images.load(row) as image:
         small = image.convert("RGBA" if "A" in image.getbands() else "RGB")
     small.thumbnail((96, 96))
     stream = io.BytesIO()
     small.save(stream, format="PNG")
-    return base64.b64encode(stream.getvalue()).decode()
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "--images needs pillow; pip install '.[clusters]', or leave --images out"
+        ) from error
+    return Image

@@ -1,8 +1,10 @@
-"""The contact sheet: a page that parses, its images inside, and what it leaves out."""
+"""The contact sheet: a page that parses, where its images are, what it leaves out."""
 
 import base64
 import html.parser
 import io
+import pathlib
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -15,12 +17,16 @@ from tests.programs.programs import read_report, refuse, succeed
 image_module = pytest.importorskip("PIL.Image")
 
 
+ORDERS = ("size", "doubt", "purity")
+
+
 class Page(html.parser.HTMLParser):
     """Collects images and text, and checks that every tag is closed."""
 
     def __init__(self, text: str):
         super().__init__()
         self.images: list[dict] = []
+        self.sections: list[dict] = []
         self.texts: list[str] = []
         self.open: list[str] = []
         self.feed(text)
@@ -31,6 +37,8 @@ class Page(html.parser.HTMLParser):
             self.images.append(dict(attrs))
         elif tag != "meta":
             self.open.append(tag)
+        if tag == "section":
+            self.sections.append(dict(attrs))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -75,6 +83,9 @@ def test_shows_the_largest_and_the_least_certain_from_sure_to_unsure(tmp_path):
     assert "cluster 0: 3 rows, confidence 0.700, purity 0.667" in page.texts
     assert "cluster 1: 2 rows, confidence 0.300, purity 1.000" in page.texts
     assert told == {"shown": 5, "unreadable": []}
+    # Ranks by which the buttons sort: as a purity that is not known, NaN, is last.
+    ranks = [[int(s[f"data-{by}"]) for s in page.sections] for by in ORDERS]
+    assert ranks == [[0, 1], [1, 0], [0, 1]]
 
 
 def test_names_are_escaped_and_unreadable_files_named_and_skipped(tmp_path):
@@ -83,16 +94,21 @@ def test_names_are_escaped_and_unreadable_files_named_and_skipped(tmp_path):
     name = "a<&\"'>.png"
     image_module.new("RGB", (300, 150), "red").save(folder / name)
     (folder / "b" / "empty.png").touch()
-    (folder / "broken.jpg").write_bytes(b"no image at all")
     image_module.new("RGBA", (10, 10)).save(folder / "c.png")
-    (folder / "d.png").write_bytes((folder / "c.png").read_bytes()[:40])
+    (folder / "d.pgm").write_bytes(b"no image at all")
     (folder / "notes.md").write_text("no image")
+    image_module.new("L", (200, 100)).save(folder / "e.pgm")
     page, told = write(tmp_path, folder, clusters([0] * 5, [0.5] * 5))
-    assert "<&" not in (tmp_path / "sheet.html").read_text()
-    assert [image["alt"] for image in page.images] == [name, "c.png"]
-    assert page.pixels(0).shape == (48, 96, 3)
-    assert told == {"shown": 2, "unreadable": ["b/empty.png", "broken.jpg", "d.png"]}
-    assert any("b/empty.png: cannot identify" in each for each in page.texts)
+    assert "a<&" not in (tmp_path / "sheet.html").read_text()
+    assert [image["alt"] for image in page.images] == [name, "c.png", "e.pgm"]
+    # A file is read by the browser, from where the page lies; no browser shows a .pgm.
+    found = [urllib.parse.unquote(image["src"]) for image in page.images[:2]]
+    assert found == [f"faces/{name}", "faces/c.png"]
+    assert all(image["loading"] == "lazy" for image in page.images)
+    assert page.pixels(2).shape == (48, 96, 3)
+    assert told == {"shown": 3, "unreadable": ["b/empty.png", "d.pgm"]}
+    assert "b/empty.png: the file is empty" in page.texts
+    assert any("d.pgm: cannot identify" in each for each in page.texts)
 
 
 def test_a_list_gives_the_order_and_a_cluster_shows_rows_evenly(tmp_path):
@@ -103,6 +119,19 @@ def test_a_list_gives_the_order_and_a_cluster_shows_rows_evenly(tmp_path):
     found = clusters([0] * 9, np.linspace(0.9, 0.1, 9))
     page, _ = write(tmp_path, tmp_path / "list.txt", found, num_images=3)
     assert [image["alt"] for image in page.images] == ["8.png", "4.png", "0.png"]
+
+
+def test_of_many_clusters_a_part_is_shown_with_fewer_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(contact_sheet, "_MOST_IMAGES", 40)
+    np.save(tmp_path / "images.npy", np.zeros((81, 1, 1), np.uint8))
+    labels = np.append(np.repeat(np.arange(10), 8), 10)
+    found = clusters(labels, np.append(np.repeat(np.linspace(0.9, 0.1, 10), 8), 0))
+    page, _ = write(tmp_path, tmp_path / "images.npy", found, num_clusters=4)
+    # The four largest, the four least certain, none of one row; 6 images of each 8.
+    assert [int(s["data-size"]) for s in page.sections] == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert len(page.images) == 8 * 6
+    buttons = [text for text in page.texts if "first (" in text]
+    assert buttons == ["Largest first (s)", "Least certain first (d)"]
 
 
 def test_clusters_without_rows_make_an_empty_page(tmp_path):
@@ -152,6 +181,8 @@ def test_the_program_writes_the_sheet_and_says_what_it_could_not_read(tmp_path):
     told = read_report(tmp_path / "out")["contact_sheet"]
     page = Page((tmp_path / "out" / "contact_sheet.html").read_text())
     assert len(page.images) == told["shown"] == 23
+    at = [urllib.parse.unquote(image["src"]) for image in page.images]
+    assert all(pathlib.Path(tmp_path, "out", path).is_file() for path in at)
     (folder / "59.png").unlink()
     refuse(tmp_path, "59 images; expected 60", *pictures, module="cluster")
     refuse(tmp_path, "name that too", pictures[1], module="cluster")
