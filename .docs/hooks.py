@@ -32,6 +32,11 @@ _KEPT = (
     "gfa_jax/CHANGELOG.md",
     "gfa_jax/CITATION.cff",
 )
+_NAMES = (
+    "In all examples `gfa` is this package, `np` NumPy, and `datasets` and `metrics` "
+    "are modules of the package; `features`, [300, 32], and their `labels` are "
+    "`datasets.synthetic_features(num_rows=300, dim=32, seed=1)[:2]`."
+)
 _LINK = re.compile(r"(\]\(|^\[\w+\]: )([^)\s]+)", re.MULTILINE)
 _MATH = re.compile(
     r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL
@@ -106,6 +111,7 @@ def reference(module_name: str) -> str:
     module = importlib.import_module(module_name)
     lines = [f"# {module_name}", "", inspect.getdoc(module) or "", ""]
     if module_name == "gfa_jax":
+        lines += [_NAMES, ""]
         lines += [
             f"- [`gfa.{name}`]{_home(name)}: {_summary(getattr(module, name))}"
             for name in (*module.__all__, "Refiner")

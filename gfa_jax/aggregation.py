@@ -116,6 +116,12 @@ def aggregate(
     Cost: O(T N K D) time. Memory: two [N, D] arrays, [N, K] weights and one
     [block, K, D] block; a reverse-mode gradient adds one [N, D] array a step. With
     `jax.jit(..., donate_argnums=...)` the result takes the place of the features.
+
+    Examples:
+        >>> neighbors = gfa.exact_neighbors(features, k=10)
+        >>> params = gfa.Params(gamma=0.5, threshold=0.55)
+        >>> gfa.aggregate(features, neighbors, params, num_steps=3).features.shape
+        (300, 32)
     """
     features = numerics.to_compute_dtype(features)
     check_arguments(

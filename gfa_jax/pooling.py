@@ -70,6 +70,12 @@ def pool(
         ValueError: other shapes or dtypes, an unknown method, and where it is not
             traced: a template number outside [0, S), a weight or a power that is
             negative or not finite, or templates without a row of positive weight.
+
+    Examples:
+        >>> frames = np.array([[3.0, 0.0], [0.0, 4.0], [0.0, 2.0]])
+        >>> gfa.pool(frames, np.array([0, 0, 1]), num_segments=2).round(1)
+        Array([[0.6, 0.8],
+               [0. , 1. ]], dtype=float32)
     """
     features = numerics.to_compute_dtype(features)
     check_arguments(features, segments, weights, num_segments, method, power)

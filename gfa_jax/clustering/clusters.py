@@ -120,6 +120,12 @@ def cluster(
     Cost: N K D multiply-adds, then O(N K) on one core of the host; what `split_large`
     adds with `max_size`, or `average_linkage`. Memory: O(N K), about 50 bytes a
     candidate; but for components a copy of the features too.
+
+    Examples:
+        >>> rows = np.array([[1.0, 0], [0, 1], [1, 0], [0, 1], [0, 1]])
+        >>> neighbors = gfa.exact_neighbors(rows, k=3)
+        >>> gfa.cluster(rows, neighbors, threshold=0.9).labels
+        array([1, 0, 1, 0, 0], dtype=int32)
     """
     features = numerics.to_compute_dtype(features)
     if method is None:

@@ -57,6 +57,11 @@ def pseudo_labels(
         ValueError: an option outside its range.
 
     Cost and memory: O(N).
+
+    Examples:
+        >>> clusters = gfa.Clusters(np.array([0, 0, 1]), np.array([2, 1]), np.ones(3))
+        >>> gfa.pseudo_labels(clusters, first_label=10).labels
+        array([10, 10])
     """
     if min_size < 1:
         raise ValueError(f"min_size is {min_size}; expected at least 1")

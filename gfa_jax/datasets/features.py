@@ -76,6 +76,11 @@ def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:
     Raises:
         ValueError: unknown suffix, another shape or dtype, or the file cannot be
             written; `path` is then as it was.
+
+    Examples:
+        >>> datasets.write_features(folder / "rows.npy", features)
+        >>> datasets.read_features(folder / "rows.npy").shape
+        (300, 32)
     """
     suffix = known_suffix(path, "write", _SUFFIXES)
     features = np.asarray(features)

@@ -89,6 +89,10 @@ def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         codes: [N] int32 in [0, C), labels = classes[codes].
         classes: [C] the distinct labels in ascending order.
+
+    Examples:
+        >>> datasets.encode_labels(["b", "a", "b"])[0]
+        array([1, 0, 1], dtype=int32)
     """
     labels = as_labels(labels)
     check_labels(labels, labels.size)
@@ -134,6 +138,10 @@ def known_identities(labels: ArrayLike) -> np.ndarray:
 
     Returns:
         [N] bool, False for -1, NaN, and the strings "", "-1" and "nan" in any case.
+
+    Examples:
+        >>> datasets.known_identities(["ann", "", "-1"])
+        array([ True, False, False])
     """
     labels = as_labels(labels)
     if labels.dtype.kind == "U":

@@ -91,6 +91,11 @@ def all_pairs_roc(
     (see `counting`). Memory beyond the features: four tiles at 6 bytes a score (10 in
     float64), ten blocks of rows, about 40 bytes a pair kept, 60 bytes a point of the
     curve.
+
+    Examples:
+        >>> roc = metrics.all_pairs_roc(features, labels).roc
+        >>> metrics.tpr_at_fpr(roc, (1e-2,))[0].tpr > 0.5
+        True
     """
     plan = plan_pairs(features, labels, block_size, tail_size, genuine_size)
     return join_counts(plan, [count_tiles(plan, progress=progress)])

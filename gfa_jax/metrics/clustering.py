@@ -82,6 +82,10 @@ def cluster_scores(
         ValueError: lengths that differ, other shapes or dtypes, or no row to score.
 
     Cost: three sorts of N numbers (one thread). Memory: about 80 bytes a row.
+
+    Examples:
+        >>> metrics.cluster_scores(["a", "a", "b", "b"], [0, 0, 0, 1]).pairwise.recall
+        0.5
     """
     identities, clusters = _check_labels(labels_true, labels_pred)
     known = known_identities(identities)

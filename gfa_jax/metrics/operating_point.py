@@ -63,6 +63,11 @@ def tpr_at_fpr(
 
     Raises:
         ValueError: a target outside [0, 1], or an unknown rule.
+
+    Examples:
+        >>> roc = metrics.roc_curve([0.9, 0.8, 0.3, 0.1], [1, 0, 1, 0])
+        >>> metrics.tpr_at_fpr(roc, (0.0, 0.5))[1].tpr
+        1.0
     """
     if rule not in RULES:
         raise ValueError(f"rule is {rule!r}; expected one of {', '.join(RULES)}")

@@ -77,6 +77,13 @@ def rank_gallery(
     Cost: Q G D multiply-adds on the device, then O(Q G log m) on one core of the host
     (about 0.6 ms a query and 20,000 gallery rows). Memory: the gallery on the device,
     and 40 bytes a gallery row and query of one block.
+
+    Examples:
+        >>> people = metrics.rank_gallery(
+        ...     features, features, labels, labels, own_rows=np.arange(300)
+        ... )
+        >>> 0 < metrics.mean_average_precision(people) < 1
+        True
     """
     queries, gallery = check_features(queries), check_features(gallery)
     if queries.shape[1] != gallery.shape[1]:

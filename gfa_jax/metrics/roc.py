@@ -50,6 +50,11 @@ def roc_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
             not 0 and 1, no genuine or no impostor pair.
 
     Cost: sorts of M scores; memory: about 60 bytes a pair.
+
+    Examples:
+        >>> roc = metrics.roc_curve([0.9, 0.8, 0.3, 0.1], [1, 0, 1, 0])
+        >>> metrics.auc(roc), metrics.eer(roc)
+        (0.75, 0.5)
     """
     scores, same = check_pairs(scores, same)
     impostor, genuine = scores[~same], scores[same]

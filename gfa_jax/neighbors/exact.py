@@ -54,6 +54,12 @@ def exact_neighbors(
 
     Cost: N² D multiply-adds / 2; memory: two [k, N] arrays, the features once more,
     and a [tile, tile] block.
+
+    Examples:
+        >>> gfa.exact_neighbors(np.array([[1.0, 0], [0.8, 0.6], [0, 1]]), k=2).indices
+        Array([[0, 1],
+               [1, 0],
+               [2, 1]], dtype=int32)
     """
     features = lax.stop_gradient(numerics.to_compute_dtype(features))
     if features.ndim != 2:

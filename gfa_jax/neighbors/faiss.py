@@ -55,6 +55,10 @@ def faiss_neighbors(
 
     Cost: that of the index, for "Flat" N² D multiply-adds. Memory: the index and two
     [N, k + 1] arrays.
+
+    Examples:
+        >>> gfa.faiss_neighbors(features, k=3, factory="HNSW16").indices.shape
+        (300, 3)
     """
     faiss = import_faiss()
     features = as_searchable(features, k)

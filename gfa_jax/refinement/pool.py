@@ -116,6 +116,11 @@ def refine(
         ValueError: what was got, what was expected; rows with NaN, rows of zeros.
 
     Cost: N² D / 2 multiply-adds for the search; see `choose_settings`, `aggregate`.
+
+    Examples:
+        >>> result = gfa.refine(features, cluster=True)
+        >>> result.features.shape, result.labels.shape
+        ((300, 32), (300,))
     """
     request = Request(k, threshold, gamma, num_steps, options)
     request.check()

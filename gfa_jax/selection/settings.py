@@ -125,6 +125,17 @@ def choose_settings(
 
     Cost: O(n C D) for the cosines, O(n D²) for their null, O(n C³) comparisons for the
     neighbours shared. Memory: [N, C] integers, [n, C] floats, one block.
+
+    Examples:
+        >>> neighbors = gfa.exact_neighbors(features, k=gfa.selection.WIDTH)
+        >>> settings = gfa.choose_settings(features, neighbors)
+        >>> refined = gfa.aggregate(
+        ...     features,
+        ...     settings.neighbors,
+        ...     gfa.Params(settings.gamma, threshold=-1.0),
+        ...     num_steps=settings.num_steps,
+        ...     weights=settings.weights,
+        ... ).features
     """
     indices = np.asarray(neighbors.indices, np.int32)
     rows = np.arange(first_row, first_row + len(indices))

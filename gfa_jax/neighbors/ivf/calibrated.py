@@ -106,6 +106,11 @@ def approximate_neighbors(
     probes, at most 1024 of them, the [N, k] lists, and 0.5 GB for the rows of a
     group of cells and what is found before it is merged. An exact search holds the
     features once more.
+
+    Examples:
+        >>> neighbors, calibration = gfa.approximate_neighbors(features, k=3)
+        >>> calibration.factory  # so few rows are searched exactly
+        'Flat'
     """
     faiss = import_faiss()
     features = as_searchable(features, k)
