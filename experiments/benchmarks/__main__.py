@@ -51,7 +51,7 @@ def main() -> None:
     """Measures the stages and prints the tables."""
     cli.keep_compiled_programs()
     sizes, names = _sizes(), _stages()
-    folder = outputs.prepare_folder(FLAGS.output_dir)
+    folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     measured.check_dependencies(names)
     held, rows, found = {}, [], []
     with tempfile.TemporaryDirectory() as base:
@@ -88,16 +88,13 @@ def main() -> None:
         if rows:
             tables.plot(rows).savefig(hidden / "benchmarks.png", dpi=150)
         report = {
-            "options": flags.values(),
-            "environment": outputs.environment(),
             "limits": limits,
             "rows": [row._asdict() | {"times": row.times._asdict()} for row in rows],
             "found": [each._asdict() for each in found],
             "gradients": [each._asdict() for each in gradients],
             "only_reads": reading,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     print(text, end="")
 
 

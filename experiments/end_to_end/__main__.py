@@ -66,7 +66,7 @@ def main() -> None:
             "neighbours, or more --choosing_identities, --test_identities or --views"
         )
     fprs = metrics.check_targets(cli.numbers("fprs", float))
-    folder = outputs.prepare_folder(FLAGS.output_dir)
+    folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     with stages("study"):
         rows = study.run(
             sizes,
@@ -81,14 +81,11 @@ def main() -> None:
         datasets.write_text(hidden / "table.txt", text + "\n")
         tables.draw(rows).savefig(hidden / "end_to_end.png", dpi=150)
         report = {
-            "options": flags.values(),
-            "environment": outputs.environment(),
             "rows": [tables.as_report(row) for row in rows],
             "summary": tables.summary(rows),
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     print(text)
     print(f"the table, the figure and report.json are in {folder}")
 

@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 for module in (inputs, grid, pair_lists):
     flags.adopt(module)
 
-flags.DEFINE_string("protocol", None, "CFP's folder Protocol; needs --names.")
+flags.DEFINE_input("protocol", None, "CFP's folder Protocol; needs --names.")
 flags.DEFINE_string("output_dir", "outputs/cfp_fp", "Folder of the results.")
 flags.require("features")
 

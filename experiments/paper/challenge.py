@@ -26,8 +26,8 @@ from gfa_jax.programs import cli, evaluation, flags, inputs
 FLAGS = flags.FLAGS
 flags.adopt(grid)
 flags.adopt(inputs, "features", "features_key", "dim", "seed")
-flags.DEFINE_string("filelist", None, "The challenge's list: the order of the rows.")
-flags.DEFINE_string(
+flags.DEFINE_input("filelist", None, "The challenge's list: the order of the rows.")
+flags.DEFINE_input(
     "ground_truth", None, "Identity of every row of the list; no figures without."
 )
 flags.DEFINE_float(

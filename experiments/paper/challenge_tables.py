@@ -4,13 +4,12 @@ The table has a column a reading; under it stand the figures that the paper, and
 others, printed of their own networks.
 """
 
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments.paper import challenge, grid, impostor_readings, paper, tables
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
+from gfa_jax.programs import cli, evaluation, flags, outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,9 +18,7 @@ FLAGS = flags.FLAGS
 _OUTPUTS = ("submission.bin", "table.txt", "roc.png", "report.json")
 
 
-def run(
-    load: Callable[[], challenge.Task], *, sources: Sequence[str | None], folder: str
-) -> None:
+def run(load: Callable[[], challenge.Task], *, folder: str) -> None:
     """Loads a task, refines, measures and writes; prints the table.
 
     N² D / 2 multiply-adds for an exact search, and as many for the figures of the raw
@@ -29,14 +26,12 @@ def run(
     pair kept. `submission.bin` holds the first setting.
     """
     stages = cli.Stages()
-    sources = (*sources, FLAGS.filelist, FLAGS.ground_truth)
-    inputs.refuse_overwriting(sources, (pathlib.Path(folder, n) for n in _OUTPUTS))
     with stages("load"):
         task = load()
         # A table of the kind that the settings are read from.
         cells = paper.Table(task.table.source, (), (), {task.table.cell: ()})
         settings = grid.read_settings(cells, num_rows=len(task.pool.features))
-        target = outputs.prepare_folder(folder)
+        target = outputs.prepare_folder(folder, _OUTPUTS)
     tables.print_counts(task.counts)
     rows = []
     if task.identities is not None:
@@ -59,7 +54,7 @@ def run(
         if rows:
             draw(rows).savefig(hidden / "roc.png", dpi=150)
         content = report(task, rows, settings[0], candidates, stages)
-        datasets.write_json(hidden / "report.json", content)
+        outputs.write_report(hidden, content)
     print(text)
     print(f"submission.bin, the table and report.json are in {target}")
 

@@ -31,10 +31,10 @@ FLAGS = flags.FLAGS
 flags.adopt(grid)
 flags.adopt(inputs, "features", "features_key", "dim", "seed")
 
-flags.DEFINE_string("probe_reference", None, "ijbc_11_covariate_probe_reference.csv.")
-flags.DEFINE_string("matches", None, "ijbc_11_covariate_matches.csv.")
-flags.DEFINE_string("drop_subjects", None, "SUBJECT_IDs to leave out, one a line.")
-flags.DEFINE_string("undetected", None, "TEMPLATE_IDs to leave out when cleaned.")
+flags.DEFINE_input("probe_reference", None, "ijbc_11_covariate_probe_reference.csv.")
+flags.DEFINE_input("matches", None, "ijbc_11_covariate_matches.csv.")
+flags.DEFINE_input("drop_subjects", None, "SUBJECT_IDs to leave out, one a line.")
+flags.DEFINE_input("undetected", None, "TEMPLATE_IDs to leave out when cleaned.")
 flags.DEFINE_integer("failures", 50, "Harmed rows to list.", lower_bound=0)
 flags.DEFINE_string("output_dir", "outputs/ijbc_covariate", "Folder of the results.")
 flags.require("features", "probe_reference", "matches")
@@ -43,7 +43,6 @@ flags.require("features", "probe_reference", "matches")
 def main() -> None:
     """Sweeps the grid of Tab. 1, and again without the undetected faces."""
     cli.keep_compiled_programs()
-    files = ("features", "probe_reference", "matches", "drop_subjects", "undetected")
     halves = [("all", None, paper.IJBC_COVARIATE)]
     if FLAGS.undetected is not None:
         # First, so that a bad list is refused before any work.
@@ -51,7 +50,6 @@ def main() -> None:
     for half, undetected, table in halves:
         tables.run(
             functools.partial(_load, undetected, table),
-            sources=[getattr(FLAGS, name) for name in files],
             folder=str(pathlib.Path(FLAGS.output_dir, half)),
             extra=_list_failures,
         )

@@ -26,8 +26,8 @@ FLAGS = flags.FLAGS
 flags.adopt(grid)
 flags.adopt(inputs, "features", "features_key", "dim", "seed")
 
-flags.DEFINE_string("meta", None, "Folder of insightface's lists.")
-flags.DEFINE_string("nist", None, "Folder of NIST's lists, instead of --meta.")
+flags.DEFINE_input("meta", None, "Folder of insightface's lists.")
+flags.DEFINE_input("nist", None, "Folder of NIST's lists, instead of --meta.")
 flags.DEFINE_enum(
     "pooling",
     "mean",
@@ -35,7 +35,7 @@ flags.DEFINE_enum(
     "mean: plain average of a template's faces, the paper's; media: insightface's, a "
     "video counts as one image and detector scores weigh where there are any.",
 )
-flags.DEFINE_string("flipped", None, "Features of the mirrored faces, for media.")
+flags.DEFINE_input("flipped", None, "Features of the mirrored faces, for media.")
 flags.DEFINE_string("output_dir", "outputs/ijbc_template", "Folder of the results.")
 flags.require("features")
 
@@ -43,7 +43,7 @@ flags.require("features")
 def main() -> None:
     """Sweeps the grid of Tab. 2."""
     cli.keep_compiled_programs()
-    tables.run(_load, sources=(FLAGS.features, FLAGS.flipped), folder=FLAGS.output_dir)
+    tables.run(_load, folder=FLAGS.output_dir)
 
 
 def _load() -> grid.Task:

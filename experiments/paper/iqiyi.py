@@ -25,7 +25,7 @@ from gfa_jax.programs import cli, flags, pooled
 
 FLAGS = flags.FLAGS
 flags.adopt(challenge)
-flags.DEFINE_string("frames", None, "Text, a line a feature row: video/frame.jpg.")
+flags.DEFINE_input("frames", None, "Text, a line a feature row: video/frame.jpg.")
 flags.DEFINE_float("power", 3.6, "Power p of a frame's length.", lower_bound=0.0)
 flags.DEFINE_string("output_dir", "outputs/iqiyi", "Folder of the results.")
 flags.require("features", "frames", "filelist")
@@ -36,8 +36,7 @@ _LOOKED_AT = 8192
 def main() -> None:
     """Pools the frames, measures the setting of Tab. 5 and writes the submission."""
     cli.keep_compiled_programs()
-    sources = (FLAGS.features, FLAGS.frames)
-    challenge_tables.run(_load, sources=sources, folder=FLAGS.output_dir)
+    challenge_tables.run(_load, folder=FLAGS.output_dir)
 
 
 def _load() -> challenge.Task:

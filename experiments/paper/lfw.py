@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 for module in (inputs, grid, pair_lists):
     flags.adopt(module)
 
-flags.DEFINE_string("protocol", None, "LFW's pairs.txt; needs --names.")
+flags.DEFINE_input("protocol", None, "LFW's pairs.txt; needs --names.")
 flags.DEFINE_string("output_dir", "outputs/lfw", "Folder of the results.")
 flags.require("features")
 

@@ -26,10 +26,10 @@ FLAGS = flags.FLAGS
 flags.adopt(grid, *rankings.GRID_FLAGS)
 flags.adopt(inputs, "features_key", "dim", "seed")
 
-flags.DEFINE_string("query", None, "Features of the queries.")
-flags.DEFINE_string("gallery", None, "Features of the gallery.")
-flags.DEFINE_string("query_names", None, "Folder `query`, or a list of names.")
-flags.DEFINE_string(
+flags.DEFINE_input("query", None, "Features of the queries.")
+flags.DEFINE_input("gallery", None, "Features of the gallery.")
+flags.DEFINE_input("query_names", None, "Folder `query`, or a list of names.")
+flags.DEFINE_input(
     "gallery_names", None, "Folder `bounding_box_test`, or a list of names."
 )
 flags.DEFINE_string("output_dir", "outputs/market1501", "Folder of the results.")
@@ -41,8 +41,7 @@ _BAD = "bad detections left out"
 def main() -> None:
     """Sweeps the grid over Market-1501's queries."""
     cli.keep_compiled_programs()
-    sources = (FLAGS.query, FLAGS.gallery, FLAGS.query_names, FLAGS.gallery_names)
-    rankings.run(_load, sources=sources, folder=FLAGS.output_dir)
+    rankings.run(_load, folder=FLAGS.output_dir)
 
 
 def _load() -> rankings.Task:

@@ -15,7 +15,7 @@ from gfa_jax import datasets
 from gfa_jax.programs import cli, flags, inputs
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
+flags.DEFINE_input(
     "names", None, "Text, a line a feature row: the image that it is, with its folders."
 )
 flags.DEFINE_string("folds_key", None, "Array of the --pairs .npz, fold of each pair.")
@@ -40,13 +40,6 @@ def run(
             identity=lambda name: folder(name, depth),
             table=table,
             pairs_a_kind=pairs_a_kind,
-        ),
-        sources=(
-            FLAGS.features,
-            FLAGS.names,
-            FLAGS.labels,
-            FLAGS.pairs,
-            FLAGS.protocol,
         ),
         folder=FLAGS.output_dir,
     )

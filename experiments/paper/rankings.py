@@ -4,7 +4,6 @@ What is refined is one pool, queries and gallery together: a refined query is ne
 the gallery showed it. The aggregation sees neither identities nor cameras.
 """
 
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,19 +79,16 @@ class Row(NamedTuple):
     report: dict[str, Any]
 
 
-def run(
-    load: Callable[[], Task], *, sources: Sequence[str | None], folder: str
-) -> None:
+def run(load: Callable[[], Task], *, folder: str) -> None:
     """Loads a task, sweeps its grid and writes the results; prints the table.
 
     One search, then a refinement and Q G D multiply-adds a setting.
     """
     stages = cli.Stages()
-    inputs.refuse_overwriting(sources, (pathlib.Path(folder, n) for n in _OUTPUTS))
     with stages("load"):
         task = load()
         settings = grid.read_settings(_TABLE, num_rows=len(task.pool.features))
-        target = outputs.prepare_folder(folder)
+        target = outputs.prepare_folder(folder, _OUTPUTS)
     tables.print_counts(task.counts)
     # The raw features first: identities without a match are refused before any search.
     with stages("raw features"):
@@ -109,7 +105,7 @@ def run(
         datasets.write_text(hidden / "table.txt", text + "\n")
         draw(task, rows).savefig(hidden / "cmc.png", dpi=150)
         content = report(task, rows, candidates, stages)
-        datasets.write_json(hidden / "report.json", content)
+        outputs.write_report(hidden, content)
     print(text)
     print(f"the table, cmc.png and report.json are in {target}")
 

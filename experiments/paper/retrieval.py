@@ -24,18 +24,14 @@ flags.adopt(grid, *rankings.GRID_FLAGS)
 flags.adopt(inputs, "features", "features_key", "dim", "seed")
 flags.adopt(inputs, "labels", "labels_key", "labels_column")
 
-flags.DEFINE_string("queries", None, "Row numbers of the queries: .txt, .npy, .npz.")
+flags.DEFINE_input("queries", None, "Row numbers of the queries: .txt, .npy, .npz.")
 flags.DEFINE_string("output_dir", "outputs/retrieval", "Folder of the results.")
 
 
 def main() -> None:
     """Sweeps the grid over the queries."""
     cli.keep_compiled_programs()
-    rankings.run(
-        _load,
-        sources=(FLAGS.features, FLAGS.labels, FLAGS.queries),
-        folder=FLAGS.output_dir,
-    )
+    rankings.run(_load, folder=FLAGS.output_dir)
 
 
 def _load() -> rankings.Task:

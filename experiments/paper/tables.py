@@ -5,7 +5,6 @@ was measured, its gain over the raw features, what the paper prints, the differe
 and the bootstrap interval.
 """
 
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,21 +24,19 @@ _OUTPUTS = ("table.txt", "failures.csv", "roc.png", "report.json")
 def run(
     load: Callable[[], grid.Task],
     *,
-    sources: Sequence[str | None],
     folder: str,
     extra: Callable[..., Mapping[str, str]] | None = None,
 ) -> None:
     """Loads a protocol, sweeps its grid and writes the results; prints the table.
 
-    `sources` must not be overwritten. `extra` is called with the task, the candidates
+    `extra` is called with the task, the candidates
     and the rows of the grid, and gives further text files of the folder, by name.
     """
     stages = cli.Stages()
-    inputs.refuse_overwriting(sources, (pathlib.Path(folder, n) for n in _OUTPUTS))
     with stages("load"):
         task = load()
         settings = grid.read_settings(task.table, num_rows=len(task.pool.features))
-        target = outputs.prepare_folder(folder)
+        target = outputs.prepare_folder(folder, _OUTPUTS)
     print_counts(task.counts)
     with stages("neighbors"):
         candidates = grid.find_candidates(task.pool, settings)
@@ -52,9 +49,7 @@ def run(
         for name, content in files.items():
             datasets.write_text(hidden / name, content)
         draw(rows).savefig(hidden / "roc.png", dpi=150)
-        datasets.write_json(
-            hidden / "report.json", report(task, rows, candidates, stages)
-        )
+        outputs.write_report(hidden, report(task, rows, candidates, stages))
     print(text)
     print(f"the table, roc.png and report.json are in {target}")
 
@@ -142,15 +137,12 @@ def describe_run(
 ) -> dict[str, Any]:
     """Says what every report of a grid says: the choices, the pool, the machine."""
     return {
-        "options": flags.values(),
         "open_points": {p: grid.open_points(p) for p in FLAGS.preset},
         "search": candidates.report,
         "notes": notes or {},
-        "environment": outputs.environment(),
         "pool": inputs.describe(pool) | {"identities_known": pool.labels is not None},
         "counts": [count._asdict() for count in counts],
         "seconds": stages.seconds,
-        "peak_memory": outputs.peak_memory(),
     }
 
 

@@ -33,7 +33,7 @@ flags.require("features", "filelist")
 def main() -> None:
     """Measures the setting of Tab. 5, or a grid, and writes the submission."""
     cli.keep_compiled_programs()
-    challenge_tables.run(_load, sources=(FLAGS.features,), folder=FLAGS.output_dir)
+    challenge_tables.run(_load, folder=FLAGS.output_dir)
 
 
 def _load() -> challenge.Task:

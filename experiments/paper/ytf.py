@@ -21,7 +21,7 @@ flags.adopt(grid)
 flags.adopt(inputs, "features", "features_key", "dim", "seed")
 flags.adopt(pair_lists, "names")
 
-flags.DEFINE_string("splits", None, "YTF's splits.txt or splits_corrected.txt.")
+flags.DEFINE_input("splits", None, "YTF's splits.txt or splits_corrected.txt.")
 flags.DEFINE_string("output_dir", "outputs/ytf", "Folder of the results.")
 flags.require("features", "names", "splits")
 
@@ -29,11 +29,7 @@ flags.require("features", "names", "splits")
 def main() -> None:
     """Sweeps the grid of Tab. 4."""
     cli.keep_compiled_programs()
-    tables.run(
-        _load,
-        sources=(FLAGS.features, FLAGS.names, FLAGS.splits),
-        folder=FLAGS.output_dir,
-    )
+    tables.run(_load, folder=FLAGS.output_dir)
 
 
 def _load() -> grid.Task:

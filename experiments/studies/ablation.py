@@ -12,7 +12,6 @@ sweep.png (K × t at two of the FPRs) and report.json.
 """
 
 import itertools
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,10 +88,6 @@ def main() -> None:
     cli.keep_compiled_programs()
     stages = cli.Stages()
     fprs = metrics.check_targets(cli.numbers("fprs", float))
-    inputs.refuse_overwriting(
-        (FLAGS.features, FLAGS.labels),
-        (pathlib.Path(FLAGS.output_dir, name) for name in _OUTPUTS),
-    )
     with stages("load"):
         pool = inputs.load_pool()
         if pool.labels is None or pool.pairs is not None:
@@ -108,7 +103,7 @@ def main() -> None:
         sections = _sections(reference)
         settings = list(dict.fromkeys(itertools.chain(*sections.values())))
         _check(settings, num_rows=len(pool.features))
-        folder = outputs.prepare_folder(FLAGS.output_dir)
+        folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     with stages("neighbors"):
         width = min(WIDTH, len(pool.features) - 1)
         wide = gfa.exact_neighbors(
@@ -147,8 +142,6 @@ def main() -> None:
         )
         _draw(raw, grid, cells, fprs).savefig(hidden / "sweep.png", dpi=150)
         report = {
-            "options": flags.values(),
-            "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "fprs": list(fprs),
             "raw": _as_report(raw),
@@ -158,9 +151,8 @@ def main() -> None:
                 for setting, cell in cells.items()
             ],
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     # Of the largest grid the terminal gets the summary.
     print("\n\n".join([*tables[:-1], summary]))
     print(f"every cell is in {folder}: table.txt, sweep.png and report.json")

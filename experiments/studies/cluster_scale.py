@@ -52,7 +52,7 @@ def main() -> None:
     for size in (FLAGS.tuning_rows, *sizes):
         gfa.neighbors.check_k(FLAGS.k, size)
     rules = _rules()
-    folder = outputs.prepare_folder(FLAGS.output_dir)
+    folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     chosen: dict[str, dict[str, Any]] = {}
     with stages("tuning"):
         problem, identities, _ = _pool(FLAGS.tuning_rows, FLAGS.seed + _OTHER_SEED)
@@ -185,14 +185,11 @@ def _write(
     with outputs.staged(folder, _OUTPUTS) as hidden:
         _draw(hidden, rows)
         report = {
-            "options": flags.values(),
-            "environment": outputs.environment(),
             "settings": chosen,
             "rows": rows,
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
 
 
 def _draw(folder: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:

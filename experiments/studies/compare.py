@@ -63,10 +63,6 @@ def main() -> None:
     fprs = metrics.check_targets(cli.numbers("fprs", float))
     methods = _methods(FLAGS.methods)
     with stages("load"):
-        inputs.refuse_overwriting(
-            (FLAGS.features, FLAGS.labels),
-            (pathlib.Path(FLAGS.output_dir, name) for name in _OUTPUTS),
-        )
         pool = inputs.load_pool()
         seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.splits)
         parts = [half for seed in seeds for half in halves.split(pool, seed=seed)]
@@ -75,7 +71,7 @@ def main() -> None:
             cli.warn(f"--max_k={smallest - 1}: a half has no more than {smallest} rows")
             FLAGS.max_k = smallest - 1
         gfa.neighbors.check_k(FLAGS.max_k, smallest)
-        folder = outputs.prepare_folder(FLAGS.output_dir)
+        folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     with stages("splits"):
         splits = [_compete(pool, methods, fprs, seed=seed) for seed in seeds]
     with stages("costs"):
@@ -87,8 +83,6 @@ def main() -> None:
         datasets.write_text(hidden / "table.txt", text + "\n")
         draw(table, costs, fprs).savefig(hidden / "tradeoff.png", dpi=150)
         report = {
-            "options": flags.values(),
-            "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "methods": {
                 name: {
@@ -100,9 +94,8 @@ def main() -> None:
             },
             "verdicts": said,
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     print(text)
     print(f"the table, tradeoff.png and report.json are in {folder}")
 

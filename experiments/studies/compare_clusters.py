@@ -25,7 +25,6 @@ from experiments.studies.clusterers import (
     tables,
     tuning,
 )
-from gfa_jax import datasets
 from gfa_jax.programs import cli, flags, halves, inputs, outputs
 
 FLAGS = flags.FLAGS
@@ -49,7 +48,7 @@ def main() -> None:
         pool = inputs.load_pool()
         if pool.labels is None or pool.pairs is not None:
             raise ValueError("expected --labels and no --pairs: halves need identities")
-        folder = outputs.prepare_folder(FLAGS.output_dir)
+        folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     outcomes: dict[str, list[tuning.Outcome]] = {each.name: [] for each in clusterers}
     for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.splits):
         with stages("neighbors"):
@@ -65,17 +64,14 @@ def main() -> None:
     with outputs.staged(folder, _OUTPUTS) as hidden:
         _draw(hidden, outcomes)
         report = {
-            "options": flags.values(),
-            "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "clusterers": {
                 name: [_as_report(outcome) for outcome in each]
                 for name, each in outcomes.items()
             },
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     print(tables.table(outcomes))
     if OURS in outcomes:
         print(tables.verdict(outcomes))

@@ -61,7 +61,7 @@ FPRS = (1e-5, 1e-4, 1e-3)
 _SLACK = 0.005
 TUNED = [*itertools.product((3, 5, 10, 20, 50), (1.0, 3.0, 9.0))]  # k, α
 _SUMS = ("misses removed", "cells under raw", "under the better of both")
-_OUTPUTS = ("tables.md", "report.json")
+OUTPUTS = ("tables.md", "report.json")
 # What the end of a name says of the network; other sets have one of their own.
 _NETWORKS = {"cfp_dev": "MobileFaceNet", "lfw": "MobileFaceNet", "dlib": "dlib"}
 _NETWORKS |= {"ecapa": "ECAPA", "resemblyzer": "GE2E", "minilm": "MiniLM"}
@@ -103,10 +103,9 @@ def main() -> None:
     stages = cli.Stages()
     # Learning a mask makes FLAGS those of `tune`.
     wanted, tune_rows = set(FLAGS.table), FLAGS.tune_rows
-    options = flags.values()
     with stages("load"):
         sets = [read_set(path, FLAGS.max_images) for path in list_files(FLAGS.sets)]
-        folder = outputs.prepare_folder(FLAGS.output_dir)
+        folder = outputs.prepare_folder(FLAGS.output_dir, OUTPUTS)
     cells = _cells() if "constants" in wanted else {}
     with stages("sets"):
         shown = cli.progress(sets, total=len(sets), desc="sets")
@@ -131,8 +130,6 @@ def main() -> None:
                 [_learn(given, tune_rows=tune_rows) for given in shown],
             )
     report = {
-        "options": options,
-        "environment": outputs.environment(),
         "sets": {
             result.given.pool.name: {
                 "settings": repr(result.chosen),
@@ -150,9 +147,9 @@ def write_tables(
 ) -> None:
     """Prints the tables, and writes them beside what a program reads."""
     text = "\n\n".join(f"**{name}**\n\n{table}" for name, table in tables.items())
-    with outputs.staged(folder, _OUTPUTS) as hidden:
+    with outputs.staged(folder, OUTPUTS) as hidden:
         datasets.write_text(hidden / "tables.md", text + "\n")
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     print(text)
 
 

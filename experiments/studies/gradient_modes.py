@@ -36,6 +36,7 @@ flags.DEFINE_integer("k", 15, "Neighbours, the row itself counted.", 2)
 flags.DEFINE_list("steps", ["5", "20", "80"], "T of reverse and forward mode.")
 flags.DEFINE_float("gamma", 0.5, "Share of the neighbours.", 0.0, 0.99)
 flags.DEFINE_float("threshold", 0.55, "t.", -1.0, 1.0)
+_OUTPUTS = ("report.json",)
 flags.DEFINE_string("output_dir", "outputs/gradient_modes", "Folder of the results.")
 
 
@@ -165,7 +166,7 @@ def main() -> None:
     if min(steps) < 1:
         raise ValueError(f"--steps={','.join(FLAGS.steps)}: expected at least 1 each")
     gfa.neighbors.check_k(FLAGS.k, FLAGS.rows)
-    folder = outputs.prepare_folder(FLAGS.output_dir)
+    folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     sample = datasets.synthetic_features(
         num_rows=FLAGS.rows, dim=FLAGS.columns, seed=_SEED
     )
@@ -178,15 +179,12 @@ def main() -> None:
     with stages("gradients"):
         neighbors = gfa.exact_neighbors(features, k=FLAGS.k)
         found = measure(Problem(params, features, neighbors, target), steps)
-    with outputs.staged(folder, ("report.json",)) as hidden:
+    with outputs.staged(folder, _OUTPUTS) as hidden:
         report = {
-            "options": flags.values(),
-            "environment": outputs.environment(),
             "dtype": str(dtype),
             "gradients": [row._asdict() for row in found],
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     print(render(found))
     print(f"report.json is in {folder}")

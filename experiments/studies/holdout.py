@@ -20,7 +20,7 @@ import numpy as np
 
 import gfa_jax as gfa
 from experiments.studies import choice
-from gfa_jax import datasets, metrics
+from gfa_jax import metrics
 from gfa_jax.neighbors import check_k
 from gfa_jax.programs import cli, evaluation, flags, halves, inputs, outputs
 from gfa_jax.types import check_params
@@ -74,7 +74,7 @@ def main() -> None:
         choosing, reported = halves.split(pool, seed=FLAGS.seed)
         for half in (choosing, reported):
             check_k(max(setting.k for setting in grid), len(half.features))
-        folder = outputs.prepare_folder(FLAGS.output_dir)
+        folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     with stages("choice"):
         raw, cells = _sweep(choosing, grid, fprs)
         chosen = choice.choose(
@@ -163,7 +163,6 @@ def _write(
             "pool": pool.name,
             "preset": FLAGS.preset,
             "seed": FLAGS.seed,
-            "environment": outputs.environment(),
             "chosen": chosen._asdict(),
             "tolerance": FLAGS.tolerance,
             "sweep": {
@@ -175,6 +174,5 @@ def _write(
                 "after": evaluation.as_report(after),
             },
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)

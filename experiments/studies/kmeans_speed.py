@@ -23,7 +23,6 @@ that number; every merge threshold is shown. Ours and k-means run in turn, after
 each to warm up. Without --features a sample is generated.
 """
 
-import pathlib
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -85,15 +84,11 @@ def main() -> None:
     """Times and scores ours and k-means on the same rows."""
     cli.keep_compiled_programs()
     stages = cli.Stages()
-    inputs.refuse_overwriting(
-        (FLAGS.features, FLAGS.labels),
-        (pathlib.Path(FLAGS.output_dir, name) for name in _OUTPUTS),
-    )
     with stages("load"):
         pool = _load()
         thresholds = cli.numbers("merge_thresholds", float)
         (setting,) = _one(grid.read_settings(_TABLE, num_rows=len(pool.features)))
-        folder = outputs.prepare_folder(FLAGS.output_dir)
+        folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     with stages("runs"):
         timed = run(pool, setting, thresholds[0])
     with stages("quality"):
@@ -105,9 +100,7 @@ def main() -> None:
         datasets.write_text(hidden / "table.txt", text + "\n")
         report = {
             "table": _TABLE.source,
-            "options": flags.values(),
             "open_points": grid.open_points(setting.preset),
-            "environment": outputs.environment(),
             "pool": inputs.describe(pool),
             "setting": setting._asdict(),
             "runs_seconds": timed.seconds,
@@ -121,9 +114,8 @@ def main() -> None:
                 for name, points in verification.items()
             },
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     print(text)
     print(f"the table and report.json are in {folder}")
 

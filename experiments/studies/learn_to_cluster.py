@@ -34,7 +34,7 @@ from gfa_jax.programs import cli, flags, inputs, outputs
 FLAGS = flags.FLAGS
 flags.adopt(inputs, "dim", "seed")
 
-flags.DEFINE_string("folder", None, "Folder with features, labels and knns.")
+flags.DEFINE_input("folder", None, "Folder with features, labels and knns.")
 flags.DEFINE_string("output_dir", "outputs/learn_to_cluster", "Folder of the results.")
 flags.DEFINE_string("knn", "faiss_k_80", "Name of the candidate files.")
 flags.DEFINE_string("tune", "part0_train", "Part to choose the settings on.")
@@ -57,7 +57,8 @@ def main() -> None:
     stages = cli.Stages()
     rules = _rules()
     folder, parts = _find_parts()
-    output = outputs.prepare_folder(FLAGS.output_dir)
+    names = [*(f"labels_{part}.npy" for part in parts), "table.txt", "report.json"]
+    output = outputs.prepare_folder(FLAGS.output_dir, names)
     with stages("tuning"):
         problem, identities = read_part(folder, FLAGS.tune)
         tried = {
@@ -71,7 +72,6 @@ def main() -> None:
             for name in cli.progress(rules, total=len(rules), desc="tuning")
         }
         chosen = {name: tuning.best(each) for name, each in tried.items()}
-    names = [*(f"labels_{part}.npy" for part in parts), "table.txt", "report.json"]
     results: list[dict[str, Any]] = []
     with outputs.staged(output, names) as hidden:
         for part in parts:
@@ -96,16 +96,13 @@ def main() -> None:
         text = published.table(results)
         datasets.write_text(hidden / "table.txt", text + "\n")
         report = {
-            "options": flags.values(),
-            "environment": outputs.environment(),
             "settings": chosen,
             "tried": tried,
             "results": results,
             "published": published.PUBLISHED,
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     missing = [part for part in FLAGS.parts if part not in parts]
     if missing:
         cli.warn(f"not there and left out: {', '.join(missing)}")

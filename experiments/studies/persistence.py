@@ -49,9 +49,8 @@ class Result(NamedTuple):
 def main() -> None:
     """Clusters every set in every way, then lays the figures out."""
     cli.keep_compiled_programs()
-    options = flags.values()
     sets = [evidence.read_set(path) for path in evidence.list_files(FLAGS.sets)]
-    folder = outputs.prepare_folder(FLAGS.output_dir)
+    folder = outputs.prepare_folder(FLAGS.output_dir, evidence.OUTPUTS)
     shown = cli.progress(sets, total=len(sets), desc="sets")
     results = [_measure(given) for given in shown]
     tables = {
@@ -63,8 +62,6 @@ def main() -> None:
         "networks": _table_of_networks(results),
     }
     report = {
-        "options": options,
-        "environment": outputs.environment(),
         "sets": {
             name: {str(method): f.tolist() for method, f in scores.items()}
             for name, _, scores in results

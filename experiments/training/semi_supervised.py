@@ -25,7 +25,7 @@ flags.DEFINE_string("output_dir", "outputs/semi_supervised", "Folder of the resu
 flags.DEFINE_string(
     "checkpoint_dir", None, "What is trained; OUTPUT_DIR/checkpoints by default."
 )
-flags.DEFINE_string(
+flags.DEFINE_input(
     "images", None, "FOLDER/person/image, or a .npz of uint8 images and labels."
 )
 flags.DEFINE_integer("image_size", 32, "Pixels a side of the images of a folder.", 8)
@@ -95,9 +95,9 @@ def main() -> None:
         options = flag_options.read()
         shares = flag_options.shares()
         seeds = flag_options.seeds()
-        folder = outputs.prepare_folder(FLAGS.output_dir)
+        folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
         checkpoints = pathlib.Path(FLAGS.checkpoint_dir or folder / "checkpoints")
-        outputs.prepare_folder(str(checkpoints))
+        outputs.prepare_folder(str(checkpoints), ())
         images = flag_options.load_images()
     for trouble in image_sets.troubles(images):
         cli.warn(trouble)
@@ -116,14 +116,11 @@ def main() -> None:
         datasets.write_text(hidden / "table.txt", text + "\n")
         tables.draw(rows).savefig(hidden / "semi_supervised.png", dpi=150)
         report = {
-            "options": flags.values(),
-            "environment": outputs.environment(),
             "images": image_sets.describe(images),
             "rows": [tables.as_report(row) for row in rows],
             "summary": tables.summary(rows),
             "seconds": stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     print(text)
     print(f"the table, the figure and report.json are in {folder}")

@@ -39,7 +39,8 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
         if {"--help", "-h", "--help=all"} & {*given}:
             print(flags.describe(program, everything="--help=all" in given))
         else:
-            flags.parse(program, [name, *given])
+            if (warning := flags.parse(program, [name, *given])) is not None:
+                warn(warning)
             program.main()
         sys.stdout.flush()
     except BrokenPipeError:  # who read the output has read enough

@@ -66,7 +66,7 @@ flags.DEFINE_float(
 flags.DEFINE_integer(
     "min_size", 1, "Rows of smaller clusters get the label -1.", lower_bound=1
 )
-flags.DEFINE_string(
+flags.DEFINE_input(
     "images", None, "Images in the order of the rows: folder, .npy, .npz, .txt list."
 )
 
@@ -156,7 +156,7 @@ def _cluster(
         "scores": scores and outputs.cluster_report(scores),
         "contact_sheet": sheet,
     }
-    datasets.write_json(hidden / "report.json", report)
+    outputs.write_report(hidden, report)
     if sheet is not None and sheet["unreadable"]:
         names = ", ".join(sheet["unreadable"][:5])
         cli.warn(f"{len(sheet['unreadable'])} images could not be read: {names}")

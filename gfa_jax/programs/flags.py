@@ -6,15 +6,28 @@ adopts those of the modules that it uses, and `FLAGS` are those of the program t
 runs.
 """
 
+import difflib
+import json
+import pathlib
 import sys
 import textwrap
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 
+import gfa_jax
+
 Error = flags.Error
+
+_every_program = flags.FlagValues()
+flags.DEFINE_string(
+    "config",
+    None,
+    "Runs again what report.json of a run says. Flags beside it win.",
+    flag_values=_every_program,
+)
 
 
 class _Defined:
@@ -25,6 +38,9 @@ class _Defined:
         # All that a command line may set.
         self.values = flags.FlagValues()
         self.values.mark_as_parsed()
+        self.values["config"] = _every_program["config"]
+        # The names of those that are files or folders to read.
+        self.inputs: set[str] = set()
         # The names of those that help and report show, by the module they are from.
         self.shown: dict[str, list[str]] = {}
         # The names of those that must be given.
@@ -57,13 +73,15 @@ def _of_caller() -> _Defined:
     return _modules.setdefault(module, _Defined(module))
 
 
-def _define(kind: str) -> Any:
+def _define(kind: str, *, is_input: bool = False) -> Any:
     define = getattr(flags, f"DEFINE_{kind}")
 
     def define_here(name: str, *arguments: Any, **options: Any) -> None:
         defined = _of_caller()
         define(name, *arguments, flag_values=defined.values, **options)
         defined.shown.setdefault(defined.module, []).append(name)
+        if is_input:
+            defined.inputs.add(name)
 
     return define_here
 
@@ -71,6 +89,7 @@ def _define(kind: str) -> Any:
 DEFINE_bool = _define("bool")
 DEFINE_enum = _define("enum")
 DEFINE_float = _define("float")
+DEFINE_input = _define("string", is_input=True)
 DEFINE_integer = _define("integer")
 DEFINE_list = _define("list")
 DEFINE_multi_enum = _define("multi_enum")
@@ -99,15 +118,21 @@ class _Levels(flags.EnumParser):
 def adopt(module: ModuleType, *names: str) -> None:
     """Gives the calling module the flags of another one.
 
-    Help and report show those of the `names`, by default all.
+    Help and report show those of the `names`, by default all. Flags that the calling
+    module defined before are its own.
     """
     defined = _of_caller()
     other = _modules[module.__name__]
+    own = defined.shown.get(defined.module, ())
     for name in other.values:
-        if name not in defined.values or defined.values[name] is not other.values[name]:
-            defined.values[name] = other.values[name]
+        flag = other.values[name]
+        if name not in own and not (
+            name in defined.values and flag is defined.values[name]
+        ):
+            defined.values[name] = flag  # refused where it is another one
+    defined.inputs |= other.inputs
     for owner, shown in other.shown.items():
-        kept = [name for name in shown if not names or name in names]
+        kept = [n for n in shown if n not in own and (not names or n in names)]
         if kept:
             defined.shown.setdefault(owner, []).extend(kept)
 
@@ -117,22 +142,87 @@ def require(*names: str) -> None:
     _of_caller().required += names
 
 
-def parse(program: ModuleType, argv: Sequence[str]) -> None:
+def parse(program: ModuleType, argv: Sequence[str]) -> str | None:
     """Makes `FLAGS` those of a program, as a command line with its name sets them.
+
+    Returns a warning, where a run of another version is repeated.
 
     Raises:
         Error: a flag that is not known, out of its range or missing.
     """
-    defined = _modules[program.__name__]
+    defined, warning = _modules[program.__name__], None
     for name in defined.values:
         defined.values[name].unparse()
-    rest = defined.values(list(argv))
-    if len(rest) > 1:
-        raise Error(f"got {' '.join(rest[1:])!r}; expected flags only: --name=value")
+    _, *rest = defined.values(list(argv))
+    places = getattr(program, "POSITIONAL", ())
+    if len(rest) > len(places):
+        expected = "".join(f" {name.upper()}" for name in places)
+        raise Error(
+            f"got {' '.join(rest)!r}; expected{expected and expected + ' and'} flags "
+            "only: --name=value"
+        )
+    for name, text in zip(places, rest, strict=False):
+        defined.values[name].parse(text)
+    if defined.values["config"].value is not None:
+        warning = _read_config(defined, defined.values["config"].value)
     for name in defined.required:
         if defined.values[name].value is None:
             raise Error(f"--{name} is missing; this program needs it")
     FLAGS._defined = defined
+    return warning
+
+
+def _read_config(defined: _Defined, path: str) -> str | None:
+    """Sets what the command line left, by the options of a report."""
+    given, own = f"--config={path}", _name(defined)
+    try:
+        report = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        options = report["options"]
+        program, version = report["program"], report["environment"]["gfa_jax"]
+        values = [*options.items()]
+    except (OSError, RecursionError, ValueError) as error:
+        raise Error(f"{given}: {error}; expected report.json of a run") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Error(f"{given}: expected report.json of a run of {own}") from error
+    if program != own:
+        raise Error(f"{given} is of {program}, not of {own}; run {program} with it")
+    known = [name for names in defined.shown.values() for name in names]
+    for name, value in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise Error(f"{given}: {own} has no option {name!r}{hint}")
+        flag = defined.values[name]
+        if value is None or flag.present:
+            continue
+        text: Any = value if isinstance(flag, flags.MultiFlag) else str(value)
+        if isinstance(value, list) and text is not value:
+            text = ",".join(map(str, value))
+        try:
+            flag.parse(text)
+        except flags.Error as error:
+            raise Error(f"{given}: {error}") from error
+    if version == gfa_jax.__version__:
+        return None
+    return (
+        f"{given} is of gfa_jax {version}, this is {gfa_jax.__version__}; results may "
+        "differ"
+    )
+
+
+def _name(defined: _Defined) -> str:
+    return defined.module.removesuffix(".__main__").rpartition(".")[2]
+
+
+def program() -> str:
+    """Returns the name of the program that runs."""
+    return _name(FLAGS._defined)
+
+
+def inputs() -> dict[str, str]:
+    """Returns the files and folders that the running program reads, by flag."""
+    given = {name: FLAGS[name].value for name in sorted(FLAGS._defined.inputs)}
+    return {name: path for name, path in given.items() if path is not None}
 
 
 def values() -> dict[str, Any]:
@@ -158,8 +248,9 @@ def describe(program: ModuleType, *, everything: bool = False) -> str:
             line = f"  {switch:<17} {text.partition('. ')[0].rstrip('.')}{usual}"
             lines += textwrap.wrap(line, 79, subsequent_indent=" " * 20)
         count = sum(map(len, defined.shown.values())) - len(everyday)
-        return "\n".join([*lines, "", f"--help=all has {count} more, by group."])
-    for owner, names in defined.shown.items():
+        more = "--config=report.json runs again what a report says;"
+        return "\n".join([*lines, "", f"{more} --help=all has {count} more."])
+    for owner, names in (*defined.shown.items(), ("Every program", ["config"])):
         module = sys.modules.get(owner)
         title = (getattr(module, "__doc__", None) or owner).strip().splitlines()[0]
         lines += ["", title, ""]
@@ -172,8 +263,37 @@ def describe(program: ModuleType, *, everything: bool = False) -> str:
     return "\n".join([about, *lines])
 
 
+class Completion(NamedTuple):
+    """What a shell completes of a flag: `values` are choices, or "files" alone.
+
+    A flag of a `place`, from 1 on, may be given without its name.
+    """
+
+    name: str
+    about: str
+    is_switch: bool
+    values: Sequence[str]
+    place: int | None
+
+
+def completions(program: ModuleType) -> list[Completion]:
+    """Lists the flags of a program as a shell completes them."""
+    defined, found = _modules[program.__name__], []
+    shown = [name for names in defined.shown.values() for name in names]
+    for name in [*shown, "config"]:
+        flag = defined.values[name]
+        about = (flag.help or "").partition(". ")[0].rstrip(".")
+        values = getattr(flag.parser, "enum_values", [])
+        if name in defined.inputs or name in ("config", "output_dir", "checkpoint"):
+            values = ["files"]
+        places = getattr(program, "POSITIONAL", ())
+        place = places.index(name) + 1 if name in places else None
+        found.append(Completion(name, about, bool(flag.boolean), values, place))
+    return found
+
+
 def _explain(flag: flags.Flag) -> tuple[str, str, str]:
     """Returns how a flag is written, its help and its default."""
     switch = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
-    usual = f" (default: {flag.default_as_str})" if flag.default is not None else ""
-    return switch, flag.help or "", usual
+    usual = (flag.default_as_str or "").strip("'")
+    return switch, flag.help or "", f" (default: {usual})" if usual else ""

@@ -3,9 +3,7 @@
 Importing this module defines the flags that name the files.
 """
 
-import os
 import pathlib
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +15,11 @@ from gfa_jax.refinement.rows import unit_rows as unit_rows
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
+flags.DEFINE_input(
     "features", None, "Embeddings: .npy, .npz, .bin or shards; else a sample."
 )
-flags.DEFINE_string("labels", None, "Identities: .npy, .npz, .csv, .txt, .meta.")
-flags.DEFINE_string(
+flags.DEFINE_input("labels", None, "Identities: .npy, .npz, .csv, .txt, .meta.")
+flags.DEFINE_input(
     "pairs", None, "Pairs i,j[,same] to verify, else all pairs of the labels."
 )
 flags.DEFINE_integer("dim", None, "Columns of a .bin without header.", lower_bound=1)
@@ -169,19 +167,6 @@ def check_both_kinds(labels: np.ndarray) -> None:
             "pair, and a ROC curve needs both kinds; leave --labels out to refine "
             "without figures"
         )
-
-
-def refuse_overwriting(
-    inputs: Iterable[str | None], outputs: Iterable[pathlib.Path]
-) -> None:
-    """Refuses an input that an output would replace."""
-    taken = {os.path.realpath(path) for path in outputs}
-    for path in inputs:
-        if path is not None and os.path.realpath(path) in taken:
-            raise ValueError(
-                f"{path} is an input and would be overwritten; name another "
-                "--output_dir"
-            )
 
 
 def select(pool: Pool, rows: np.ndarray, codes: np.ndarray) -> Pool:

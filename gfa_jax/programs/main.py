@@ -5,21 +5,29 @@
 A program is imported when its name is called, so that none pays for another.
 """
 
+import difflib
 import importlib
 import sys
 
 import gfa_jax
 from gfa_jax.programs import cli
 
-_USAGE = """usage: gfa PROGRAM --flag=value …
-
-  gfa refine    refines a file of embeddings and shows what it did to verification
-  gfa cluster   clusters a file of embeddings after refining them
-  gfa tune      learns the parameters from labels
-  gfa streamed  refines a file that does not fit in memory
-
-gfa PROGRAM --help: its flags"""
-PROGRAMS = ("refine", "cluster", "tune", "streamed")
+PROGRAMS = {
+    "refine": "refines a file of embeddings and shows what it did to verification",
+    "cluster": "clusters a file of embeddings after refining them",
+    "tune": "learns the parameters from labels",
+    "streamed": "refines a file that does not fit in memory",
+    "completion": "prints what lets bash or zsh complete programs, flags and files",
+}
+_USAGE = "\n".join(
+    [
+        "usage: gfa PROGRAM --flag=value …",
+        "",
+        *(f"  gfa {name:<11}{does}" for name, does in PROGRAMS.items()),
+        "",
+        "gfa PROGRAM --help: its flags; gfa --version",
+    ]
+)
 _USAGE_ERROR = 2
 
 
@@ -34,6 +42,8 @@ def main() -> None:
         sys.argv = [name, *rest]
         cli.run(importlib.import_module(f"gfa_jax.programs.{name}"))
     else:
+        near = difflib.get_close_matches(name, PROGRAMS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
         expected = ", ".join(PROGRAMS)
-        print(f"gfa: got {name!r}; expected one of {expected}", file=sys.stderr)
+        print(f"gfa: got {name!r}; expected one of {expected}{hint}", file=sys.stderr)
         sys.exit(_USAGE_ERROR)

@@ -2,21 +2,24 @@
 
 import contextlib
 import datetime
+import fcntl
 import importlib.metadata
+import os
 import pathlib
 import platform
 import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 import gfa_jax
-from gfa_jax import metrics
+from gfa_jax import datasets, metrics
+from gfa_jax.programs import cli, flags, generation
 
 _PACKAGES = (
     *("absl-py", "faiss-cpu", "faiss-gpu", "flax", "infomap", "jax", "jaxlib"),
@@ -24,9 +27,54 @@ _PACKAGES = (
 )
 
 
-def prepare_folder(path: str) -> pathlib.Path:
-    """Makes the output folder and proves that it can be written, before any work."""
+class _Run(NamedTuple):
+    """What is known of a run when it begins; a study may change the flags later."""
+
+    program: str
+    options: dict[str, Any]
+    inputs: dict[str, pathlib.Path]
+    stamps: dict[str, Any]
+    names: Sequence[str]
+
+
+_runs: dict[pathlib.Path, _Run] = {}
+# The folders that this process writes to, open and locked.
+_locks: dict[pathlib.Path, int] = {}
+
+
+def prepare_folder(
+    path: str, names: Sequence[str], *, alone: bool = True
+) -> pathlib.Path:
+    """Makes the output folder and proves that it can be written, before any work.
+
+    Args:
+        path: of the folder.
+        names: files that the program writes there, and folders, without a suffix.
+        alone: whether this process is the one that writes them. It locks the folder,
+            removes what dead runs left hidden there, and warns of files that are
+            replaced and of inputs that are of another run than the report beside them.
+
+    Raises:
+        ValueError: an input, a read-only file or none would be replaced; a folder that
+            cannot be written, or that another run writes to.
+    """
     folder = pathlib.Path(path)
+    inputs = {name: pathlib.Path(value) for name, value in flags.inputs().items()}
+    taken = {os.path.realpath(folder / name) for name in names}
+    for source in inputs.values():
+        if os.path.realpath(source) in taken:
+            raise ValueError(
+                f"{source} is an input and would be overwritten; name another "
+                "--output_dir"
+            )
+    for target in (folder / name for name in names):
+        fault = None
+        if target.suffix and target.exists() and not target.is_file():
+            fault = "is a folder, pipe or device"
+        elif target.exists() and not os.access(target, os.W_OK):
+            fault = "is read-only"
+        if fault:
+            raise ValueError(f"{target} {fault}; name another --output_dir")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -35,6 +83,13 @@ def prepare_folder(path: str) -> pathlib.Path:
         raise ValueError(
             f"cannot write to --output_dir={path}: {error.strerror}; name another one"
         ) from error
+    if alone:
+        if _lock(folder):
+            for left in folder.glob(".gfa_jax-*/"):
+                shutil.rmtree(left, ignore_errors=True)
+        _warn(folder, inputs)
+    stamps = {name: _stamp(source) for name, source in inputs.items()}
+    _runs[folder] = _Run(flags.program(), flags.values(), inputs, stamps, names)
     return folder
 
 
@@ -57,6 +112,88 @@ def staged(folder: pathlib.Path, names: Sequence[str]) -> Iterator[pathlib.Path]
         ) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+        _unlock(folder)
+
+
+def write_report(hidden: pathlib.Path, report: Mapping[str, Any]) -> None:
+    """Writes report.json, once all other files of the run are in the hidden folder.
+
+    To what the program reports it adds its name and options, the machine, and size and
+    hash of every input and output (`generation`).
+
+    Raises:
+        ValueError: an input changed while the program ran.
+    """
+    run = _runs[hidden.parent]
+    inputs, files = {}, dict(report.get("outputs", {}))
+    for name, source in run.inputs.items():
+        if _stamp(source) != run.stamps[name]:
+            raise ValueError(
+                f"--{name}={source} changed while it was read; nothing was written, "
+                "run it again"
+            )
+        inputs[name] = {"path": str(source)}
+        if source.exists():
+            inputs[name] |= generation.fingerprint(source)
+    for name in run.names:
+        if (hidden / name).is_file():
+            files[name] = generation.fingerprint(hidden / name)
+    about = {"program": run.program, "options": run.options}
+    about |= {"environment": environment(), "peak_memory": peak_memory()}
+    whole = {**about, **report, "inputs": inputs, "outputs": files}
+    datasets.write_json(hidden / "report.json", whole)
+
+
+def _lock(folder: pathlib.Path) -> bool:
+    """Locks a folder until its files are there, or this process ends; no file is left.
+
+    Tells whether it could: some network file systems lock no folder.
+    """
+    _unlock(folder)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ValueError(
+            f"another run is writing to --output_dir={folder}; wait for it, or name "
+            "another one"
+        ) from error
+    except OSError:
+        os.close(descriptor)
+        return False
+    _locks[folder] = descriptor
+    return True
+
+
+def _unlock(folder: pathlib.Path) -> None:
+    if folder in _locks:
+        os.close(_locks.pop(folder))
+
+
+def _warn(folder: pathlib.Path, inputs: Mapping[str, pathlib.Path]) -> None:
+    """Warns of results that are replaced, and of files that are of two runs."""
+    if (old := generation.read_report(folder)) is not None:
+        mixed = generation.differing(folder, old, quick=True)
+        of_two = f"; {mixed[0]} is not of the run of its report" if mixed else ""
+        cli.warn(f"the results in --output_dir={folder} will be replaced{of_two}")
+    for name, source in inputs.items():
+        beside = generation.read_report(source.parent)
+        stored = beside and beside["outputs"].get(source.name)
+        if stored and generation.is_other(source, stored, quick=True):
+            cli.warn(
+                f"--{name}={source} is not the file of the report.json beside it: "
+                "changed since, or of another run"
+            )
+
+
+def _stamp(path: pathlib.Path) -> Any:
+    """Returns what changes where a file does, for little."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def environment() -> dict[str, Any]:

@@ -26,7 +26,6 @@ from gfa_jax.programs.backends import Backend
 from gfa_jax.refinement import Refinement
 
 FLAGS = flags.FLAGS
-_INPUTS = ("features", "labels", "pairs", "candidates", "params")
 
 flags.adopt(inputs)
 flags.adopt(settings)
@@ -41,7 +40,7 @@ flags.DEFINE_enum(
 flags.DEFINE_float(
     "edge_recall", 0.99, "Share of the edges above the threshold to find.", 0.0, 1.0
 )
-flags.DEFINE_string("candidates", None, "Candidates found before: .npz or .npy.")
+flags.DEFINE_input("candidates", None, "Candidates found before: .npz or .npy.")
 flags.DEFINE_string("faiss_factory", "Flat", "FAISS index factory string.")
 flags.DEFINE_string("faiss_search", "", "FAISS search parameters: nprobe=16.")
 
@@ -82,10 +81,9 @@ class Run:
         with stages("load"):
             with backend.together():
                 request = settings.read()
-                given = (getattr(FLAGS, name) for name in _INPUTS)
-                written = (pathlib.Path(output_dir, name) for name in names)
-                inputs.refuse_overwriting(given, written)
-                self.folder = self.hidden = outputs.prepare_folder(output_dir)
+                self.folder = self.hidden = outputs.prepare_folder(
+                    output_dir, names, alone=backend.is_first
+                )
             self.pool = backend.read(request, self.folder)
         with stages("neighbors"):
             searched, self._calibration = backend.search(request)
@@ -133,10 +131,9 @@ class Run:
         """Gathers what report.json says of every run."""
         figures = self.figures
         return {
-            "options": flags.values(),
             "settings": settings.as_report(refined.settings),
-            "environment": outputs.environment(),
             "layout": self.backend.layout,
+            "outputs": self.backend.written,
             "pool": inputs.describe(self.pool) | {"rows": len(refined.degree)},
             "calibration": self._calibration and self._calibration._asdict(),
             "dropped": int(np.sum(refined.dropped)),
@@ -150,7 +147,6 @@ class Run:
                 for name, figure in figures.items()
             },
             "seconds": self.stages.seconds,
-            "peak_memory": outputs.peak_memory(),
         }
 
     def say(self, refined: Refinement) -> str:

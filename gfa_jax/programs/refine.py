@@ -20,8 +20,16 @@ of refined.npy (`backends.mesh`).
 
 from functools import partial
 
-from gfa_jax import datasets, metrics, plotting
-from gfa_jax.programs import cli, evaluation, flags, pictures, pipeline, processes
+from gfa_jax import metrics, plotting
+from gfa_jax.programs import (
+    cli,
+    evaluation,
+    flags,
+    outputs,
+    pictures,
+    pipeline,
+    processes,
+)
 from gfa_jax.programs.backends import Backend, mesh
 from gfa_jax.programs.backends.file import FileBackend
 from gfa_jax.programs.backends.memory import MemoryBackend
@@ -98,7 +106,7 @@ def _refine(backend: Backend, fprs: tuple[float, ...]) -> None:
                     _draw(run, refined)
         with backend.together():
             if backend.is_first:
-                datasets.write_json(run.hidden / "report.json", run.report(refined))
+                outputs.write_report(run.hidden, run.report(refined))
                 files = [n for n in _OUTPUTS if (run.hidden / n).exists()]
     if backend.is_first:
         said = [run.say(refined)]

@@ -44,12 +44,12 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_enum(
     "preset",
-    "default",
+    None,
     ["default", "paper"],
-    "Weights that stay, or the paper's form. That is a hard mask and equal weights, "
-    "computed anew in each update.",
+    "Weights that stay, or the paper's form; default unless --params says. That is a "
+    "hard mask and equal weights, computed anew in each update.",
 )
-flags.DEFINE_string("params", None, "Settings from a file, params.json of `tune`.")
+flags.DEFINE_input("params", None, "Settings from a file, params.json of `tune`.")
 
 _FORMS: dict[str, dict[str, Any]] = {
     name: {"weighting": options.weighting, "graph": options.graph}
@@ -104,8 +104,8 @@ def read() -> Request:
     values: dict[str, Any] = dict.fromkeys(_GIVEN) | _FIXED
     given = {n: FLAGS[n].value for n in _GIVEN if FLAGS[n].value is not None}
     filed = {} if FLAGS.params is None else _read_file(FLAGS.params)
-    form = _FORMS[FLAGS.preset]
-    if not FLAGS["preset"].using_default_value:
+    form = _FORMS[FLAGS.preset or "default"]
+    if FLAGS.preset is not None:
         filed |= form
     values |= form | filed | given
     form = gfa.Options(**{name: values.pop(name) for name in _OPTIONS})

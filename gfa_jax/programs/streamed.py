@@ -5,13 +5,8 @@ gfa streamed --features=big.npy --k=8 --num_steps=1
 
 from gfa_jax.programs import flags, refine
 
+flags.DEFINE_string("output_dir", "outputs/streamed", "Folder of the results.")
+flags.DEFINE_bool("streamed", True, "Keep the features in their file.")
 flags.adopt(refine)
 EVERYDAY = refine.EVERYDAY
-
-
-def main() -> None:
-    """Runs `refine` on a file."""
-    flags.FLAGS["streamed"].value = True
-    if not flags.FLAGS["output_dir"].present:
-        flags.FLAGS["output_dir"].value = "outputs/streamed"
-    refine.main()
+main = refine.main

@@ -20,7 +20,6 @@ it what `refine` is given.
 
 import functools
 import itertools
-import pathlib
 
 import numpy as np
 
@@ -58,7 +57,7 @@ flags.DEFINE_list(
 flags.DEFINE_list("gamma", ["0.95"], "Where to start.")
 flags.DEFINE_list("exponent", ["1", "3"], "Where to start.")
 flags.DEFINE_float("temperature", 0.02, "Of the soft mask, at the start.")
-flags.DEFINE_string(
+flags.DEFINE_input(
     "templates",
     None,
     "Template of every row: .npy, .npz, .csv, .txt. The rows are then frames to pool.",
@@ -87,6 +86,10 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
 
+EVERYDAY = (
+    *("features", "labels", "output_dir", "fpr", "k", "num_steps", "mask"),
+    *("templates", "max_iterations", "resamples", "seed"),
+)
 _AUTO = "auto"
 _OUTPUTS = (
     *("params.json", pictures.SUMMARY, "loss.png", "validation.png"),
@@ -101,10 +104,6 @@ def main() -> None:
     fprs = metrics.check_targets(cli.numbers("fprs", float))
     (fpr,) = metrics.check_targets([FLAGS.fpr])
     with stages("load"):
-        inputs.refuse_overwriting(
-            (FLAGS.features, FLAGS.labels, FLAGS.templates),
-            (pathlib.Path(FLAGS.output_dir, name) for name in _OUTPUTS),
-        )
         frames = None
         if FLAGS.templates is None:
             pool = inputs.load_pool()
@@ -113,7 +112,7 @@ def main() -> None:
             pool, frames = pooled.read_frames(FLAGS.templates, power=power)
     with stages("split"):
         problem, reported, frames = tuning_problem.split(pool, frames)
-        folder = outputs.prepare_folder(FLAGS.output_dir)
+        folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     with stages("tuning"):
         starts = _starts(problem)
         result = _learn(problem, starts)
@@ -143,8 +142,6 @@ def main() -> None:
         "graph": gfa.Options().graph,
     }
     report = {
-        "options": flags.values(),
-        "environment": outputs.environment(),
         "pool": inputs.describe(pool),
         "params": params,
         "starts": [start._asdict() for start in starts],
@@ -164,7 +161,6 @@ def main() -> None:
             "after": evaluation.as_report(after),
         },
         "seconds": stages.seconds,
-        "peak_memory": outputs.peak_memory(),
     }
     score = f"mean TPR around {fpr:g}"
     panels = {
@@ -182,7 +178,7 @@ def main() -> None:
     with outputs.staged(folder, _OUTPUTS) as hidden:
         pictures.save(hidden, panels, title=title)
         datasets.write_json(hidden / "params.json", params)
-        datasets.write_json(hidden / "report.json", report)
+        outputs.write_report(hidden, report)
     found = ", ".join(
         f"{n}={value:.3g}" for n, value in result.params._asdict().items()
     )

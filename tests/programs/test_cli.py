@@ -1,7 +1,12 @@
 """What every program does alike."""
 
+import contextlib
+import importlib
+import io
 import os
 import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +15,10 @@ import time
 import numpy as np
 import pytest
 
+import gfa_jax
 from gfa_jax import datasets
-from gfa_jax.programs import refine
-from tests.programs.programs import REPOSITORY, call
+from gfa_jax.programs import flags, main, refine
+from tests.programs.programs import REPOSITORY, Finished, call
 
 _PROGRAM = """
 import signal, sys, time
@@ -41,6 +47,51 @@ def run(**code: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def gfa(*words: str) -> Finished:
+    """What the command `gfa` says, in this process."""
+    said, told, code = io.StringIO(), io.StringIO(), 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(told),
+    ):
+        patch.setattr(sys, "argv", ["gfa", *words])
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)
+        try:
+            main.main()
+        except SystemExit as ended:
+            assert isinstance(ended.code, int)
+            code = ended.code
+    return Finished(code, said.getvalue(), told.getvalue())
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("help",)])
+def test_gfa_alone_says_what_there_is(words):
+    result = gfa(*words)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert all(f"\n  gfa {name} " in result.stdout for name in main.PROGRAMS)
+
+
+def test_gfa_says_its_version_and_what_was_meant():
+    assert gfa("--version").stdout == f"{gfa_jax.__version__}\n"
+    result = gfa("refien", "--k=3")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("gfa: got 'refien'; expected one of refine, ")
+    assert result.stderr.endswith("; did you mean refine?\n")
+
+
+@pytest.mark.parametrize("name", main.PROGRAMS)
+def test_help_is_one_screen_and_all_of_it_by_group(name):
+    short, whole = gfa(name, "--help"), gfa(name, "--help=all")
+    lines = short.stdout.splitlines()
+    assert short.returncode == whole.returncode == 0
+    assert len(lines) <= 24 and max(map(len, lines)) < 80
+    program = importlib.import_module(f"gfa_jax.programs.{name}")
+    for flag in flags.completions(program):
+        assert re.search(rf"--(\[no\])?{flag.name}\b", whole.stdout)
+    assert f"{name} --" in short.stdout or "completion" in name
 
 
 def test_an_interrupt_in_a_callback_is_not_lost():
@@ -119,3 +170,51 @@ def test_help_may_be_read_in_part():
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("Refines")
+
+
+# --- what a shell completes -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def completion(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("completion")
+    (folder / "a file.npy").touch()
+    (folder / "gfa.bash").write_text(gfa("completion", "bash").stdout)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["re"], ["refine"]),
+        (["refine", "--pre"], ["--preset="]),
+        (["refine", "--preset", "=", ""], ["default", "paper"]),
+        (["refine", "--preset", "=", "p"], ["paper"]),
+        (["refine", "--preset", "="], ["default", "paper"]),
+        (["refine", "--features", "=", "a"], ["a file.npy"]),
+        (["refine", "--nostr"], ["--nostreamed"]),
+        (["refine", "--k", "=", ""], []),
+        (["tune", "--faiss"], []),
+        (["completion", ""], ["bash", "zsh"]),
+    ],
+)
+def test_bash_completes(completion, words, expected):
+    script = (
+        'source gfa.bash; COMP_WORDS=(gfa "$@"); COMP_CWORD=$#; _gfa; '
+        "printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    result = subprocess.run(
+        ["bash", "-c", script, "bash", *words],
+        cwd=completion,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.splitlines() == (expected or [""])
+
+
+def test_zsh_is_given_what_it_can_read(completion):
+    (completion / "_gfa").write_text(gfa("completion", "zsh").stdout)
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    subprocess.run(["zsh", "-n", "_gfa"], cwd=completion, check=True)

@@ -329,14 +329,3 @@ def test_ctrl_c_ends_it_with_nothing_written(tmp_path, rng):
     assert "interrupted; nothing was written" in stderr
     assert "Traceback" not in stderr
     assert list(output.iterdir()) == []
-
-
-@pytest.mark.parametrize("program", ["refine", "streamed", "cluster"])
-def test_help_is_one_screen_and_all_of_it_by_group(program):
-    short, whole = (call(program, f"--help{more}") for more in ("", "=all"))
-    lines = short.stdout.splitlines()
-    assert short.returncode == whole.returncode == 0
-    assert len(lines) <= 24 and max(map(len, lines)) < 80
-    assert "the row itself counted; 15 with" in short.stdout
-    assert "--faiss_factory" in whole.stdout
-    assert "--faiss_factory" not in short.stdout

@@ -30,6 +30,7 @@ class Backend(abc.ABC):
         refined_name: the file or folder, in the output folder, that holds the result.
         streams: whether `refine` leaves the rows in a file.
         is_first: whether this process writes what is of all.
+        written: the fingerprint of what is not among the hidden files, by name.
         layout: what the report says of processes and devices; None where there is one.
         together: a context that fails in every process where it fails in one.
     """
@@ -37,6 +38,7 @@ class Backend(abc.ABC):
     refined_name = "refined.npy"
     streams = False
     is_first = True
+    written: Mapping[str, Any] = {}
     layout: Mapping[str, Any] | None = None
     together: Callable[[], Any] = staticmethod(contextlib.nullcontext)
 

@@ -32,6 +32,7 @@ from gfa_jax.programs import (
     cli,
     evaluation,
     flags,
+    generation,
     inputs,
     processes,
     settings,
@@ -182,6 +183,13 @@ class MeshBackend(backends.Backend):
         parts = [datasets.Part(**json.loads(text)) for text in told]
         with processes.together():
             self._shards = datasets.open_parts(target, parts)
+        sizes = [(target / part.file).stat().st_size for part in parts]
+        self.written = {
+            self.refined_name: generation.join(
+                {"bytes": size, "sha256": part.sha256}
+                for size, part in zip(sizes, parts, strict=True)
+            )
+        }
 
     def publish(self, folder: pathlib.Path) -> None:
         """Names the shards in a manifest, the last file of all; drops the stages."""
