@@ -48,7 +48,7 @@ class Part(NamedTuple):
 
 def main() -> None:
     """Runs the parts that have no result yet, and prints the table."""
-    folder = outputs.prepare_folder(FLAGS.output_dir)
+    folder = outputs.prepare_folder(FLAGS.output_dir, (), alone=False)
     if FLAGS.part:
         part = {part.name: part for part in _parts()}.get(FLAGS.part)
         if part is None:

@@ -90,7 +90,7 @@ def _zsh(program: str, found: list[flags.Completion]) -> Iterator[str]:
         values = f"({' '.join(flag.values)})" if flag.values else ""
         values = "_files" if flag.values == ["files"] else values
         for switch in _switches(flag):
-            takes = "" if flag.is_switch else f":{flag.name}:{values}"
+            takes = "" if switch[-1] != "=" else f":{flag.name}:{values}"
             yield "    " + _quote(f"{switch}[{about}]{takes}") + " \\"
         if flag.place is not None:
             yield "    " + _quote(f"{flag.place}:{flag.name}:{values}") + " \\"
@@ -98,9 +98,9 @@ def _zsh(program: str, found: list[flags.Completion]) -> Iterator[str]:
 
 
 def _switches(flag: flags.Completion) -> list[str]:
-    if flag.is_switch:
-        return [f"--{flag.name}", f"--no{flag.name}"]
-    return [f"--{flag.name}="]
+    takes_value = flag.values or not flag.is_switch
+    without = [f"--no{flag.name}"] if flag.is_switch else []
+    return [f"--{flag.name}=" if takes_value else f"--{flag.name}", *without]
 
 
 def _quote(text: str) -> str:
