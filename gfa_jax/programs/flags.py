@@ -21,6 +21,9 @@ import gfa_jax
 
 Error = flags.Error
 
+# What a process of a job is, which a report of another job does not know.
+_OF_A_PROCESS = ("process_id", "coordinator")
+
 _every_program = flags.FlagValues()
 flags.DEFINE_string(
     "config",
@@ -193,7 +196,7 @@ def _read_config(defined: _Defined, path: str) -> str | None:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise Error(f"{given}: {own} has no option {name!r}{hint}")
         flag = defined.values[name]
-        if value is None or flag.present:
+        if value is None or flag.present or name in _OF_A_PROCESS:
             continue
         text: Any = value if isinstance(flag, flags.MultiFlag) else str(value)
         if isinstance(value, list) and text is not value:
