@@ -42,7 +42,7 @@ def pool(
 ) -> jax.Array:
     """Pools the rows of every template into one.
 
-    v_s = Σ_{i: segments_i = s} w_i ‖f_i‖^p f_i/‖f_i‖      for "norm_power"
+        v_s = Σ_{i: segments_i = s} w_i ‖f_i‖^p f_i/‖f_i‖      for "norm_power"
 
     "norm_power" with p = 3.6 is our reading of the paper's "features L - norm where L
     is chosen to be 3.6 empirically" (§4.5). p = 0 averages directions (insightface,
@@ -106,7 +106,7 @@ def pool_media(
 ) -> jax.Array:
     """Pools images to templates with every video counted as one image.
 
-    v_s = Σ_{m ∈ s} mean_{i ∈ m} score_i (f_i + f'_i)
+        v_s = Σ_{m ∈ s} mean_{i ∈ m} score_i (f_i + f'_i)
 
     insightface's pooling for IJB (recognition/_evaluation_/ijb/ijb_11.py, its default
     options), where f' is the feature of the mirrored image. Differentiable in

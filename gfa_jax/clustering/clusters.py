@@ -80,8 +80,8 @@ def cluster(
     clusters persist longest (see `persistence`). With a threshold, which the others
     need,
 
-    y_i = y_j  ⟺  a path of pairs with S >= t_s leads from i to j,
-    S_ij = F_i · F_j,  j ∈ KNN_i or i ∈ KNN_j              (paper, section 3.4)
+        y_i = y_j  ⟺  a path of pairs with S >= t_s leads from i to j,
+        S_ij = F_i · F_j,  j ∈ KNN_i or i ∈ KNN_j              (paper, section 3.4)
 
     or, with "average", clusters A and B that such a pair connects join, the most
     similar first, while mean_{i ∈ A, j ∈ B} S_ij >= t_s. A pair on the threshold stays,

@@ -40,8 +40,8 @@ def pseudo_labels(
 ) -> PseudoLabels:
     """Selects the rows and classes to add to a training set.
 
-    rows = {i : y_i >= 0, c_i >= min_confidence, #{j of the same kind : y_j = y_i}
-    >= min_size}                                           (paper, section 3.4)
+        rows = {i : y_i >= 0, c_i >= min_confidence,
+                #{j of the same kind : y_j = y_i} >= min_size}     (section 3.4)
 
     Args:
         clusters: what `cluster` returned.

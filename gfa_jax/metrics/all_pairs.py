@@ -60,7 +60,7 @@ def all_pairs_roc(
 ) -> AllPairs:
     """Measures the ROC over all unordered pairs of rows, scored by their dot product.
 
-    FA(t) = #{i < j : y_i ≠ y_j, f_i · f_j >= t},  TA(t) = #{i < j : y_i = y_j, …}
+        FA(t) = #{i < j : y_i ≠ y_j, f_i · f_j >= t},  TA(t) = #{i < j : y_i = y_j, …}
 
     Every point of the curve is exact, and above `tail_floor` none is missing. Below it
     (from an FPR of about `tail_size` / impostor pairs on), and everywhere with more

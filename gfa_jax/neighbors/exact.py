@@ -30,7 +30,7 @@ def exact_neighbors(
 ) -> Neighbors:
     """Finds the K rows with the largest inner product with each row.
 
-    KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
+        KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
 
     Args:
         features: [N, D] floating rows; unit length makes A a cosine.

@@ -57,8 +57,8 @@ def plot_degree(
 ) -> "Figure":
     """Draws how many rows have each degree and, given the candidates, each in-degree.
 
-    degree_i = #{j ∈ KNN_i, j ≠ i : A_ij > t}
-    in-degree_j = #{i ≠ j : j ∈ KNN_i, A_ij > t}
+        degree_i = #{j ∈ KNN_i, j ≠ i : A_ij > t}
+        in-degree_j = #{i ≠ j : j ∈ KNN_i, A_ij > t}
 
     The degree is at most K − 1, since K counts the row itself. The in-degree is not: a
     long tail is hubs, rows that pull on many others.
