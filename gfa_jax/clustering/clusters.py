@@ -1,4 +1,4 @@
-"""Clusters of refined features, and how sure a row is of its cluster.
+"""Clusters of refined features.
 
 S holds the cosines of the features on the candidates. By default the pool itself says
 where to cut: the features are read in the pool's own units (selection/metric.py) and
@@ -7,14 +7,7 @@ taken that persist longest (persistence.py). With a threshold t_s given, the pap
 section 3.4: prune the pairs with S < t_s, and what the rest connects is a cluster
 ("components"), or what agrees as a whole ("average").
 
-How sure a row is of its cluster is read from the same S:
-
-    c_i = (1 / m_i) Σ_{j ∈ KNN_i, j ≠ i} [y_j = y_i] max(S_ij, 0)
-    m_i = min(|C_i| − 1, #{j ∈ KNN_i, j ≠ i})
-
-a mean over as many members of the cluster as the row could list, in which a member
-that it does not list counts 0. A row that hangs on one edge to a cluster of many is
-close to 0, whatever the similarity of that edge.
+How likely a row belongs to its cluster is read from the same rows (confidence.py).
 """
 
 from collections.abc import Callable
@@ -26,8 +19,13 @@ import numpy as np
 
 from gfa_jax import numerics
 from gfa_jax.clustering.components import connected, split_large
+from gfa_jax.clustering.confidence import membership
 from gfa_jax.clustering.linkage import average_linkage
-from gfa_jax.clustering.persistence import FLOOR, choose_clusters, roots
+from gfa_jax.clustering.persistence import (
+    FLOOR,
+    choose_clusters,
+    parts_below_roots,
+)
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.selection import Evidence
 from gfa_jax.selection.evidence import CONSTANTS
@@ -48,9 +46,9 @@ class Clusters(NamedTuple):
         labels: [N] int32 cluster of each row in [0, C), 0 the largest; -1 where the
             cluster has fewer than `min_size` rows.
         sizes: [C] int64 rows of each cluster, descending.
-        confidence: [N] floating in [0, 1], how well the row's candidates agree with
-            its label (see the module); 0 for a row alone in its cluster or without
-            a label.
+        confidence: [N] floating in [0, 1], the probability that another row of its
+            cluster is of the same identity (confidence.py); 0 for a row alone in its
+            cluster or without a label.
     """
 
     labels: np.ndarray
@@ -61,6 +59,13 @@ class Clusters(NamedTuple):
     def num_clusters(self) -> int:
         """C, the number of clusters of at least `min_size` rows."""
         return len(self.sizes)
+
+    @property
+    def cluster_confidence(self) -> np.ndarray:
+        """[C] mean confidence of the rows: what share of a cluster's pairs is right."""
+        kept = self.labels >= 0
+        sums = np.bincount(self.labels[kept], self.confidence[kept], len(self.sizes))
+        return sums / self.sizes
 
 
 def cluster(
@@ -135,7 +140,7 @@ def cluster(
     indices = check_candidates(features.shape, np.asarray(neighbors.indices))
     if method == "persistent":
         numerics.check_unit_rows(features)
-        features, spread, center = _measure(features, evidence)
+        features, spread, center = measure(features, evidence)
         threshold = FLOOR * spread
     assert threshold is not None
     similarity = score_candidates(features, jnp.asarray(indices), progress=progress)
@@ -147,7 +152,7 @@ def cluster(
             min_size=min_size,
             max_size=max_size,
         )
-    is_other = _others(indices)
+    is_other = others(indices)
     threshold = reachable(threshold, similarity.dtype)
     tree = average_linkage(
         np.asarray(features),
@@ -158,13 +163,15 @@ def cluster(
         progress=progress,
     )
     if method == "average":
-        groups = roots(tree)
+        groups, _ = parts_below_roots(tree)
     else:
         groups = choose_clusters(tree, spread=spread, center=center)
-    return _finish(groups, indices, is_other, similarity, min_size)
+    return _finish(
+        groups, indices, is_other, similarity, min_size, rows=np.asarray(features)
+    )
 
 
-def _measure(
+def measure(
     features: Array, evidence: Evidence | None
 ) -> tuple[jax.Array, float, float]:
     """Brings rows to the pool's own units; returns s and z₀ with them."""
@@ -188,24 +195,30 @@ def cluster_scored(
     max_size: int | None,
 ) -> Clusters:
     """Finds components of candidates [N, K] whose cosines are known; as `cluster`."""
-    is_other = _others(indices)
+    is_other = others(indices)
     survives = is_other & (similarity >= reachable(threshold, similarity.dtype))
     components = connected(indices, survives)
     if max_size is not None:
         components = split_large(
             components, indices, similarity, survives, max_size=max_size
         )
-    return _finish(components, indices, is_other, similarity, min_size)
+    return _finish(components, indices, is_other, similarity, min_size, rows=None)
 
 
-def _others(indices: np.ndarray) -> np.ndarray:
+def others(indices: np.ndarray) -> np.ndarray:
+    """Tells which candidates [N, K] are rows, and others than the row itself."""
     return (indices >= 0) & (indices != np.arange(len(indices))[:, None])
 
 
-def _finish(groups, indices, is_other, similarity, min_size: int) -> Clusters:
-    labels, sizes = number_clusters(groups, min_size=min_size)
-    confidence = agreement(labels, sizes, indices, is_other, similarity)
-    return Clusters(labels, sizes, confidence)
+def _finish(groups, indices, is_other, similarity, min_size: int, *, rows) -> Clusters:
+    numbers, sizes = number_clusters(groups, min_size=1)
+    confidence = membership(numbers, indices, is_other, similarity, rows)
+    is_kept = sizes[numbers] >= min_size
+    return Clusters(
+        np.where(is_kept, numbers, np.int32(-1)),
+        sizes[sizes >= min_size],
+        np.where(is_kept, confidence, 0),
+    )
 
 
 def number_clusters(
@@ -224,24 +237,6 @@ def number_clusters(
     number = np.full(len(order), -1, np.int32)
     number[order[: len(sizes)]] = np.arange(len(sizes))
     return number[inverse], sizes
-
-
-def agreement(
-    labels: np.ndarray,
-    sizes: np.ndarray,
-    indices: np.ndarray,
-    is_other: np.ndarray,
-    similarity: np.ndarray,
-) -> np.ndarray:
-    """Evaluates c_i of the module's equation, [N] in [0, 1]."""
-    # The last size is that of label -1: no other row to agree with.
-    others = np.append(sizes, 1)[labels] - 1
-    is_member = is_other & (labels[indices] == labels[:, None])
-    total = np.maximum(similarity, 0).sum(axis=1, where=is_member)
-    possible = np.minimum(others, np.count_nonzero(is_other, axis=1))
-    mean = total / np.maximum(possible, 1).astype(total.dtype)
-    # Rounding carries the cosine of two equal rows a little over 1.
-    return np.where(labels >= 0, np.minimum(mean, 1), 0)
 
 
 def _check_method(method: str, threshold: float | None, max_size: int | None) -> None:

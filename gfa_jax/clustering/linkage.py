@@ -167,7 +167,7 @@ def _contract(
     keys = np.sort((low * len(parent) + high)[low != high])
     keys = keys[np.diff(keys, prepend=-1) > 0]  # np.unique hashes, more slowly
     low, high = np.divmod(keys, len(parent))
-    similarity = _mean_cosines(sums, sizes, low, high)
+    similarity = mean_cosines(sums, sizes, low, high)
     untouched = pairs.take(~touched)
     return _Pairs(
         np.concatenate([untouched.first, low]),
@@ -176,13 +176,20 @@ def _contract(
     )
 
 
-def _mean_cosines(
+def mean_cosines(
     sums: np.ndarray, sizes: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> np.ndarray:
     """Evaluates S(A, B) of the module's equation, [E]."""
-    products = np.empty(len(first), sums.dtype)
+    pairs_of_rows = sizes[first] * sizes[second]
+    return dot_pairs(sums, sums, first, second) / pairs_of_rows.astype(sums.dtype)
+
+
+def dot_pairs(
+    one: np.ndarray, other: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+    """Evaluates the products of the rows `first` of one with `second` of other, [E]."""
+    products = np.empty(len(first), one.dtype)
     for start in range(0, len(first), _BLOCK_PAIRS):
         block = slice(start, start + _BLOCK_PAIRS)
-        products[block] = np.einsum("ed,ed->e", sums[first[block]], sums[second[block]])
-    pairs_of_rows = sizes[first] * sizes[second]
-    return products / pairs_of_rows.astype(sums.dtype)
+        products[block] = np.einsum("ed,ed->e", one[first[block]], other[second[block]])
+    return products

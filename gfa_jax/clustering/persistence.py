@@ -58,12 +58,10 @@ def choose_clusters(tree: Tree, *, spread: float, center: float) -> np.ndarray:
         height[nodes] = np.minimum(height[nodes], height[below].min(axis=1))
         size[nodes] = size[below].sum(axis=1)
         parent[below] = nodes[:, None]
-    posterior = _posterior(height, spread, center)
+    level = posterior(height, spread, center)
     is_root = parent < 0
-    above = np.where(
-        is_root, _posterior(FLOOR * spread, spread, center), posterior[parent]
-    )
-    best = size * np.maximum(posterior - above, 0)
+    above = np.where(is_root, posterior(FLOOR * spread, spread, center), level[parent])
+    best = size * np.maximum(level - above, 0)
     stands = np.ones(num_nodes, bool)
     for joins in rounds:
         nodes = np.arange(num_rows + joins.start, num_rows + joins.stop)
@@ -82,13 +80,19 @@ def choose_clusters(tree: Tree, *, spread: float, center: float) -> np.ndarray:
     return chosen[:num_rows]
 
 
-def roots(tree: Tree) -> np.ndarray:
-    """Lists the root that each row is under, [N]."""
-    root = np.arange(tree.num_rows + len(tree.children))
+def parts_below_roots(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
+    """Lists the root that each row is under, and the child of it, or it itself: [N]."""
+    num_rows, children = tree.num_rows, tree.children
+    root = np.arange(num_rows + len(children))
+    part = root.copy()
     for start, stop in reversed(list(itertools.pairwise(tree.rounds.tolist()))):
-        root[tree.children[start:stop]] = root[tree.num_rows :][start:stop, None]
-    return root[: tree.num_rows]
+        nodes, below = num_rows + np.arange(start, stop), children[start:stop]
+        is_root = root[nodes] == nodes
+        part[below] = np.where(is_root[:, None], below, part[nodes][:, None])
+        root[below] = root[nodes][:, None]
+    return root[:num_rows], part[:num_rows]
 
 
-def _posterior(height, spread: float, center: float):
+def posterior(height, spread: float, center: float):
+    """Evaluates π(h) of the module's equation."""
     return 1 / (1 + np.exp((center - _BELOW - height / spread) / _SOFTNESS))

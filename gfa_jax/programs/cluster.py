@@ -8,21 +8,27 @@ section 3.4, --method=components, prunes the pairs whose refined cosine is under
 (--merge_threshold) and takes what the rest connects; --method=average joins clusters
 while the mean cosine of their pairs reaches t_s. Where the pool chose the settings,
 that cosine is the one in the pool's own units (selection/metric.py). It writes to
---output_dir: labels.npy (the cluster of each row, -1 for one left out),
-confidence.npy, dropped.npy, report.json, summary.png (sizes, confidence and, where
-labels are known, purity), and with --images contact_sheet.html. A learn-to-cluster
-folder is read as it is (and all of its sizes by `learn_to_cluster`):
---features=features/X.bin --dim=256 --labels=labels/X.meta
+--output_dir: labels.npy (the cluster of each row, -1 for one left out), confidence.npy
+(the probability that another row of the cluster is of the same identity), dropped.npy,
+report.json, summary.png (sizes, confidence and, where labels are known, purity), with
+--images contact_sheet.html, and with --review=N review.csv, the N pairs of rows whose
+answer would change the clusters most. With --previous clusters keep their numbers as
+the pool grows. A learn-to-cluster folder is read as it is (and all of its sizes by
+`learn_to_cluster`): --features=features/X.bin --dim=256 --labels=labels/X.meta
 --candidates=knns/X/faiss_k_80.npz.
 """
 
+import csv
+import io
+import json
+import pathlib
 from functools import partial
 
 import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics, plotting
-from gfa_jax.clustering import METHODS, Method
+from gfa_jax.clustering import METHODS, Method, Review, relabel, review
 from gfa_jax.programs import (
     cli,
     contact_sheet,
@@ -44,7 +50,8 @@ flags.adopt(pictures)
 _POOL_THRESHOLD, _PLAIN_THRESHOLD = 0.85, 0.8
 _OUTPUTS = (
     *("labels.npy", "confidence.npy", "dropped.npy", "contact_sheet.html"),
-    *(pictures.SUMMARY, "sizes.png", "confidence.png", "purity.png", "report.json"),
+    *(pictures.SUMMARY, "sizes.png", "confidence.png", "purity.png", "review.csv"),
+    "report.json",
 )
 
 flags.DEFINE_string("output_dir", "outputs/cluster", "Folder of the results.")
@@ -70,9 +77,20 @@ flags.DEFINE_input(
     "images", None, "Images in the order of the rows: folder, .npy, .npz, .txt list."
 )
 
+flags.DEFINE_integer(
+    "review", None, "Pairs of rows to list for a person to compare.", lower_bound=1
+)
+flags.DEFINE_string(
+    "previous",
+    None,
+    "labels.npy of an earlier run on the first rows: clusters that go on keep their "
+    "numbers, new ones get numbers that were never used.",
+)
+
 EVERYDAY = (
     *("features", "labels", "output_dir", "method", "merge_threshold", "min_size"),
-    *("images", "preset", "threshold", "k", "num_steps", "params", "neighbors"),
+    *("images", "review", "previous", "preset", "threshold", "k", "num_steps"),
+    *("params", "neighbors"),
 )
 
 
@@ -84,9 +102,10 @@ def main() -> None:
         if FLAGS.features is None:
             raise ValueError("--images shows the rows of --features; name that too")
         images = contact_sheet.open_images(FLAGS.images, inputs.open_source().shape[0])
+    previous = _read_previous()
     run = pipeline.Run(MemoryBackend(), cli.Stages())
     with run.refine(FLAGS.output_dir, _OUTPUTS) as refined:
-        said = _cluster(run, refined, images)
+        said = _cluster(run, refined, images, previous)
         files = [name for name in _OUTPUTS if (run.hidden / name).exists()]
     print(f"{said}\n\n{run.folder}: {', '.join(files)}")
 
@@ -102,6 +121,7 @@ def _cluster(
     run: pipeline.Run,
     refined: Refinement,
     images: contact_sheet.Images | None,
+    previous: tuple[np.ndarray, int] | None,
 ) -> str:
     """Groups the refined rows and writes what was found; says it in some lines."""
     identities, hidden = run.pool.labels, run.hidden
@@ -123,12 +143,29 @@ def _cluster(
             min_size=FLAGS.min_size,
             progress=cli.progress,
         )
+    numbers, first_free = clusters.labels, clusters.num_clusters
+    if previous is not None:
+        known, used = previous
+        numbers = relabel(clusters.labels, known, first_free=used)
+        ends = (int(each.max(initial=-1)) for each in (numbers, known))
+        first_free = max(used, max(ends) + 1)
+    asked = None
+    if FLAGS.review is not None:
+        with run.stages("review"):
+            asked = review(
+                refined.features,
+                refined.neighbors,
+                clusters.labels,
+                count=FLAGS.review,
+                evidence=chosen.evidence,
+                progress=cli.progress,
+            )
     scores = purity = sheet = None
     if identities is not None:
         scores = metrics.cluster_scores(identities, clusters.labels)
         purity = metrics.cluster_purity(identities, clusters.labels)
     with run.stages("files"):
-        datasets.write_array(hidden / "labels.npy", clusters.labels)
+        datasets.write_array(hidden / "labels.npy", numbers)
         datasets.write_array(hidden / "confidence.npy", clusters.confidence)
         datasets.write_array(hidden / "dropped.npy", refined.dropped)
         if clusters.num_clusters:  # otherwise every row is left out: nothing to draw
@@ -141,10 +178,12 @@ def _cluster(
                 panels["purity"] = partial(plotting.plot_purity, sizes, purity)
             pool = f"{run.pool.name}: {len(labels):,} rows, {method} clusters"
             pictures.save(hidden, panels, title=pool)
+        if asked is not None:
+            datasets.write_text(hidden / "review.csv", _as_csv(asked, numbers))
         if images is not None:
             path = hidden / "contact_sheet.html"
             sheet = contact_sheet.write_sheet(
-                path, clusters, images, purity, folder=run.folder
+                path, clusters, images, purity, folder=run.folder, numbers=numbers
             )
     report = run.report(refined) | {
         "clusters": clusters.num_clusters,
@@ -155,6 +194,7 @@ def _cluster(
         "merge_threshold": threshold,
         "scores": scores and outputs.cluster_report(scores),
         "contact_sheet": sheet,
+        "first_free_label": first_free,
     }
     outputs.write_report(hidden, report)
     if sheet is not None and sheet["unreadable"]:
@@ -175,4 +215,44 @@ def _cluster(
         lines.append(
             f"{scores.num_identities:,} identities; NMI {scores.nmi_arithmetic:.4f}"
         )
+    if asked is not None:
+        lines += ["to compare, the pair that would change most first:"]
+        for pair, together, likely, change in list(zip(*asked[:4], strict=True))[:5]:
+            now = "together" if together else "apart"
+            lines.append(
+                f"  rows {pair[0]} and {pair[1]}, {now} now, one identity by "
+                f"{likely:.2f}: {change:,.0f} pairs"
+            )
     return "\n".join(lines)
+
+
+def _read_previous() -> tuple[np.ndarray, int] | None:
+    """Reads the labels of an earlier run, and from its report what numbers are free."""
+    if FLAGS.previous is None:
+        return None
+    path = pathlib.Path(FLAGS.previous)
+    labels = np.asarray(datasets.read_labels(path))
+    if labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"--previous={path} has {labels.dtype}; expected cluster numbers"
+        )
+    num_rows = inputs.open_source().shape[0] if FLAGS.features else len(labels)
+    if len(labels) > num_rows:
+        raise ValueError(
+            f"--previous={path} has {len(labels):,} rows; expected at most "
+            f"{num_rows:,}, those that --features begins with"
+        )
+    report = path.with_name("report.json")
+    known = json.loads(report.read_text()) if report.is_file() else {}
+    return labels, int(known.get("first_free_label", 0))
+
+
+def _as_csv(asked: Review, labels: np.ndarray) -> str:
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    columns = "row other cluster other_cluster together probability change"
+    table.writerow(columns.split())
+    for pair, together, likely, change in zip(*asked[:4], strict=True):
+        numbers = *pair.tolist(), *labels[pair].tolist(), int(together)
+        table.writerow([*numbers, f"{likely:.4f}", f"{change:.1f}"])
+    return stream.getvalue()

@@ -139,6 +139,7 @@ def write_sheet(
     purity: np.ndarray | None = None,
     *,
     folder: str | os.PathLike[str] | None = None,
+    numbers: np.ndarray | None = None,
     num_clusters: int = 1000,
     num_images: int = 24,
 ) -> dict[str, Any]:
@@ -147,12 +148,13 @@ def write_sheet(
     Clusters of one row are left out. Of each it shows so many images, fewer where that
     is more than 12,000 in all, evenly from the most to the least certain row, and the
     `purity` [C], NaN where it is not known. `folder` is where the page is going to lie,
-    by default that of `path`. Returns what the report says: images shown, and the names
-    of those that cannot be read.
+    by default that of `path`, `numbers` [N] what the clusters of the rows are called.
+    Returns what the report says: images shown, and the names of those that cannot be
+    read.
     """
     labels, sizes, confidence = clusters
-    kept = labels >= 0
-    means = np.bincount(labels[kept], confidence[kept], len(sizes)) / sizes
+    means = clusters.cluster_confidence
+    numbers = labels if numbers is None else numbers
     large = np.flatnonzero(sizes > 1)  # a cluster's number is its rank by size
     ranked = {"size": large, "doubt": large[np.argsort(means[large], kind="stable")]}
     chosen = np.union1d(*(each[:num_clusters] for each in ranked.values()))
@@ -169,13 +171,13 @@ def write_sheet(
     starts = np.searchsorted(labels[by_cluster], np.arange(len(sizes)))
     shown, unreadable, sections = 0, [], []
     for number in chosen.tolist():
-        title = f"cluster {number}: {sizes[number]:,} rows, "
+        rows = by_cluster[starts[number] : starts[number] + sizes[number]]
+        title = f"cluster {numbers[rows[0]]}: {sizes[number]:,} rows, "
         title += f"confidence {means[number]:.3f}"
         if purity is not None and not np.isnan(purity[number]):
             title += f", purity {purity[number]:.3f}"
         keys = " ".join(f'data-{by}="{rank[number]}"' for by, rank in ranks.items())
         sections.append(f'<section {keys}><h2 tabindex="-1">{title}</h2>')
-        rows = by_cluster[starts[number] : starts[number] + sizes[number]]
         count = min(num_images, len(rows))
         for row in rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]:
             name = html.escape(images.names[row].encode(errors="replace").decode())

@@ -121,14 +121,24 @@ def number(pieces: list[set], num_rows: int, min_size: int) -> np.ndarray:
 
 
 def confidence(problem: Problem, labels: np.ndarray) -> np.ndarray:
-    """The equation of `clusters`, one row after the other."""
+    """The equation of `confidence`, of the candidates alone, one row after the other.
+
+    `labels` have no -1.
+    """
     features = problem.features.astype(np.float64)
     result = np.zeros(len(labels))
     for i, candidates in enumerate(problem.neighbors.indices):
         others = [j for j in candidates if j >= 0 and j != i]
-        possible = min(np.sum(labels == labels[i]) - 1, len(others))
-        if labels[i] >= 0 and possible:
-            agreeing = [j for j in others if labels[j] == labels[i]]
-            total = sum(max(features[i] @ features[j], 0.0) for j in agreeing)
-            result[i] = min(total / possible, 1.0)
+        inside, outside = (
+            [
+                features[i] @ features[j]
+                for j in others
+                if (labels[j] == labels[i]) == same
+            ]
+            for same in (True, False)
+        )
+        own = np.clip(np.mean(inside) if inside else 0, 0, 0.99)
+        other = np.clip(max(outside, default=0), 0, 0.99)
+        if np.sum(labels == labels[i]) > 1:
+            result[i] = 1 / (1 + ((1 - own) / (1 - other)) ** 2)
     return result

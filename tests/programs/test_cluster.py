@@ -127,3 +127,42 @@ def test_an_empty_graph_is_refused_and_one_of_loops_joins_nothing(tmp_path, give
     loops = ("--k=1", "--threshold=0.5", "--method=average")
     labels, _ = cluster_of(tmp_path, given, candidates, *loops)
     np.testing.assert_array_equal(labels, np.arange(800))
+
+
+def test_pairs_to_review_and_numbers_that_stay(tmp_path, sample):
+    folder = tmp_path / "first"
+    for rows, output, more in (
+        (600, folder, ()),
+        (800, tmp_path / "second", (f"--previous={folder}/labels.npy", "--review=3")),
+    ):
+        np.save(tmp_path / f"{rows}.npy", sample.features[:rows])
+        features = f"--features={tmp_path}/{rows}.npy"
+        result = succeed("cluster", features, f"--output_dir={output}", *more)
+    first = np.load(folder / "labels.npy")
+    labels = np.load(tmp_path / "second" / "labels.npy")
+    assert np.mean(labels[:600] == first) > 0.8
+    new = np.setdiff1d(labels, first)
+    assert new.min() >= read_report(folder)["first_free_label"] == first.max() + 1
+    assert read_report(tmp_path / "second")["first_free_label"] == new.max() + 1
+    table = (tmp_path / "second" / "review.csv").read_text().splitlines()
+    assert table[0].startswith("row,other,cluster,other_cluster,together,prob")
+    assert len(table) == 4
+    row, other, cluster, other_cluster, together = map(int, table[1].split(",")[:5])
+    assert [cluster, other_cluster] == labels[[row, other]].tolist()
+    assert together == (cluster == other_cluster)
+    assert f"rows {row} and {other}," in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("previous", "message"),
+    [
+        (np.zeros(801, int), "has 801 rows; expected at most 800"),
+        (np.full(4, "a"), "expected cluster numbers"),
+        (None, "previous.npy"),
+    ],
+)
+def test_bad_previous_labels_are_refused(tmp_path, given, previous, message):
+    if previous is not None:
+        np.save(tmp_path / "previous.npy", previous)
+    flag = f"--previous={tmp_path}/previous.npy"
+    refuse(tmp_path, message, given, flag, module="cluster")
