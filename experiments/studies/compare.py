@@ -1,30 +1,39 @@
 """Compares the method with what a user would pick instead, on any labelled features.
 
     python -m experiments.compare --features=embeddings.npy --labels=labels.npy
+    python -m experiments.compare --sets=FOLDER_OR_FILES
 
 --splits times, the identities are split in two. On one half every method tries
 --trials settings, found for all in the same way (`comparison.search`), and one is
 chosen for all by the same rule (`choice`); the figures are those of the other half,
-over all its pairs. Neighbours are searched once, at --max_k, and shared. Seconds and
-peak memory are of the whole file, with the setting of the first split, each method
-alone in a fresh process. Written to --output_dir: table.txt, report.json and
-tradeoff.png.
+over all its pairs. Neighbours are searched once, at --max_k, and shared. Of a single
+pool, seconds and peak memory are of the whole file, with the setting of the first
+split, each method alone in a fresh process; of --sets, seconds are those of the other
+halves in this process, compiled before.
+
+A set is a .npz with `features` and `labels`; `camera`, `session` or `source` says where
+a row is from, `is_query` and `is_gallery` which rows search and are searched. Written
+to --output_dir: tables.md, report.json and tradeoff.png, and before them a file a set
+and method in cells/: the same command goes on after the last of them.
 """
 
 import importlib.util
+import json
 import pathlib
+import re
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import gfa_jax as gfa
-from experiments.studies import baselines
+from experiments.studies import baselines, evidence
 from experiments.studies.comparison import contest, cost, summary
 from experiments.studies.comparison.methods import METHODS
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import cli, evaluation, flags, halves, inputs, outputs
+from gfa_jax.programs import cli, flags, inputs, outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,12 +41,18 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 flags.adopt(inputs)
 
+flags.DEFINE_list(
+    "sets", None, "Files .npz with features and labels, or folders, for --features."
+)
 flags.DEFINE_string("output_dir", "outputs/compare", "Folder of the results.")
-flags.DEFINE_list("methods", list(METHODS), "Methods to compare; ours has to be there.")
+flags.DEFINE_list("methods", list(METHODS), "Methods to compare, raw and default too.")
 flags.DEFINE_integer("trials", 24, "Settings that each method may try.", lower_bound=1)
 flags.DEFINE_integer("splits", 5, "Splits of the identities.", lower_bound=1)
 flags.DEFINE_integer(
     "max_k", 57, "Most neighbours, the row itself counted.", lower_bound=4
+)
+flags.DEFINE_integer(
+    "max_rows", None, "Leave out identities of larger pools, at random.", lower_bound=8
 )
 flags.DEFINE_list(
     "fprs", ["1e-5", "1e-4", "1e-3"], "Targets to choose by and to report."
@@ -45,92 +60,88 @@ flags.DEFINE_list(
 flags.DEFINE_float(
     "tolerance", 0.005, "Mean TPR to give up for a gentler setting.", lower_bound=0.0
 )
-flags.DEFINE_integer(
+flags.DEFINE_list(
     "max_images",
-    None,
-    "Leave out genuine pairs of identities with more rows.",
-    lower_bound=2,
+    ["lfw=50", "lfw_dlib=50"],
+    "ROWS or NAME=ROWS: leave out genuine pairs of identities with more rows.",
 )
 flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
 
-_OUTPUTS = ("table.txt", "tradeoff.png", "report.json")
+_OUTPUTS = ("tables.md", "tradeoff.png", "report.json")
+_CHOICES = ("trials", "splits", "seed", "max_k", "tolerance", "resamples")
 
 
 def main() -> None:
-    """Splits, lets the methods compete, measures what they cost, sums up."""
+    """Lets the methods compete on each set, sums up."""
     cli.keep_compiled_programs()
     stages = cli.Stages()
     fprs = metrics.check_targets(cli.numbers("fprs", float))
-    methods = _methods(FLAGS.methods)
+    names = _methods(FLAGS.methods)
     with stages("load"):
-        pool = inputs.load_pool()
-        seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.splits)
-        parts = [half for seed in seeds for half in halves.split(pool, seed=seed)]
-        smallest = min(len(half.features) for half in parts)
-        if FLAGS.max_k >= smallest > 4:
-            cli.warn(f"--max_k={smallest - 1}: a half has no more than {smallest} rows")
-            FLAGS.max_k = smallest - 1
-        gfa.neighbors.check_k(FLAGS.max_k, smallest)
+        sets = _load()
+        largest = {given.pool.name: _largest_k(given) for given in sets}
         folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     with stages("splits"):
-        splits = [_compete(pool, methods, fprs, seed=seed) for seed in seeds]
-    with stages("costs"):
-        costs = _costs(pool, splits[0])
-    table = summary.cells(splits)
-    said = summary.verdicts(table, costs, fprs)
-    text = summary.render(table, costs, fprs, said)
+        found = {
+            given.pool.name: _compete(given, names, fprs, folder, largest)
+            for given in cli.progress(sets, total=len(sets), desc="sets")
+        }
+    megabytes: dict[str, float] = {}
+    if FLAGS.sets is None:
+        with stages("costs"):
+            outcomes = found[sets[0].pool.name]
+            megabytes = _cost(sets[0].pool, outcomes)
+        text = summary.render_set(outcomes, fprs, megabytes)
+    else:
+        tables = summary.render_all(found, fprs)
+        text = "\n\n".join(f"## {title}\n\n{table}" for title, table in tables.items())
     with outputs.staged(folder, _OUTPUTS) as hidden:
-        datasets.write_text(hidden / "table.txt", text + "\n")
-        draw(table, costs, fprs).savefig(hidden / "tradeoff.png", dpi=150)
+        datasets.write_text(hidden / "tables.md", text + "\n")
+        draw(found, fprs).savefig(hidden / "tradeoff.png", dpi=150)
         report = {
-            "pool": inputs.describe(pool),
-            "methods": {
-                name: {
-                    "cells": [cell._asdict() for cell in row],
-                    "cost": costs[name]._asdict(),
-                    "splits": [_describe(split[name]) for split in splits],
+            "sets": {
+                given.pool.name: {
+                    "pool": inputs.describe(given.pool),
+                    "methods": found[given.pool.name],
+                    "verdicts": summary.verdicts(found[given.pool.name], fprs),
                 }
-                for name, row in table.items()
+                for given in sets
             },
-            "verdicts": said,
+            "megabytes": megabytes,
             "seconds": stages.seconds,
         }
         outputs.write_report(hidden, report)
     print(text)
-    print(f"the table, tradeoff.png and report.json are in {folder}")
+    print(f"the tables, tradeoff.png and report.json are in {folder}")
 
 
-def draw(
-    table: Mapping[str, Sequence[summary.Cell]],
-    costs: Mapping[str, cost.Cost],
-    fprs: Sequence[float],
-) -> "Figure":
-    """Draws a panel a target: quality against seconds.
+def draw(sets: Mapping[str, summary.Outcomes], fprs: Sequence[float]) -> "Figure":
+    """Draws a panel a target: quality against seconds, means over the sets.
 
-    Args:
-        table: of `summary.cells`.
-        costs: name -> Cost.
-        fprs: the targets.
-
-    Returns:
-        The figure.
+    Seconds are averaged as their logarithms; a method that some sets lack is left out.
     """
     import matplotlib.figure
 
     from experiments.studies.tradeoff_plot import plot_tradeoff
 
+    tables = [summary.cells(outcomes) for outcomes in sets.values()]
+    others = [name for name in tables[0] if all(name in table for table in tables)]
+    names = [name for name in others if name != "raw"]
+    time = {
+        name: np.exp(np.mean([np.log(summary.seconds(s[name])) for s in sets.values()]))
+        for name in names
+    }
     height = 3.2 * len(fprs) + 0.6
     figure = matplotlib.figure.Figure(figsize=(8.0, height), layout="constrained")
     panels = figure.subplots(len(fprs), 1, sharex=True, squeeze=False)[:, 0]
     for number, (axes, fpr) in enumerate(zip(panels, fprs, strict=True)):
-        points = {
-            name: (costs[name].search + costs[name].method, *row[number][:3])
-            for name, row in table.items()
-            if name != "raw"
+        means = {
+            name: np.mean([table[name][number][:3] for table in tables], axis=0)
+            for name in others
         }
         plot_tradeoff(
-            points,
-            baseline=table["raw"][number].tpr,
+            {name: (time[name], *means[name]) for name in names},
+            baseline=means["raw"][0],
             quality=f"TPR at FPR {fpr:.0e}",
             legend=number == 0,
             axes=axes,
@@ -139,59 +150,127 @@ def draw(
     return figure
 
 
-def _methods(names: Sequence[str]) -> dict[str, Any]:
+def _methods(names: Sequence[str]) -> list[str]:
     """Takes the methods that are named and can run here."""
     unknown = [name for name in names if name not in METHODS]
-    if unknown or "ours" not in names:
-        what = f"{unknown[0]!r} is unknown" if unknown else "ours is missing"
+    missing = [name for name in ("raw", summary.DEFAULT) if name not in names]
+    if unknown or missing:
+        what = f"{unknown[0]!r} is unknown" if unknown else f"{missing[0]} is missing"
         raise ValueError(
-            f"--methods: {what}; expected ours and any of {'; '.join(METHODS)}"
+            f"--methods: {what}; expected raw, default and any of {'; '.join(METHODS)}"
         )
     if importlib.util.find_spec("faiss") is None:
-        missing = {n for n in names if METHODS[n].search is baselines.faiss_search}
-        names = [name for name in names if name not in missing]
-        for name in missing:
+        left_out = [n for n in names if METHODS[n].search is baselines.faiss_search]
+        names = [name for name in names if name not in left_out]
+        for name in left_out:
             cli.warn(f"{name} is left out: pip install '.[cpu]' brings FAISS")
-    return {name: METHODS[name] for name in names}
+    return list(dict.fromkeys(names))
+
+
+def _load() -> list[evidence.Set]:
+    """Reads the pool of --features, or the --sets."""
+    if FLAGS.sets is not None:
+        if FLAGS.features is not None:
+            raise ValueError("got --features and --sets; expected one of them")
+        paths = evidence.list_files(FLAGS.sets)
+        sets = [evidence.read_set(path, FLAGS.max_images) for path in paths]
+    else:
+        pool = inputs.load_pool()
+        most = evidence.images_of(pathlib.Path(pool.name).stem, FLAGS.max_images)
+        sets = [evidence.Set(pool.name, pool, most, None, None)]
+    if FLAGS.max_rows is None:
+        return sets
+    return [
+        contest.limit_rows(given, FLAGS.max_rows, seed=FLAGS.seed) for given in sets
+    ]
+
+
+def _seeds() -> range:
+    return range(FLAGS.seed, FLAGS.seed + FLAGS.splits)
+
+
+def _largest_k(given: evidence.Set) -> int:
+    """Shrinks --max_k to the smallest half."""
+    rows = [
+        len(half.pool.features)
+        for seed in _seeds()
+        for half in contest.split(given, seed=seed)
+    ]
+    smallest = min(rows)
+    if FLAGS.max_k >= smallest > 4:
+        cli.warn(
+            f"{given.pool.name}: --max_k={smallest - 1}, a half has no more than "
+            f"{smallest} rows"
+        )
+    k = min(FLAGS.max_k, smallest - 1) if smallest > 4 else FLAGS.max_k
+    gfa.neighbors.check_k(k, smallest)
+    return k
 
 
 def _compete(
-    pool: inputs.Pool, methods: dict[str, Any], fprs: Sequence[float], *, seed: int
-) -> dict[str, contest.Outcome]:
-    choosing, reported = (
-        contest.prepare(half, max_k=FLAGS.max_k, fprs=fprs, max_images=FLAGS.max_images)
-        for half in halves.split(pool, seed=seed)
-    )
-    return contest.compete(
-        choosing,
-        reported,
-        methods,
-        trials=FLAGS.trials,
-        fprs=fprs,
-        tolerance=FLAGS.tolerance,
-        num_resamples=FLAGS.resamples,
-        seed=seed,
-    )
+    given: evidence.Set,
+    names: Sequence[str],
+    fprs: Sequence[float],
+    folder: pathlib.Path,
+    largest: Mapping[str, int],
+) -> dict[str, list[dict[str, Any]]]:
+    """Measures the methods on a set, but for those whose file is there already."""
+    name, k = given.pool.name, largest[given.pool.name]
+    rows = np.ascontiguousarray(given.pool.features)
+    made_with = {flag: FLAGS[flag].value for flag in _CHOICES}
+    made_with |= {
+        "fprs": list(fprs),
+        "rows": len(rows),
+        "checksum": zlib.crc32(rows.data),
+    }
+    made_with |= {"max_images": given.max_images}
+    cells = folder / "cells"
+    cells.mkdir(exist_ok=True)
+    splits: list[list[contest.Half]] = []
+    found: dict[str, Any] = {}
+    wanted = [
+        n for n in names if given.origin is not None or not METHODS[n].takes_origin
+    ]
+    for method in cli.progress(wanted, total=len(wanted), desc=name):
+        path = cells / (re.sub(r"\W+", "_", f"{name}.{method}") + ".json")
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        if kept.get("made_with") != made_with:
+            splits = splits or [
+                [
+                    contest.prepare(half, max_k=k, fprs=fprs)
+                    for half in contest.split(given, seed=seed)
+                ]
+                for seed in _seeds()
+            ]
+            outcomes = [
+                contest.compete(
+                    choosing,
+                    reported,
+                    METHODS[method],
+                    trials=FLAGS.trials,
+                    fprs=fprs,
+                    tolerance=FLAGS.tolerance,
+                    num_resamples=FLAGS.resamples,
+                    seed=seed,
+                )
+                for (choosing, reported), seed in zip(splits, _seeds(), strict=True)
+            ]
+            kept = {"made_with": made_with, "splits": outcomes}
+            datasets.write_json(path, kept)
+        found[method] = kept["splits"]
+    return found
 
 
-def _costs(
-    pool: inputs.Pool, outcomes: Mapping[str, contest.Outcome]
-) -> dict[str, cost.Cost]:
+def _cost(pool: inputs.Pool, outcomes: dict[str, Any]) -> dict[str, float]:
+    """Puts the seconds of the whole file in place of the halves'; returns megabytes."""
+    megabytes = {}
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "features.npy")
         np.save(path, pool.features)
-        return {
-            name: cost.measure(path, name, outcome.setting)
-            for name, outcome in cli.progress(
-                outcomes.items(), total=len(outcomes), desc="costs"
-            )
-        }
-
-
-def _describe(outcome: contest.Outcome) -> dict[str, Any]:
-    return {
-        "setting": outcome.setting,
-        "tried": [setting | {"tpr": tprs} for setting, tprs in outcome.tried],
-        "verification": evaluation.as_report(outcome.verification),
-        "seconds": outcome.seconds,
-    }
+        shown = cli.progress(outcomes.items(), total=len(outcomes), desc="costs")
+        for name, splits in shown:
+            seen = cost.measure(path, name, splits[0]["setting"])
+            for split in splits:
+                split |= {"search": seen.search, "run": seen.method}
+            megabytes[name] = seen.peak_bytes / 2**20
+    return megabytes

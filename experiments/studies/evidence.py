@@ -341,14 +341,24 @@ def read_set(path: pathlib.Path, max_images: Sequence[str] = ()) -> Set:
     inputs.check_both_kinds(labels)
     rows, name = inputs.unit_rows(features, norms), path.stem
     network = next((n for end, n in _NETWORKS.items() if name.endswith(end)), name)
-    limits = dict(limit.split("=") for limit in max_images)
     with np.load(path, allow_pickle=False) as stored:
         names = [n for n in ("camera", "session", "source") if n in stored.files]
         origin = stored[names[0]] if names else None
         is_searched = "is_query" in stored.files
         roles = (stored["is_query"], stored["is_gallery"]) if is_searched else None
     pool = inputs.Pool(name, rows, norms, labels, None)
-    return Set(network, pool, int(limits.get(name, 0)) or None, origin, roles)
+    return Set(network, pool, images_of(name, max_images), origin, roles)
+
+
+def images_of(name: str, max_images: Sequence[str]) -> int | None:
+    """Reads the limit of a set from ROWS, for all sets, and NAME=ROWS."""
+    limits = {}
+    for text in max_images:
+        key, _, rows = text.rpartition("=")
+        if not rows.isdigit() or int(rows) < 2:
+            raise ValueError(f"--max_images={text}: expected NAME=ROWS, ROWS from 2")
+        limits[key] = int(rows)
+    return limits.get(name, limits.get(""))
 
 
 def _figure(value: float) -> str:

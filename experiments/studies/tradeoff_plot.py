@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_FILLS = ("full", "none", "left", "bottom")
+
 
 def plot_tradeoff(
     points: Mapping[str, Sequence[float]],
@@ -41,8 +43,8 @@ def plot_tradeoff(
             yerr=[[max(value - lower, 0.0)], [max(upper - value, 0.0)]],
             fmt=MARKERS[number % len(MARKERS)],
             color=COLORS[number % len(COLORS)],
-            # A mark that comes round again is hollow, and no two are alike.
-            markerfacecolor="none" if number >= len(MARKERS) else None,
+            # A mark that comes round again is hollow, then half full.
+            fillstyle=_FILLS[number // len(MARKERS)],
             markersize=8,
             elinewidth=0.8,
             capsize=2,

@@ -1,14 +1,19 @@
 """Search of a gallery by queries: CMC at a rank and mean average precision.
 
-A query q ranks the gallery by s_g = q · f_g. With its m matches in descending order of
-their scores s_1 >= … >= s_m, and n_j non-matches that score at least s_j,
+A query q ranks the gallery by its scores, s_g = q · f_g. With its m matches in
+descending order of theirs, s_1 >= … >= s_m, n_j non-matches that score at least s_j,
+and the rank r_j = j + n_j of match j,
 
-    AP_q = (1 / m) Σ_j j / (j + n_j)             CMC_q(r) = [1 + n_1 <= r]
+    AP_q      = (1 / m) Σ_j j / r_j                            CMC_q(r) = [r_1 <= r]
+    AP_q@k    = (1 / min(m, k)) Σ_j [r_j <= k] j / r_j
+    MAP_q@R   = AP_q@m
 
-and mAP and CMC are the means over the queries that have a match; the others are
-skipped. **Ties**: a match stands behind every non-match of its score, the ranking that
-is worst for the query. So the figures do not depend on the order of the gallery, and
-features that are all alike gain nothing.
+and mAP, mAP@k, MAP@R and CMC are the means over the queries that have a match; the
+others are skipped. (Some divide AP@k by m, or by the matches found.) **Ties**: a match
+stands behind every non-match of its score, the ranking that is worst for the query. So
+the figures do not depend on the order of the gallery, and features that are all alike
+gain nothing. Source of MAP@R: Musgrave, Belongie and Lim, A Metric Learning Reality
+Check, ECCV 2020.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,16 +32,28 @@ _BLOCK = 128  # queries scored at a time
 
 
 class Rankings(NamedTuple):
-    """Where every query finds its matches."""
+    """Where each of Q queries finds its matches, M in all."""
 
-    average_precision: np.ndarray  # [Q] float64 in [0, 1]; 0 without a match
-    first_rank: np.ndarray  # [Q] int64 rank of the first match, from 1; 0 without one
+    ranks: np.ndarray  # [M] int64 from 1, ascending in each query, query after query
     num_matches: np.ndarray  # [Q] int64 matches in the gallery; skipped where it is 0
 
     @property
     def counted(self) -> np.ndarray:
         """[Q] bool: the queries that have a match."""
         return self.num_matches > 0
+
+    @property
+    def first_rank(self) -> np.ndarray:
+        """[Q] int64: rank of the first match; 0 without one."""
+        first = np.zeros_like(self.num_matches)
+        ends = np.cumsum(self.num_matches)
+        first[self.counted] = self.ranks[(ends - self.num_matches)[self.counted]]
+        return first
+
+    @property
+    def average_precision(self) -> np.ndarray:
+        """[Q] float64 in [0, 1]: AP of each query; 0 without a match."""
+        return _average_precision(self, self.ranks.max(initial=1))
 
 
 def rank_gallery(
@@ -76,7 +93,7 @@ def rank_gallery(
 
     Cost: Q G D multiply-adds on the device, then O(Q G log m) on one core of the host
     (about 0.6 ms a query and 20,000 gallery rows). Memory: the gallery on the device,
-    and 40 bytes a gallery row and query of one block.
+    40 bytes a gallery row and query of one block, and 8 bytes a match.
 
     Examples:
         >>> people = metrics.rank_gallery(
@@ -93,7 +110,44 @@ def rank_gallery(
         )
     for features in (queries, gallery):
         numerics.check_unit_rows(features)
-    sizes = len(queries), len(gallery)
+    sides = {"queries": query_identities, "gallery": gallery_identities}
+    for (side, names), rows in zip(sides.items(), (queries, gallery), strict=True):
+        _check_names(names, len(rows), f"identities of the {side}")
+    return rank_scores(
+        _scores(queries, gallery, progress),
+        query_identities,
+        gallery_identities,
+        query_cameras=query_cameras,
+        gallery_cameras=gallery_cameras,
+        own_rows=own_rows,
+    )
+
+
+def rank_scores(
+    scores: Iterable[np.ndarray],
+    query_identities: npt.ArrayLike,
+    gallery_identities: npt.ArrayLike,
+    *,
+    query_cameras: npt.ArrayLike | None = None,
+    gallery_cameras: npt.ArrayLike | None = None,
+    own_rows: npt.ArrayLike | None = None,
+) -> Rankings:
+    """Finds the matches by given scores, where a score is not a product of features.
+
+    All arguments but the first are as for `gfa_jax.metrics.rank_gallery`.
+
+    Args:
+        scores: of each query in turn its scores [G] with the gallery: the rows of an
+            array, or an iterator; -inf ranks last.
+
+    Returns:
+        Rankings.
+
+    Raises:
+        ValueError: scores that do not fit the identities or hold nan; else as
+            `rank_gallery`.
+    """
+    sizes = np.size(query_identities), np.size(gallery_identities)
     wanted, known = _number(query_identities, gallery_identities, sizes, "identities")
     is_known = known_identities(gallery_identities)
     if (query_cameras is None) != (gallery_cameras is None):
@@ -101,20 +155,24 @@ def rank_gallery(
     cameras = None
     if query_cameras is not None and gallery_cameras is not None:
         cameras = _number(query_cameras, gallery_cameras, sizes, "cameras")
-    own = np.full(len(queries), -1) if own_rows is None else np.asarray(own_rows)
-    if own.shape != (len(queries),) or own.dtype.kind not in "iu":
+    own = np.full(sizes[0], -1) if own_rows is None else np.asarray(own_rows)
+    if own.shape != sizes[:1] or own.dtype.kind not in "iu":
         raise ValueError(
             f"own_rows are {own.dtype} of shape {own.shape}; expected integers of "
-            f"shape ({len(queries)},), one a query"
+            f"shape ({sizes[0]},), one a query"
         )
-    if own.size and not -1 <= own.min() <= own.max() < len(gallery):
+    if own.size and not -1 <= own.min() <= own.max() < sizes[1]:
         raise ValueError(
             f"own_rows run from {own.min()} to {own.max()}; expected -1 to "
-            f"{len(gallery) - 1}, the rows of the gallery"
+            f"{sizes[1] - 1}, the rows of the gallery"
         )
-    first_rank, num_matches = np.zeros((2, len(queries)), np.int64)
-    result = Rankings(np.zeros(len(queries)), first_rank, num_matches)
-    for number, scores in _scores(queries, gallery, progress):
+    ranks = []
+    for number, row in enumerate(map(np.asarray, scores)):
+        if number == sizes[0] or row.shape != sizes[1:] or np.isnan(row).any():
+            raise ValueError(
+                f"scores of query {number} have shape {row.shape}; expected "
+                f"{sizes[0]} queries with scores of shape {sizes[1:]} without nan"
+            )
         same = known == wanted[number]
         kept = is_known.copy()
         if cameras is not None:
@@ -122,30 +180,50 @@ def rank_gallery(
         if own[number] >= 0:
             kept[own[number]] = False
         is_match = same & kept
-        if is_match.any():
-            found = _find(scores[is_match], scores[kept & ~is_match])
-            for column, value in zip(result, found, strict=True):
-                column[number] = value
-    if not result.counted.any():
+        ranks.append(_ranks(row[is_match], row[kept & ~is_match]))
+    if len(ranks) < sizes[0]:
+        raise ValueError(f"got scores of {len(ranks)} queries; expected {sizes[0]}")
+    num_matches = np.array([each.size for each in ranks], np.int64)
+    if not num_matches.any():
         why = "are the identities of both numbered alike?"
         if np.isin(wanted, known).any():
             why = "each match is of the query's own camera, or the query itself"
         raise ValueError(
-            f"none of {len(queries)} queries has a match in the gallery; {why}"
+            f"none of {sizes[0]} queries has a match in the gallery; {why}"
         )
-    return result
+    return Rankings(np.concatenate(ranks), num_matches)
 
 
-def mean_average_precision(rankings: Rankings) -> float:
-    """Averages AP over the queries that have a match, mAP = mean_q AP_q.
+def mean_average_precision(rankings: Rankings, *, k: int | None = None) -> float:
+    """Averages AP, or AP@k, over the queries that have a match.
+
+    Args:
+        rankings: of `rank_gallery`.
+        k: the last rank that counts, >= 1; None for all.
+
+    Returns:
+        mAP or mAP@k, in [0, 1].
+
+    Raises:
+        ValueError: k below 1.
+    """
+    if k is not None and k < 1:
+        raise ValueError(f"k is {k}; expected at least 1, a rank")
+    found = rankings.average_precision if k is None else _average_precision(rankings, k)
+    return float(found[rankings.counted].mean())
+
+
+def map_at_r(rankings: Rankings) -> float:
+    """Averages AP@m, m the matches of the query, over the queries that have one.
 
     Args:
         rankings: of `rank_gallery`.
 
     Returns:
-        mAP in [0, 1].
+        MAP@R in [0, 1].
     """
-    return float(rankings.average_precision[rankings.counted].mean())
+    found = _average_precision(rankings, rankings.num_matches)
+    return float(found[rankings.counted].mean())
 
 
 def cmc(rankings: Rankings, ranks: Iterable[int] = DEFAULT_RANKS) -> np.ndarray:
@@ -224,8 +302,8 @@ def bootstrap_rankings(
 
 def _scores(
     queries: np.ndarray, gallery: np.ndarray, progress: Callable | None
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields the number of each query and its scores [G], block by block."""
+) -> Iterator[np.ndarray]:
+    """Yields the scores [G] of each query, multiplied block by block."""
     on_device = numerics.to_compute_dtype(gallery)
     starts = range(0, len(queries), _BLOCK)
     if progress is not None:
@@ -237,18 +315,27 @@ def _scores(
         padded[: len(block)] = block
         rows = numerics.to_compute_dtype(padded)
         scores = np.asarray(numerics.dot("qd,gd->qg", rows, on_device))
-        yield from enumerate(scores[: len(block)], start)
+        yield from scores[: len(block)]
 
 
-def _find(matches: np.ndarray, others: np.ndarray) -> tuple[float, int, int]:
-    """Returns AP, the rank of the first match and the number of matches."""
+def _ranks(matches: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns the ranks of the matches, ascending from 1."""
     ascending = np.sort(matches)
     # How many of the matches do not beat each of the others.
     beaten = np.searchsorted(ascending, others, side="right")
     counts = np.bincount(beaten, minlength=matches.size + 1)[1:]
-    ahead = np.cumsum(counts[::-1])  # of the first match, of the second, …
-    places = np.arange(1, matches.size + 1)
-    return float(np.mean(places / (places + ahead))), int(ahead[0]) + 1, matches.size
+    # Others ahead of the first match, of the second, …
+    return np.cumsum(counts[::-1]) + np.arange(1, matches.size + 1)
+
+
+def _average_precision(rankings: Rankings, limit: npt.ArrayLike) -> np.ndarray:
+    """Returns AP of each query [Q] over ranks up to a limit, a number or [Q]."""
+    counts, limits = rankings.num_matches, np.broadcast_to(limit, len(rankings.counted))
+    query = np.repeat(np.arange(counts.size), counts)
+    order = np.arange(1, query.size + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+    found = (rankings.ranks <= limits[query]) * order / rankings.ranks
+    sums = np.bincount(query, found, minlength=counts.size)
+    return sums / np.maximum(np.minimum(counts, limits), 1)
 
 
 def _statistics(rankings: Rankings, ranks: Iterable[int]) -> np.ndarray:

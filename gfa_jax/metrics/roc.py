@@ -34,6 +34,11 @@ class Roc(NamedTuple):
         """[P] float64 true positive rates, in [0, 1]."""
         return self.true_accepts / self.num_genuine
 
+    @property
+    def fnr(self) -> np.ndarray:
+        """[P] float64 false negative rates, in [0, 1]."""
+        return (self.num_genuine - self.true_accepts) / self.num_genuine
+
 
 def roc_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
     """Counts the accepts at every distinct score of a list of pairs, exactly.

@@ -181,6 +181,10 @@ def as_report(
         "tpr_at_fpr": points,
         "auc": metrics.auc(verification.roc),
         "eer": metrics.eer(verification.roc),
+        "min_dcf": {  # by the prior of a genuine pair, both costs 1
+            str(prior): metrics.min_dcf(verification.roc, p_target=prior)
+            for prior in metrics.STANDARD_PRIORS
+        },
     }
 
 

@@ -51,8 +51,9 @@ def problem(rng, *, num_queries=23, num_gallery=60, levels=None):
 
 
 def check(rankings, expected):
-    for found, column in zip(rankings, zip(*expected, strict=True), strict=True):
-        np.testing.assert_allclose(found, column, rtol=1e-12)
+    found = rankings.average_precision, rankings.first_rank, rankings.num_matches
+    for found_, column in zip(found, zip(*expected, strict=True), strict=True):
+        np.testing.assert_allclose(found_, column, rtol=1e-12)
 
 
 @pytest.mark.parametrize("levels", [None, 8], ids=["no ties", "ties"])
@@ -126,11 +127,45 @@ def test_ties_do_not_depend_on_the_order(matches, others, seed):
     known = [1] * len(matches) + [2] * len(others)
     expected = rank_literally(scores, 1, known)
     shuffled = rng.permutation(matches), rng.permutation(others)
-    found = retrieval._find(*(np.asarray(x, np.float64) for x in shuffled))
-    assert found == pytest.approx(expected)
+    found = metrics.rank_scores([np.concatenate(shuffled)], [1], known)
+    check(found, [expected])
     # No order of the tied rows is worse: the best one is at least as good.
     best = average_precision_score(np.array(known) == 1, scores)
-    assert found[0] <= best + 1e-12
+    assert found.average_precision[0] <= best + 1e-12
+
+
+def test_precision_at_a_rank_by_hand():
+    # Matches of the first query at ranks 1, 3 and 4, the second has none, the third
+    # has one at rank 2, behind its equal; -inf stands last and inf first.
+    scores = np.array(
+        [
+            [np.inf, 0.9, 0.8, 0.7, 0.1, -np.inf],
+            [1.0, 0.9, 0.8, 0.7, 0.6, 0.5],
+            [0.1, 0.5, 0.2, 0.1, 0.5, 0.1],
+        ]
+    )
+    rankings = metrics.rank_scores(scores, [1, 7, 3], [1, 2, 1, 1, 3, 2])
+    np.testing.assert_array_equal(rankings.ranks, [1, 3, 4, 2])
+    np.testing.assert_array_equal(rankings.first_rank, [1, 0, 2])
+    first = 1 + 2 / 3 + 3 / 4
+    whole = metrics.mean_average_precision(rankings)
+    assert whole == pytest.approx((first / 3 + 1 / 2) / 2)
+    for k, want in ((1, (1, 0)), (2, (1 / 2, 1 / 2)), (3, ((1 + 2 / 3) / 3, 1 / 2))):
+        got = metrics.mean_average_precision(rankings, k=k)
+        assert got == pytest.approx(np.mean(want)), k
+    assert metrics.mean_average_precision(rankings, k=99) == pytest.approx(whole)
+    # R = 3 keeps ranks 1 and 3 of the first; R = 1 keeps none of the third.
+    assert metrics.map_at_r(rankings) == pytest.approx((1 + 2 / 3) / 3 / 2)
+    with pytest.raises(ValueError, match="k is 0; expected at least 1"):
+        metrics.mean_average_precision(rankings, k=0)
+
+
+@pytest.mark.parametrize(
+    "scores", [[[1.0, 2.0]], [[1.0, np.nan]] * 2, [[1.0]] * 2, [[1.0, 2.0]] * 3]
+)
+def test_scores_that_do_not_fit_are_refused(scores):
+    with pytest.raises(ValueError, match="queries"):
+        metrics.rank_scores(scores, [1, 2], [1, 2])
 
 
 def test_features_that_are_all_alike_gain_nothing():
@@ -142,16 +177,15 @@ def test_features_that_are_all_alike_gain_nothing():
 
 
 def test_intervals(rng):
-    precision = rng.random(400)
-    precision[200:] = 0.5  # the second half of the people are all alike
+    ranks = rng.integers(1, 30, 400)  # of the one match of each query
+    ranks[200:] = 2  # the second half of the people are all alike
     identities = np.repeat(np.arange(80), 5)
-    first = rng.integers(1, 30, 400)
-    rankings = metrics.Rankings(precision, first, np.ones(400, int))
+    rankings = metrics.Rankings(ranks, np.ones(400, int))
     resample = functools.partial(metrics.bootstrap_rankings, num_resamples=400, seed=3)
     found = resample(rankings, identities, (1, 10))
     low, high = found[0]
     assert low < metrics.mean_average_precision(rankings) < high
-    sums = precision.reshape(80, 5).mean(axis=1)
+    sums = (1 / ranks).reshape(80, 5).mean(axis=1)
     # Identities of equal size: the error of the mean over 80 people, within the
     # noise of 400 draws.
     assert high - low == pytest.approx(2 * 1.96 * sums.std() / np.sqrt(80), rel=0.15)
@@ -161,18 +195,14 @@ def test_intervals(rng):
 
 
 def test_gain_on_the_same_draws(rng):
-    before = metrics.Rankings(
-        rng.random(400), rng.integers(1, 30, 400), np.ones(400, int)
-    )
-    raised = before.average_precision + 0.02  # by as much for every query
-    after = before._replace(average_precision=raised, first_rank=np.ones(400, int))
+    before = metrics.Rankings(rng.integers(1, 30, 400), np.ones(400, int))
+    after = before._replace(ranks=np.ones(400, int))
     identities = np.repeat(np.arange(80), 5)
     options = {"ranks": (1, 10), "num_resamples": 50, "seed": 3}
     found = metrics.bootstrap_rankings(after, identities, before=before, **options)
-    np.testing.assert_allclose(found[0], 0.02, rtol=1e-9)
-    # Every query is a hit afterwards: the gain is what was missing, draw by draw.
+    # All are 1 afterwards: the gain is what was missing, draw by draw.
     own = metrics.bootstrap_rankings(before, identities, **options)
-    np.testing.assert_allclose(found[1:], 1 - own[1:, ::-1], rtol=1e-9)
+    np.testing.assert_allclose(found, 1 - own[:, ::-1], rtol=1e-9)
     other = after._replace(num_matches=np.full(400, 2))
     with pytest.raises(ValueError, match="same queries in the same gallery"):
         metrics.bootstrap_rankings(other, identities, before=before)
@@ -209,7 +239,7 @@ def test_refused(change, message):
 
 
 def test_ranks_and_draws_are_checked():
-    rankings = metrics.Rankings(np.ones(2), np.ones(2, int), np.ones(2, int))
+    rankings = metrics.Rankings(np.ones(2, int), np.ones(2, int))
     for ranks in ([], [0], np.array([1.5])):
         with pytest.raises(ValueError, match="expected integers from 1"):
             metrics.cmc(rankings, ranks)

@@ -14,6 +14,10 @@ The last is one minus the paper's distance, with 1 − F_p · F_q for the origin
 authors' program also divides V_p by its sum before Eq. 11: `normalize`. Source: Zhong,
 Zheng, Cao and Li, Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR
 2017.
+
+Camera-aware, R*(p) is the union of the k-reciprocal rows of p's own camera and of those
+of all others, each among the nearest of its kind, and Eq. 11 averages over the nearest
+of both kinds. Source: Chen, Fan, Chen and Zhu, CA-Jaccard, CVPR 2024.
 """
 
 from collections.abc import Iterator
@@ -64,17 +68,74 @@ def k_reciprocal(
     near = first_columns(neighbors, k1)
     reciprocal = _reciprocal(near)
     halved = _reciprocal(first_columns(neighbors, max(1, round(k1 / 2))))
-    expanded = _expand(reciprocal, halved)
-    sets = expanded.tocoo()
-    pairs = np.stack([sets.row, sets.col], axis=1)
-    cosines = metrics.pair_scores(features, pairs)
-    values = np.exp(2.0 * cosines - 2.0)
-    V = sp.csr_array((values, (sets.row, sets.col)), shape=expanded.shape)
-    if normalize:
-        V = sp.csr_array(sp.diags_array(1.0 / V.sum(axis=1)) @ V)
+    V = _encode(features, _expand(reciprocal, halved), normalize=normalize)
     if k2 > 1:
-        nearest = candidate_matrix(first_columns(neighbors, k2), values.dtype.type(1))
-        V = sp.csr_array(sp.diags_array(1.0 / nearest.sum(axis=1)) @ nearest @ V)
+        V = _average(V, candidate_matrix(first_columns(neighbors, k2)))
+    return _score(features, V, cosine_share, num_scores)
+
+
+def camera_jaccard(
+    features: np.ndarray,
+    neighbors: gfa.Neighbors,
+    *,
+    cameras: np.ndarray,
+    k_own: int,
+    k_other: int,
+    k2: int,
+    cosine_share: float,
+    num_scores: int = 256,
+) -> PairScores:
+    """Scores pairs by the same overlap, neighbours of one camera and of others apart.
+
+    Args:
+        features: [N, D] floating unit rows.
+        neighbors: [N, C] candidates, the row itself first; those of a kind that are
+            among them are all that is known of it.
+        cameras: [N] where each row is from.
+        k_own: neighbours from the same camera, the row itself counted.
+        k_other: neighbours from other cameras.
+        k2: of either kind, neighbours of the expansion; 1 leaves it out.
+        cosine_share: λ in (0, 1].
+        num_scores: as of `k_reciprocal`, and so are result, cost and memory.
+    """
+    indices = np.asarray(neighbors.indices)
+    is_own = cameras[indices] == cameras[:, None]
+
+    def nearest(own: int, other: int) -> list[sp.csr_array]:
+        kinds = ((is_own, own), (~is_own, other))
+        return [
+            candidate_matrix(neighbors, kind & (np.cumsum(kind, axis=1) <= k))
+            for kind, k in kinds
+        ]
+
+    own, other = (near.multiply(near.T) for near in nearest(k_own, k_other))
+    V = _encode(features, sp.csr_array(own + other), normalize=True)
+    if k2 > 1:
+        first, second = nearest(k2, k2)
+        V = _average(V, sp.csr_array(first + second))
+    return _score(features, V, cosine_share, num_scores)
+
+
+def _encode(
+    features: np.ndarray, sets: sp.csr_array, *, normalize: bool
+) -> sp.csr_array:
+    """Returns V of Eq. 7 for the sets R*, which are its entries."""
+    members = sets.tocoo()
+    pairs = np.stack([members.row, members.col], axis=1)
+    values = np.exp(2.0 * metrics.pair_scores(features, pairs) - 2.0)
+    V = sp.csr_array((values, (members.row, members.col)), shape=sets.shape)
+    return sp.csr_array(sp.diags_array(1.0 / V.sum(axis=1)) @ V) if normalize else V
+
+
+def _average(V: sp.csr_array, nearest: sp.csr_array) -> sp.csr_array:
+    """Averages V over the rows that `nearest` [N, N] lists, Eq. 11."""
+    nearest = sp.csr_array(nearest.astype(V.dtype))
+    return sp.csr_array(sp.diags_array(1.0 / nearest.sum(axis=1)) @ nearest @ V)
+
+
+def _score(
+    features: np.ndarray, V: sp.csr_array, cosine_share: float, num_scores: int
+) -> PairScores:
     jaccard = sp.vstack(list(_jaccard(V, num_scores)), format="csr")
     added = strictly_upper(sp.csr_array((1.0 - cosine_share) * jaccard))
     return PairScores(features, added, cosine_share)

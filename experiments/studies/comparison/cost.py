@@ -38,12 +38,12 @@ class Cost(NamedTuple):
     peak_bytes: int
 
 
-def measure(features: pathlib.Path, name: str, setting: Setting | None) -> Cost:
+def measure(features: pathlib.Path, name: str, setting: Setting) -> Cost:
     """Runs one method in a process of its own.
 
     Args:
         features: a .npy file of unit rows.
-        name: of `METHODS`, or "raw" for a process that only reads.
+        name: of `METHODS`; "raw" only reads.
         setting: of the method.
 
     Returns:
@@ -54,9 +54,9 @@ def measure(features: pathlib.Path, name: str, setting: Setting | None) -> Cost:
         return pool.submit(_measure, features, name, setting).result()
 
 
-def _measure(path: pathlib.Path, name: str, setting: Setting | None) -> Cost:
+def _measure(path: pathlib.Path, name: str, setting: Setting) -> Cost:
     features = np.load(path, allow_pickle=False)
-    if setting is None:
+    if name == "raw":
         return Cost(0.0, 0.0, 0.0, peak_bytes())
     method = METHODS[name]
     asked = [setting[key] for key in ("k", "k1", "k2") if key in setting]
@@ -68,7 +68,7 @@ def _measure(path: pathlib.Path, name: str, setting: Setting | None) -> Cost:
         found[:] = [gfa.Neighbors(*arrays)]
 
     def run() -> None:
-        method.run(features, found[0], **setting)
+        method.run(*method.prepare(features, found[0]), **setting)
 
     first = timing.seconds(search) + timing.seconds(run)
     peak = peak_bytes()

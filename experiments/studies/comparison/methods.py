@@ -17,7 +17,7 @@ from experiments.studies.forms import drop_rows, refine_by_default
 from gfa_jax.selection.expansion import expand
 
 Setting = dict[str, Any]
-Output = np.ndarray | baselines.PairScores
+Output = np.ndarray | baselines.PairScores | baselines.NormalizedScores
 
 
 class Range(NamedTuple):
@@ -36,6 +36,8 @@ class Range(NamedTuple):
 
 Axis = Callable[[float, Range], Any]
 
+_WIDE = 300
+
 
 class Method(NamedTuple):
     """One row of the table.
@@ -46,12 +48,16 @@ class Method(NamedTuple):
             or scores.
         strength: orders settings, the gentlest lowest, for the rule of `choice`.
         search: finds the neighbours where the time of the whole is measured.
+        prepare: features and neighbours to those that `run` takes, without a setting.
+        takes_origin: whether `run` asks for the `cameras` of the rows.
     """
 
     axes: Mapping[str, Axis]
     run: Callable[..., Output]
     strength: Callable[[Setting], tuple]
     search: Callable[..., gfa.Neighbors] = gfa.exact_neighbors
+    prepare: Callable[..., tuple[np.ndarray, gfa.Neighbors]] = lambda *given: given
+    takes_origin: bool = False
 
 
 def range_of(neighbors: gfa.Neighbors) -> Range:
@@ -68,7 +74,8 @@ def range_of(neighbors: gfa.Neighbors) -> Range:
     """
     similarity = np.asarray(neighbors.similarity)
     low = float(np.median(similarity[:, -1]))
-    high = float(np.quantile(similarity[:, 1], 0.95))
+    # Rounding carries the cosine of copies a little beyond 1.
+    high = min(float(np.quantile(similarity[:, 1], 0.95)), 1.0)
     return Range(similarity.shape[1], low, high)
 
 
@@ -125,15 +132,29 @@ def _aggregate(
     return np.asarray(jax.block_until_ready(result.features))
 
 
+def _widen(
+    features: np.ndarray, neighbors: gfa.Neighbors
+) -> tuple[np.ndarray, gfa.Neighbors]:
+    """Searches a cohort, or neighbours of every camera, that the others do not need."""
+    found = gfa.exact_neighbors(features, k=min(_WIDE, len(features) - 1))
+    return features, gfa.Neighbors(*map(np.asarray, found))
+
+
+def _refine_and_widen(
+    features: np.ndarray, neighbors: gfa.Neighbors
+) -> tuple[np.ndarray, gfa.Neighbors]:
+    return _widen(refine_by_default(features, neighbors), neighbors)
+
+
 def _expansion_of_10(features: np.ndarray, neighbors: gfa.Neighbors) -> np.ndarray:
     """Calls the expansion that `refine` reports beside its result."""
     return np.asarray(jax.block_until_ready(expand(features, neighbors)))
 
 
-def _ours(features: np.ndarray, neighbors: gfa.Neighbors, **options: Any) -> np.ndarray:
-    """Refines with the soft mask, the rows dropped that the default drops."""
-    neighbors = drop_rows(features, neighbors)
-    return _aggregate(features, neighbors, mask="soft", **options)
+def _drop(
+    features: np.ndarray, neighbors: gfa.Neighbors
+) -> tuple[np.ndarray, gfa.Neighbors]:
+    return features, drop_rows(features, neighbors)
 
 
 def _most_moved(s: Setting) -> tuple:
@@ -147,13 +168,21 @@ _PAPER: Mapping[str, Axis] = {
     "gamma": _choice(0.5, 1.0),
     "num_steps": _choice(1, 2, 3, 4),
 }
-_OURS: Mapping[str, Axis] = {
+_AFFINITY: Mapping[str, Axis] = {
     **_PAPER,
     "exponent": _uniform(0.0, 5.0),
     "temperature": _logarithmic(0.01, 0.1),
 }
 
+_AS_NORM: Any = (
+    {"k": _neighbors(2, 100), "cohort": _neighbors(10, 250)},
+    baselines.as_norm,
+    lambda s: (s["k"], s["cohort"]),
+)
+_CSLS: Any = ({"k": _neighbors(2, 100)}, baselines.csls, lambda s: (s["k"],))
+
 METHODS: Mapping[str, Method] = {
+    "raw": Method({}, lambda features, neighbors: features, lambda _: ()),
     "average query expansion": Method(
         {"k": _neighbors(2)},
         baselines.average_query_expansion,
@@ -165,10 +194,30 @@ METHODS: Mapping[str, Method] = {
         lambda s: (-s["alpha"], s["k"]),
     ),
     "query expansion of 10": Method({}, _expansion_of_10, lambda _: ()),
+    "half-whitened expansion": Method(
+        {"k": _K, "alpha": _uniform(0.0, 8.0), "whitened": _choice(False, True)},
+        baselines.half_whitened_expansion,
+        lambda s: (s["whitened"], -s["alpha"], s["k"]),
+    ),
+    "recognizable expansion": Method(
+        {"k": _K, "alpha": _uniform(0.0, 8.0), "threshold": _threshold},
+        baselines.recognizable_expansion,
+        lambda s: (-s["alpha"], s["k"], -s["threshold"]),
+    ),
     "database augmentation": Method(
         {"k": _neighbors(2)},
         baselines.database_augmentation,
         lambda s: (s["k"],),
+    ),
+    "SuperGlobal": Method(
+        {"k": _K, "beta": _logarithmic(0.05, 2.0)},
+        baselines.super_global,
+        lambda s: (s["beta"], s["k"]),
+    ),
+    "GCR": Method(
+        {"k": _K, "beta": _logarithmic(0.05, 1.0), "num_steps": _choice(1, 2, 3)},
+        baselines.propagation,
+        lambda s: (s["num_steps"], s["beta"], s["k"]),
     ),
     "k-reciprocal": Method(
         {
@@ -179,6 +228,18 @@ METHODS: Mapping[str, Method] = {
         },
         baselines.k_reciprocal,
         lambda s: (-s["cosine_share"], s["k1"], s["k2"]),
+    ),
+    "camera-aware Jaccard": Method(
+        {
+            "k_own": _neighbors(2, 15),
+            "k_other": _neighbors(3, 25),
+            "k2": _neighbors(1, 6),
+            "cosine_share": _logarithmic(0.05, 0.95),
+        },
+        baselines.camera_jaccard,
+        lambda s: (-s["cosine_share"], s["k_other"], s["k_own"], s["k2"]),
+        prepare=_widen,
+        takes_origin=True,
     ),
     "diffusion": Method(
         {
@@ -196,17 +257,28 @@ METHODS: Mapping[str, Method] = {
         baselines.mean_shift,
         lambda s: (s["num_steps"], -s["threshold"], s["k"]),
     ),
+    "AS-norm": Method(*_AS_NORM, prepare=_widen),
+    "CSLS": Method(*_CSLS, prepare=_widen),
     "FAISS + CSR": Method(
         _PAPER, baselines.csr_aggregate, _most_moved, baselines.faiss_search
     ),
-    "paper preset": Method(
+    "paper": Method(
         _PAPER, functools.partial(_aggregate, options=gfa.PAPER), _most_moved
     ),
-    "ours with T = 1": Method(
-        {name: axis for name, axis in _OURS.items() if name != "num_steps"},
-        functools.partial(_ours, num_steps=1),
+    "affinity with T = 1": Method(
+        {name: axis for name, axis in _AFFINITY.items() if name != "num_steps"},
+        functools.partial(_aggregate, mask="soft", num_steps=1),
         lambda s: _most_moved(s | {"num_steps": 1}),
+        prepare=_drop,
     ),
-    "ours": Method(_OURS, _ours, _most_moved),
-    "default, no label": Method({}, refine_by_default, lambda s: ()),
+    # With a soft mask, and the rows dropped that the default drops.
+    "affinity": Method(
+        _AFFINITY,
+        functools.partial(_aggregate, mask="soft"),
+        _most_moved,
+        prepare=_drop,
+    ),
+    "default": Method({}, refine_by_default, lambda _: ()),
+    "default + AS-norm": Method(*_AS_NORM, prepare=_refine_and_widen),
+    "default + CSLS": Method(*_CSLS, prepare=_refine_and_widen),
 }

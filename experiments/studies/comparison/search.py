@@ -7,7 +7,7 @@ best so far, so that a method of six parameters is not left to luck where one of
 single parameter has been searched through.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,7 +21,6 @@ def search(
     method: Method,
     evaluate: Callable[[Setting], list[float]],
     raw: Sequence[float],
-    numbers: Iterable[int],
     *,
     trials: int,
     seed: int,
@@ -36,7 +35,6 @@ def search(
         method: whose axes.
         evaluate: a setting to its TPR at each target [F]; called once a setting.
         raw: [F] TPR of the raw features.
-        numbers: 0 … trials − 1, perhaps behind a bar of progress.
         trials: how many settings.
         seed: of the sequence.
         limits: of the values.
@@ -54,7 +52,7 @@ def search(
     known: dict[tuple, list[float]] = {}
     tried: list[tuple[Setting, list[float]]] = []
     best, best_rank = points[0], (-np.inf, -np.inf)
-    for number in numbers:
+    for number in range(trials):
         point = points[number]
         if number >= (trials + 1) // 2:
             point = np.clip(best + _WIDTH * (point - 0.5), 0.0, np.nextafter(1, 0))

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from experiments.studies import choice
+from experiments.studies import compare, evidence
 from experiments.studies.comparison import contest, cost, methods, search, summary
 from gfa_jax import datasets, metrics
-from gfa_jax.programs import evaluation, halves, inputs
+from gfa_jax.programs import cli, halves, inputs
 from tests import oracle
 from tests.programs.programs import call
 
@@ -36,69 +36,107 @@ def tprs_of_the_list(scores: np.ndarray, labels: np.ndarray) -> list[float]:
 
 
 def test_each_method_chooses_on_one_half_and_reports_on_the_other(files, sample):
-    result = call(
+    command = [
         "compare",
         f"--features={files}/features.npy",
         f"--labels={files}/labels.npy",
         f"--output_dir={files}/out",
-        "--methods=alpha query expansion,ours",
+        "--methods=raw,alpha query expansion,default",
         "--trials=3",
         "--splits=2",
         "--max_k=8",
         "--fprs=1e-2,1e-1",
         "--resamples=5",
-    )
+    ]
+    result = call(*command)
     assert result.returncode == 0, result.stderr
-    table = (files / "out" / "table.txt").read_text()
+    table = (files / "out" / "tables.md").read_text()
     assert table in result.stdout
     assert "at 1e-02: first is" in table
     picture = files / "out" / "tradeoff.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     report = json.loads((files / "out" / "report.json").read_text())
-    assert list(report["methods"]) == ["raw", "alpha query expansion", "ours"]
+    found = report["sets"]["features.npy"]["methods"]
+    assert list(found) == ["raw", "alpha query expansion", "default"]
 
     people = np.unique(sample.labels)
     for number in range(2):
         order = np.random.default_rng(number).permutation(people)
         on_first = np.isin(sample.labels, order[: len(people) // 2])
-        pools = [sample.features[rows].astype(float) for rows in (on_first, ~on_first)]
-        named = [sample.labels[rows] for rows in (on_first, ~on_first)]
-        splits = {name: m["splits"][number] for name, m in report["methods"].items()}
-        raw = tprs_of_the_list(pools[0] @ pools[0].T, named[0])
-        for split in (splits["alpha query expansion"], splits["ours"]):
-            assert len(split["tried"]) == 3
-            cells = [(dict(t), t.pop("tpr")) for t in split["tried"]]
-            means = {
-                json.dumps(s): np.mean(tprs)
-                for s, tprs in zip(split["tried"], (c[1] for c in cells), strict=True)
-            }
-            worst = [min(0, *np.subtract(c[1], raw)) for c in cells]
-            if max(worst) == min(worst) == 0:
-                best = max(means.values())
-                assert means[json.dumps(split["setting"])] >= best - 0.006
+        F, names = (column[~on_first] for column in (sample.features, sample.labels))
+        split = found["alpha query expansion"][number]
+        assert len(split["tried"]) == 3
         # The figures of a whole, dense query expansion of the other half.
-        setting = splits["alpha query expansion"]["setting"]
-        F = pools[1]
-        A = F @ F.T
-        near = np.sort(A, axis=1)[:, [-setting["k"]]] <= A
-        G = oracle.unit_rows((near * np.maximum(A, 0) ** setting["alpha"]) @ F)
-        for name, rows in (("raw", F), ("alpha query expansion", G)):
-            want = tprs_of_the_list(rows @ rows.T, named[1])
-            points = splits[name]["verification"]["tpr_at_fpr"]
+        A = F.astype(float) @ F.T
+        near = np.sort(A, axis=1)[:, [-split["setting"]["k"]]] <= A
+        G = (near * np.maximum(A, 0) ** split["setting"]["alpha"]) @ F
+        for name, rows in (("raw", F), ("alpha query expansion", oracle.unit_rows(G))):
+            want = tprs_of_the_list(rows @ rows.T, names)
             # A pair or two where scores tie in float32.
-            assert [p["tpr"] for p in points] == pytest.approx(want, abs=0.01)
-    for name, method in report["methods"].items():
-        tprs = [s["verification"]["tpr_at_fpr"][0]["tpr"] for s in method["splits"]]
-        assert method["cells"][0]["tpr"] == pytest.approx(np.mean(tprs))
-        assert method["cost"]["peak_bytes"] > 2**24
-        assert (method["cost"]["search"] > 0) == (name != "raw")
+            assert found[name][number]["tpr"] == pytest.approx(want, abs=0.01)
+            assert np.shape(found[name][number]["draws"]) == (5, 2)
+    for name, splits in found.items():
+        assert report["megabytes"][name] > 16
+        assert (splits[0]["search"] > 0) == (name != "raw")
+
+
+def sets_of(folder, sample, *, with_queries: str) -> None:
+    for number, name in enumerate(("first", "second")):
+        arrays = {"features": np.roll(sample.features, number, axis=1)}
+        arrays["labels"] = sample.labels
+        if name == with_queries:
+            rows = np.arange(len(sample.labels))
+            arrays |= {"camera": rows % 3, "is_query": rows % 4 == 0}
+            arrays["is_gallery"] = rows % 4 != 0
+        np.savez(folder / f"{name}.npz", **arrays)
+
+
+def test_many_sets_go_on_where_they_were_cut(tmp_path, sample, monkeypatch):
+    sets_of(tmp_path, sample, with_queries="second")
+    methods_ = "raw,CSLS,camera-aware Jaccard,alpha query expansion,default"
+    argv = [
+        f"--sets={tmp_path}",
+        f"--output_dir={tmp_path}/out",
+        f"--methods={methods_}",
+        *("--trials=2", "--splits=1", "--max_k=8", "--fprs=1e-2", "--resamples=4"),
+        "--max_rows=200",
+    ]
+    compete, made = contest.compete, []
+
+    def counted(*halves, **options):
+        made.append(halves[0].given.pool.name)
+        return compete(*halves, **options)
+
+    monkeypatch.setattr(contest, "compete", counted)
+    cli.run(compare, ["compare", *argv])
+    # Where no row has a camera, nothing can be told of them.
+    assert made == ["first"] * 4 + ["second"] * 5
+    out = tmp_path / "out"
+    report = json.loads((out / "report.json").read_text())
+    text = (out / "tables.md").read_text()
+    for name, rows in report["sets"].items():
+        assert rows["pool"]["rows"] <= 200
+        searched = {"map" in split for m in rows["methods"].values() for split in m}
+        assert searched == {name == "second"}
+    assert "| camera-aware Jaccard | 1 |" in text and "†" in text
+    # A cell that is there is not measured again, nor is one kept that was made
+    # otherwise.
+    (out / "cells" / "first_CSLS.json").unlink()
+    made.clear()
+    cli.run(compare, ["compare", *argv])
+    assert made == ["first"]
+    made.clear()
+    cli.run(compare, ["compare", *argv[:2], "--methods=raw,default", *argv[3:-1]])
+    assert made == ["first"] * 2 + ["second"] * 2  # all rows
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["{both}", "--methods=ours,magic"], "'magic' is unknown"),
-        (["{both}", "--methods=diffusion"], "ours is missing"),
+        (["{both}", "--methods=raw,default,magic"], "'magic' is unknown"),
+        (["{both}", "--methods=raw,diffusion"], "default is missing"),
+        (["{both}", "--max_images=many"], "expected NAME=ROWS"),
+        (["{both}", "--sets={}"], "--features and --sets"),
         (["{both}", "--fprs=2"], "2"),
         (["--features={}/features.npy"], "halves need identities"),
         (["{both}", "--output_dir={}/features.npy"], "--output_dir"),
@@ -119,65 +157,85 @@ def test_bad_input_ends_with_one_line(files, flags, message):
 @pytest.fixture(scope="module")
 def two_halves(sample):
     pool = inputs.Pool("sample", sample.features, np.ones(240), sample.labels, None)
+    rows = np.arange(240)
+    roles = rows % 4 == 0, rows % 4 != 0
+    given = evidence.Set("", pool, None, rows % 3, roles)
     return [
-        contest.prepare(half, max_k=12, fprs=_FPRS, max_images=None)
-        for half in halves.split(pool, seed=0)
+        contest.prepare(half, max_k=12, fprs=_FPRS)
+        for half in contest.split(given, seed=0)
     ]
+
+
+def test_halves_are_those_of_the_other_studies(two_halves, sample):
+    pool = inputs.Pool("sample", sample.features, np.ones(240), sample.labels, None)
+    for half, want in zip(two_halves, halves.split(pool, seed=0), strict=True):
+        np.testing.assert_array_equal(half.given.pool.features, want.features)
+        np.testing.assert_array_equal(half.given.pool.labels, want.labels)
+        assert len(half.given.origin) == len(half.given.roles[0]) == len(want.features)
 
 
 def test_every_method_competes_with_as_many_trials(two_halves):
     pytest.importorskip("faiss")
-    choosing, reported = two_halves
-    outcomes = contest.compete(
-        choosing,
-        reported,
-        methods.METHODS,
-        trials=4,
-        fprs=_FPRS,
-        tolerance=0.005,
-        num_resamples=0,
-        seed=3,
-        progress=lambda settings, **_: settings,
-    )
-    assert list(outcomes) == ["raw", *methods.METHODS]
-    numbers = {name: len(outcome.tried) for name, outcome in outcomes.items()}
-    assert numbers.pop("raw") == 0
-    for name in ("default, no label", "query expansion of 10"):
-        assert numbers.pop(name) == 1
-    assert set(numbers.values()) == {4}
+    outcomes = {
+        name: contest.compete(
+            two_halves[0],
+            two_halves[1],
+            method,
+            trials=4,
+            fprs=_FPRS,
+            tolerance=0.005,
+            num_resamples=0,
+            seed=3,
+        )
+        for name, method in methods.METHODS.items()
+    }
+    for name, outcome in outcomes.items():
+        assert len(outcome["tried"]) == (4 if methods.METHODS[name].axes else 1), name
     # The same settings and the same mathematics, written twice.
-    csr, paper = outcomes["FAISS + CSR"], outcomes["paper preset"]
-    for (a, tprs), (b, same) in zip(csr.tried, paper.tried, strict=True):
+    for a, b in zip(
+        outcomes["FAISS + CSR"]["tried"], outcomes["paper"]["tried"], strict=True
+    ):
+        assert a.pop("tpr") == pytest.approx(b.pop("tpr"), abs=0.02)  # ties in float32
         assert a == b
-        assert tprs == pytest.approx(same, abs=0.02)  # pairs that tie in float32
     # The roc of every row is that of the whole matrix of its scores.
     half = two_halves[1]
+    labels, origin = half.given.pool.labels, half.given.origin
+    query, gallery = map(np.flatnonzero, half.given.roles)
     for name, method in methods.METHODS.items():
-        setting = outcomes[name].setting
-        assert setting is not None and half.pool.labels is not None
-        output = method.run(half.pool.features, half.neighbors, **setting)
+        features, near = method.prepare(half.given.pool.features, half.neighbors)
+        extra = {"cameras": origin} if method.takes_origin else {}
+        output = method.run(features, near, **extra, **outcomes[name]["setting"])
         if isinstance(output, np.ndarray):
             scores = output @ output.T
         else:
-            rows, columns = np.nonzero(~np.eye(len(half.pool.features), dtype=bool))
-            scores = np.zeros([len(half.pool.features)] * 2)
+            rows, columns = np.nonzero(~np.eye(len(features), dtype=bool))
+            scores = np.zeros([len(features)] * 2)
             scores[rows, columns] = output(rows, columns)
-        got = choice.tprs(outcomes[name].verification)
-        want = tprs_of_the_list(scores, half.pool.labels)
-        assert got == pytest.approx(want, abs=0.02), name
+        want = tprs_of_the_list(scores, labels)
+        assert outcomes[name]["tpr"] == pytest.approx(want, abs=0.02), name
+        ranks = metrics.rank_scores(
+            scores[np.ix_(query, gallery)],
+            *(labels[query], labels[gallery]),
+            query_cameras=origin[query],
+            gallery_cameras=origin[gallery],
+        )
+        want = metrics.mean_average_precision(ranks)
+        assert outcomes[name]["map"] == pytest.approx(want, abs=0.01), name
 
 
 def test_large_identities_can_be_left_out(two_halves):
-    pool = two_halves[0].pool
-    half = contest.prepare(pool, max_k=12, fprs=_FPRS, max_images=4)
-    sizes = np.bincount(pool.labels)[pool.labels]
-    small = int(sum(n * (n - 1) // 2 for n in np.bincount(pool.labels) if n <= 4))
-    assert (sizes > 4).any() and 0 < small < two_halves[0].raw.roc.num_genuine
+    given = two_halves[0].given
+    half = contest.prepare(given._replace(max_images=4), max_k=12, fprs=_FPRS)
+    features, labels = given.pool.features, given.pool.labels
+    sizes = np.bincount(labels)
+    small = int(sum(n * (n - 1) // 2 for n in sizes if n <= 4))
+    assert sizes.max() > 4 and 0 < small < two_halves[0].raw.roc.num_genuine
     for output in (
-        pool.features,
+        features,
         methods.METHODS["k-reciprocal"].run(
-            pool.features, half.neighbors, k1=6, k2=2, cosine_share=0.3
+            features, half.neighbors, k1=6, k2=2, cosine_share=0.3
         ),
+        methods.METHODS["CSLS"].run(features, half.neighbors, k=3),
     ):
         assert half.measure(output).roc.num_genuine == small
 
@@ -191,7 +249,6 @@ def test_trials_stay_within_what_the_pool_allows(name):
             method,
             lambda setting: [0.5],
             [0.5],
-            range(50),
             trials=50,
             seed=seed,
             limits=limits,
@@ -223,7 +280,6 @@ def test_later_trials_come_near_the_best_of_the_earlier():
         methods.METHODS["alpha query expansion"],
         evaluate,
         [0.5, 0.5],
-        range(40),
         trials=40,
         seed=0,
         limits=methods.Range(40, 0.2, 0.7),
@@ -239,57 +295,50 @@ def test_later_trials_come_near_the_best_of_the_earlier():
 def test_what_runs_in_a_fresh_process_is_not_charged_for_this_one(tmp_path):
     ballast = np.ones(2**26)  # half a gigabyte, touched
     np.save(tmp_path / "rows.npy", np.eye(8, dtype=np.float32))
-    alone = cost.measure(tmp_path / "rows.npy", "raw", None)
+    alone = cost.measure(tmp_path / "rows.npy", "raw", {})
     assert 2**24 < alone.peak_bytes < ballast.nbytes
 
 
-def point(tpr: float, false_accepts: int) -> metrics.OperatingPoint:
-    return metrics.OperatingPoint(
-        fpr_target=1e-2, tpr=tpr, fpr=1e-2, threshold=0.5, false_accepts=false_accepts
-    )
-
-
-def outcome(tprs: tuple[float, float], *, width: float | None) -> list[contest.Outcome]:
-    roc = metrics.roc_curve([0.1, 0.9], [False, True])
-
-    def draws(tpr: float) -> metrics.ResampledTprs | None:
-        if width is None:
-            return None
-        ends = np.repeat([[tpr - width], [tpr + width]], 20, axis=0)
-        return metrics.ResampledTprs((1e-2,), ends, np.ones(40, int))
-
-    return [
-        contest.Outcome(
-            {},
-            [],
-            evaluation.Verification(
-                roc,
-                metrics.score_histogram([0.1, 0.9], [False, True]),
-                (point(tpr, 9 + number),),
-                draws(tpr),
-            ),
-            0.0,
-        )
-        for number, tpr in enumerate(tprs)
-    ]
+def outcome(tpr: float, *, width: float | None, seconds: float = 1.0):
+    found = {"tpr": [tpr], "reliable": [tpr < 0.9], "search": seconds, "run": 0.0}
+    if width is not None:
+        found |= {"lower": [tpr - width], "upper": [tpr + width]}
+        found["draws"] = [[tpr - width]] * 20 + [[tpr + width]] * 20
+    return found
 
 
 def test_the_verdict_names_the_first_and_the_fastest_near_it():
-    by_method = {
-        "raw": outcome((0.4, 0.5), width=0.1),
-        "slow": outcome((0.7, 0.9), width=0.1),
-        "quick": outcome((0.71, 0.884), width=None),
-        "ours": outcome((0.69, 0.78), width=0.1),
+    outcomes = {
+        "raw": [outcome(tpr, width=0.1, seconds=9.0) for tpr in (0.4, 0.5)],
+        "slow": [outcome(tpr, width=0.1, seconds=3.0) for tpr in (0.7, 0.9)],
+        "quick": [outcome(tpr, width=None) for tpr in (0.71, 0.884)],
+        "default": [outcome(tpr, width=0.1) for tpr in (0.69, 0.78)],
     }
-    splits = [{n: o[i] for n, o in by_method.items()} for i in (0, 1)]
-    table = summary.cells(splits)
+    table = summary.cells(outcomes)
     assert table["slow"][0] == pytest.approx((0.8, 0.7, 0.9, False))
-    assert table["quick"][0] == pytest.approx((0.797, 0.71, 0.884, False))
-    seconds = {"raw": 0.0, "slow": 3.0, "quick": 1.0, "ours": 0.5}
-    costs = {n: cost.Cost(s / 2, s / 2, s, 2**20) for n, s in seconds.items()}
-    (said,) = summary.verdicts(table, costs, (1e-2,))
+    assert table["quick"][0] == pytest.approx((0.797, 0.71, 0.884, True))
+    (said,) = summary.verdicts(outcomes, (1e-2,))
     assert said["first"] == "slow" and said["fastest"] == "quick"
-    assert said["ours_within_interval"] and said["behind"] == pytest.approx(0.065)
-    text = summary.render(table, costs, (1e-2,), [said])
-    assert "0.800* [0.700, 0.900]  1.500          3.000   1" in text
-    assert "first is slow; ours is 0.065 behind, within its interval" in text
+    assert "default" in said["within"] and "raw" not in said["within"]
+    assert said["behind"] == pytest.approx(0.065)
+    text = summary.render_set(outcomes, (1e-2,), dict.fromkeys(outcomes, 7.0))
+    assert "| slow | .800* [.700, .900] | 3.00 | 7 |" in text
+    assert "first is slow; the default is 0.065 behind, within its interval" in text
+
+
+def test_sets_are_summed_up_and_wins_over_the_default_listed():
+    def of(raw, better, default):
+        values = {"raw": raw, "better": better, "default": default}
+        return {name: [outcome(tpr, width=0.1)] for name, tpr in values.items()}
+
+    sets = {"a": of(0.4, 0.8, 0.6), "b": of(0.5, 0.49, 0.7)}
+    sets["b"]["better"][0] |= {"map": 0.25, "cmc1": 0.5}
+    tables = summary.render_all(sets, (1e-2,))
+    assert (
+        "| better | 2 | .645 | 1 of 2 | 1 of 2 | 1 of 2 | 1 of 2 | .250 .500 | 1.00 |"
+        in tables["methods"]
+    )
+    assert "| better | **.800**† | .490 |" in tables["1e-02"]
+    assert tables["over the default"].splitlines()[2:] == [
+        "| a | 1e-02 | .600 | better | +.200 [+0.200, +0.200] |"
+    ]

@@ -1,5 +1,7 @@
 """The refining baselines against their papers' formulas, dense and in float64."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,12 +10,16 @@ from tests import oracle
 
 
 @pytest.fixture
-def problem(rng):
+def problem(rng) -> Any:
     """Rows around a few centers, float64, with their whole affinity A."""
     centers = rng.standard_normal((6, 7))
     rows = centers[rng.integers(6, size=40)] + 0.5 * rng.standard_normal((40, 7))
     features = oracle.unit_rows(rows)
     return features, features @ features.T, oracle.exact_neighbors(features, 12)
+
+
+def searched(features: np.ndarray, k: int) -> Any:
+    return oracle.exact_neighbors(features, k)
 
 
 def nearest(A: np.ndarray, k: int) -> np.ndarray:
@@ -109,3 +115,57 @@ def test_more_neighbours_than_candidates_are_refused(problem, k):
     features, _, neighbors = problem
     with pytest.raises(ValueError, match=f"k is {k}; expected 1 to 12"):
         baselines.average_query_expansion(features, neighbors, k=k)
+
+
+@pytest.mark.parametrize(("k", "num_steps"), [(1, 1), (5, 1), (9, 3)])
+def test_propagation_weighs_by_both_sums(problem, k, num_steps):
+    features, A, neighbors = problem
+    want, is_near = features, nearest(A, k)
+    for _ in range(num_steps):
+        S = np.where(is_near, np.exp(want @ want.T / 0.2), 0)
+        rows, columns = S.sum(axis=1), S.sum(axis=0)
+        want = oracle.unit_rows(S / np.sqrt(np.outer(rows, columns)) @ want)
+    options = {"k": k, "beta": 0.2, "num_steps": num_steps}
+    same(baselines.propagation(features, neighbors, **options), want)
+
+
+def test_super_global_refines_the_descriptor(problem):
+    features, A, neighbors = problem
+    others = np.where(nearest(A, 7) & ~np.eye(40, dtype=bool), np.maximum(A, 0), 0)
+    want = features + 0.3 * others @ features
+    got = baselines.super_global(features, neighbors, k=7, beta=0.3)
+    same(got, oracle.unit_rows(want))
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+def test_half_whitening_chooses_and_weighs_neighbours(rng, problem, whitened):
+    features, A, neighbors = problem
+    features = oracle.unit_rows(features * np.linspace(0.2, 3, 7) + 0.3)
+    A, neighbors = features @ features.T, searched(features, 12)
+    centered = features - features.mean(axis=0)
+    variances, axes = np.linalg.eigh(centered.T @ centered / 40)
+    share = 7 / 40  # of the mean variance, as the pool's own metric shrinks it
+    variances = (1 - share) * variances / variances.mean() + share
+    views = oracle.unit_rows(centered @ axes * variances**-0.25 @ axes.T)
+    a = np.where(nearest(A, 12), views @ views.T, -np.inf)
+    weights = np.where(nearest(a, 5), np.maximum(a, 0) ** 2, 0)
+    want = oracle.unit_rows(weights @ (views if whitened else features))
+    got = baselines.half_whitened_expansion(
+        features, neighbors, k=5, alpha=2.0, whitened=whitened
+    )
+    # The pool's metric is float32.
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
+
+
+def test_recognizable_rows_are_far_from_the_largest_component(rng):
+    nobody = oracle.unit_rows(np.eye(7)[0] + 0.1 * rng.standard_normal((15, 7)))
+    people = oracle.unit_rows(rng.standard_normal((25, 7)) - 2 * np.eye(7)[0])
+    features = np.concatenate([nobody, people])
+    A, neighbors = features @ features.T, searched(features, 12)
+    center = nobody.mean(axis=0) / np.linalg.norm(nobody.mean(axis=0))
+    scores = np.minimum(1 - features @ center, 1)
+    weights = np.where(nearest(A, 6), np.maximum(A, 0) ** 1.5, 0) * scores
+    got = baselines.recognizable_expansion(
+        features, neighbors, k=6, alpha=1.5, threshold=0.9
+    )
+    same(got, oracle.unit_rows(weights @ features))

@@ -1,5 +1,7 @@
 """The re-ranking baselines against their papers' formulas, dense and in float64."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ _TOLERANCE = 1e-12
 
 
 @pytest.fixture
-def problem(rng):
+def problem(rng) -> Any:
     centers = rng.standard_normal((6, 7))
     rows = centers[rng.integers(6, size=40)] + 0.5 * rng.standard_normal((40, 7))
     features = oracle.unit_rows(rows)
@@ -147,4 +149,41 @@ def test_scores_do_not_ask_which_row_comes_first(problem):
         scores(*listed.rows.T) - listed.scores,
         0.3 * np.einsum("md,md->m", *(features[r] for r in listed.rows.T)),
         atol=_TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize(("k_own", "k_other", "k2"), [(4, 5, 1), (3, 6, 2)])
+def test_camera_jaccard_is_the_paper(problem, rng, k_own, k_other, k2):
+    features, _ = problem
+    cameras = rng.integers(3, size=40)
+    A = features @ features.T
+    order = np.argsort(-A, axis=1, kind="stable")
+
+    def nearest(p, own, k):
+        return [q for q in order[p] if (cameras[q] == cameras[p]) == own][:k]
+
+    V = np.zeros((40, 40))
+    for p in range(40):
+        for own, k in ((True, k_own), (False, k_other)):
+            for q in nearest(p, own, k):
+                if p in nearest(q, own, k):
+                    V[p, q] = np.exp(-np.sum((features[p] - features[q]) ** 2))
+        V[p] /= V[p].sum()
+    if k2 > 1:
+        near = [nearest(p, True, k2) + nearest(p, False, k2) for p in range(40)]
+        V = np.stack([V[each].mean(axis=0) for each in near])
+    least = np.minimum(V[:, None], V).sum(axis=2)
+    want = 0.7 * least / np.maximum(V[:, None], V).sum(axis=2) + 0.3 * A
+    every: Any = oracle.exact_neighbors(features, 39)
+    scores = baselines.camera_jaccard(
+        features,
+        every,
+        cameras=cameras,
+        k_own=k_own,
+        k_other=k_other,
+        k2=k2,
+        cosine_share=0.3,
+    )
+    np.testing.assert_allclose(
+        every_pair(scores), off_diagonal(want), rtol=0, atol=_TOLERANCE
     )
