@@ -22,7 +22,7 @@ from gfa_jax.programs import cli, flags, inputs
 FLAGS = flags.FLAGS
 flags.adopt(grid, *rankings.GRID_FLAGS)
 flags.adopt(inputs, "features", "features_key", "dim", "seed")
-flags.adopt(inputs, "labels", "labels_key", "labels_column")
+flags.adopt(inputs, "labels", "labels_column", "id_column")
 
 flags.DEFINE_input("queries", None, "Row numbers of the queries: .txt, .npy, .npz.")
 flags.DEFINE_string("output_dir", "outputs/retrieval", "Folder of the results.")
@@ -53,7 +53,7 @@ def _load() -> rankings.Task:
 
 def _read_queries(num_rows: int) -> np.ndarray:
     path = pathlib.Path(FLAGS.queries)
-    queries = datasets.read_labels(path, key="queries")
+    queries = datasets.read_labels(path)
     if queries.dtype.kind not in "iu":
         raise ValueError(f"{path}: got words, expected row numbers from 0")
     outside = (queries < 0) | (queries >= num_rows)

@@ -335,7 +335,7 @@ def list_files(names: Sequence[str]) -> list[pathlib.Path]:
 def read_set(path: pathlib.Path, max_images: Sequence[str] = ()) -> Set:
     """Reads a labelled set; the end of its name says the network."""
     features = datasets.read_features(path, key="features")
-    labels = datasets.read_labels(path, key="labels")
+    labels = datasets.read_labels(path, column="labels")
     norms = datasets.check_features(features, name=str(path))
     datasets.check_labels(labels, len(features))
     inputs.check_both_kinds(labels)

@@ -39,7 +39,7 @@ FLAGS = flags.FLAGS
 flags.adopt(grid, "preset", "k", "threshold", "gamma", "num_steps")
 flags.adopt(grid, "include_self", "renormalize", "rule")
 flags.adopt(inputs, "features", "features_key", "dim", "seed")
-flags.adopt(inputs, "labels", "labels_key", "labels_column")
+flags.adopt(inputs, "labels", "labels_column", "id_column")
 
 flags.DEFINE_integer("rows", 10_000, "Rows of the generated sample.", lower_bound=8)
 flags.DEFINE_integer("columns", 64, "Columns of the generated sample.", lower_bound=2)

@@ -85,7 +85,7 @@ def read_array_file(
         ValueError: other shapes or dtypes.
     """
     images = np.asarray(datasets.read_array(path, key=images_key))
-    labels = datasets.read_labels(path, key=labels_key)
+    labels = datasets.read_labels(path, column=labels_key)
     if images.dtype != np.uint8 or images.ndim not in (2, 3):
         raise ValueError(
             f"{path}: {images_key} is {images.dtype} {images.shape}; expected uint8 "

@@ -13,10 +13,16 @@ from gfa_jax.datasets.atomic import (
     write_text,
 )
 from gfa_jax.datasets.candidates import read_candidates
-from gfa_jax.datasets.features import check_features, read_features, write_features
+from gfa_jax.datasets.features import (
+    check_features,
+    check_matrix,
+    read_features,
+    write_features,
+)
 from gfa_jax.datasets.labels import (
     check_labels,
     encode_labels,
+    from_column,
     known_identities,
     read_labels,
 )
@@ -32,26 +38,32 @@ from gfa_jax.datasets.shards import (
     write_shards,
 )
 from gfa_jax.datasets.synthetic import SyntheticFeatures, synthetic_features
+from gfa_jax.datasets.tables import Table, read_column, read_table, write_table
 
 __all__ = [
     "Pairs",
     "Part",
     "Shards",
     "SyntheticFeatures",
+    "Table",
     "atomic_path",
     "check_features",
     "check_labels",
+    "check_matrix",
     "check_pairs",
     "encode_labels",
+    "from_column",
     "known_identities",
     "open_parts",
     "open_shards",
     "read_array",
     "read_candidates",
+    "read_column",
     "read_features",
     "read_labels",
     "read_pairs",
     "read_rows",
+    "read_table",
     "synthetic_features",
     "write_array",
     "write_arrays",
@@ -60,5 +72,6 @@ __all__ = [
     "write_manifest",
     "write_part",
     "write_shards",
+    "write_table",
     "write_text",
 ]

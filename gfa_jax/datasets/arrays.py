@@ -5,19 +5,26 @@ the same thing at an offset, so both are mapped instead of loaded. The header's
 shape must account for every byte: a file cut short or grown is refused.
 """
 
+import contextlib
+import lzma
 import math
 import os
 import pathlib
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from gfa_jax.datasets.guard import check_room, guarded
+
 _BAD_NPY = (ValueError, EOFError, SyntaxError, TypeError, tokenize.TokenError)
-_BAD_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
+_BAD_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, OverflowError, KeyError),
+)
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 0x1
 
@@ -62,6 +69,7 @@ def known_suffix(
     return suffix
 
 
+@guarded
 def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
     """Reads the array of a `.npy` file, or the array `key` of a `.npz` file.
 
@@ -87,15 +95,35 @@ def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
         if suffix == ".npy":
             array = _map_npy(file, start=0, length=file_bytes(file), source=str(path))
         else:
-            try:
-                with zipfile.ZipFile(file) as archive:
-                    array = _read_member(archive, file, key, str(path))
-            except _BAD_ZIP as error:
-                raise ValueError(
-                    f"cannot read {path}: not a whole .npz archive ({error}); "
-                    "copy or save it again"
-                ) from error
+            with damaged(path), zipfile.ZipFile(file) as archive:
+                array = _read_member(archive, file, key, str(path))
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+@contextlib.contextmanager
+def damaged(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Refuses what fails in the block as a damaged archive."""
+    try:
+        yield
+    except _BAD_ZIP as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"cannot read {path}: not a whole .npz archive ({reason}); copy or save it "
+            "again"
+        ) from error
+
+
+def npz_shapes(path: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
+    """Reads the shapes of the arrays of a `.npz` file, by name."""
+    with open_input(path) as file, damaged(path), zipfile.ZipFile(file) as archive:
+        shapes = {}
+        for member in archive.infolist():
+            name, suffix, _ = member.filename.rpartition(".npy")
+            if suffix and not member.flag_bits & _ENCRYPTED:
+                with archive.open(member) as stream:
+                    length, source = member.file_size, f"{path}, array {name!r}"
+                    shapes[name] = _read_header(stream, length=length, source=source)[0]
+        return shapes
 
 
 def whole_numbers(array: np.ndarray, *, name: str, first_row: int = 0) -> np.ndarray:
@@ -148,10 +176,11 @@ def _read_member(
     archive: zipfile.ZipFile, file: BinaryIO, key: str, path: str
 ) -> np.ndarray:
     source = f"{path}, array {key!r}"
-    names = [name.removesuffix(".npy") for name in archive.namelist()]
-    if key not in names:
+    held = archive.namelist()
+    if f"{key}.npy" not in held:
+        names = ", ".join(name.removesuffix(".npy") for name in held)
         raise ValueError(
-            f"cannot read {path}: no array {key!r} in it; it holds {', '.join(names)}"
+            f"cannot read {path}: no array {key!r} in it; it holds {names}"
         )
     member = archive.getinfo(f"{key}.npy")
     if member.flag_bits & _ENCRYPTED:
@@ -161,6 +190,7 @@ def _read_member(
         return _map_npy(file, start=start, length=member.file_size, source=source)
     with archive.open(member) as stream:
         _read_header(stream, length=member.file_size, source=source)
+        check_room(member.file_size, path)
         stream.seek(0)
         return np.lib.format.read_array(stream, allow_pickle=False)
 

@@ -107,7 +107,7 @@ def write_array(path: str | os.PathLike[str], array: ArrayLike) -> None:
     """
     known_suffix(path, "write", (".npy",))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        _write_npy(file, np.asarray(array))
+        write_npy(file, np.asarray(array))
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) -> None:
@@ -120,11 +120,8 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) 
         arrays: name -> array.
     """
     known_suffix(path, "write", (".npz",))
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, array in arrays.items():
-            member = zipfile.ZipInfo(f"{name}.npy")
-            with archive.open(member, "w", force_zip64=True) as file:
-                _write_npy(file, np.asarray(array))
+    with atomic_path(path) as temporary:
+        write_npz(temporary, arrays)
 
 
 def stream_array(file: Any, array: np.ndarray) -> None:
@@ -140,7 +137,17 @@ def stream_array(file: Any, array: np.ndarray) -> None:
         file.write(block.reshape(-1).view(np.uint8).data)
 
 
-def _write_npy(file: Any, array: np.ndarray) -> None:
+def write_npz(path: pathlib.Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """Writes the archive of `write_arrays`, not atomically."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            with archive.open(member, "w", force_zip64=True) as file:
+                write_npy(file, np.asarray(array))
+
+
+def write_npy(file: Any, array: np.ndarray) -> None:
+    """Writes a header and the values; no object array, which is a pickle."""
     if array.dtype.hasobject:
         raise ValueError(
             f"got an array of dtype {array.dtype}, which only a pickle can hold; "

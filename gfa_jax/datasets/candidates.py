@@ -10,12 +10,14 @@ import os
 import numpy as np
 
 from gfa_jax.datasets import arrays
+from gfa_jax.datasets.guard import guarded
 
 _BLOCK_ROWS = 1 << 14
 # Cosines stored in float16 stray this far outside [-1, 1].
 _SLACK = 1e-2
 
 
+@guarded
 def read_candidates(
     path: str | os.PathLike[str], *, num_rows: int, k: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

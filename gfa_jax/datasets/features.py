@@ -1,9 +1,6 @@
 """Feature matrices [N, D] from and to the formats that embeddings are shared in.
 
-    .npy   one array                        memory-mapped
-    .npz   the array `key`                  memory-mapped unless compressed
-    .bin   float32, with or without header  memory-mapped (see `binary`)
-
+Which those are is in `formats`; `tables` reads what a file says of each row as well.
 The stored dtype comes back: float16, float32, float64 or bfloat16. Computing in
 float32 is the caller's job, block by block. A cosine needs ‖F_i‖ > 0 and finite: one
 NaN row, or one zero row, would spread through the neighbour search without a word.
@@ -15,82 +12,59 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gfa_jax.datasets.arrays import known_suffix, read_array
-from gfa_jax.datasets.atomic import write_array, write_arrays
-from gfa_jax.datasets.binary import read_binary, write_binary
+from gfa_jax.datasets.formats.table import Table
+from gfa_jax.datasets.guard import guarded
+from gfa_jax.datasets.tables import read_table, write_table
 
-_SUFFIXES = (".npy", ".npz", ".bin")
 _FLOATING = tuple(
     np.dtype(kind) for kind in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
 )
 _BLOCK_ROWS = 8192
 
 
+@guarded
 def read_features(
     path: str | os.PathLike[str],
     *,
     dim: int | None = None,
-    key: str = "features",
+    key: str | None = None,
+    spill: str | os.PathLike[str] | None = None,
 ) -> np.ndarray:
     """Reads a feature matrix; its values are for `check_features` to judge.
 
-    Args:
-        path: file with the suffix `.npy`, `.npz` or `.bin`.
-        dim: length D of a row: required for a `.bin` without a header, otherwise an
-            expectation that is checked.
-        key: name of the array in a `.npz`.
+    Arguments and errors are those of `read_table`; besides, a ValueError refuses
+    another shape than [N, D], and a dtype that is not floating.
 
     Returns:
-        [N, D] float16, float32, float64 or bfloat16, read-only. NumPy stores bfloat16
-        as two raw bytes a value; any such array is taken for bfloat16.
-
-    Raises:
-        ValueError: as for `read_array` and `read_binary`; a shape other than [N, D], a
-            dtype that is not floating, or a `dim` that disagrees.
+        [N, D] float16, float32, float64 or bfloat16, read-only where it is mapped.
+        NumPy stores bfloat16 as two raw bytes a value; any such array is taken for it.
     """
-    suffix = known_suffix(path, "read", _SUFFIXES)
-    if suffix == ".bin":
-        features = read_binary(path, dim=dim)
-    else:
-        features = read_array(path, key=key)
-    if features.dtype == np.dtype("V2"):
-        features = features.view(ml_dtypes.bfloat16)
+    features = read_table(path, key=key, dim=dim, spill=spill).features
     check_matrix(features, name=str(path))
-    if dim not in (None, features.shape[1]):
-        raise ValueError(
-            f"{path}: got rows of {features.shape[1]} values, expected dim={dim}"
-        )
     return features
 
 
 def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:
     """Writes features atomically and in blocks, in the format of the suffix.
 
-    `.npz` names the array `features`; `.bin` is float32 with the challenge's header,
-    and refuses float64.
+    `.npz` names the array `features`; `.bin` is float32 with the challenge's header.
 
     Args:
         path: of the file.
         features: [N, D].
 
     Raises:
-        ValueError: unknown suffix, another shape or dtype, or the file cannot be
-            written; `path` is then as it was.
+        ValueError: unknown suffix, another shape or dtype, values that the format
+            cannot hold, or the file cannot be written; `path` is then as it was.
 
     Examples:
         >>> datasets.write_features(folder / "rows.npy", features)
         >>> datasets.read_features(folder / "rows.npy").shape
         (300, 32)
     """
-    suffix = known_suffix(path, "write", _SUFFIXES)
     features = np.asarray(features)
     check_matrix(features)
-    if suffix == ".npy":
-        write_array(path, features)
-    elif suffix == ".npz":
-        write_arrays(path, {"features": features})
-    else:
-        write_binary(path, features)
+    write_table(path, Table(features))
 
 
 def check_matrix(features: np.ndarray, *, name: str = "features") -> None:
@@ -146,9 +120,12 @@ def check_features(
             values = features[rows].astype(np.float64)
             norms[rows] = np.sqrt(np.einsum("nd,nd->n", values, values))
     limits = np.finfo(np.float32)
-    _refuse(
-        ~(norms <= limits.max), name, "hold NaN, Inf or values beyond float32's range"
-    )
+    bad = ~(norms <= limits.max)
+    if bad.any():
+        row = int(np.argmax(bad))
+        column = int(np.argmin(np.abs(features[row].astype(np.float64)) <= limits.max))
+        what = "hold NaN, Inf or values beyond float32's range"
+        _refuse(bad, name, what, f"; row {row} in column {column}")
     zero = norms < limits.tiny
     if allow_zero:
         return np.where(zero, 0, norms)
@@ -156,11 +133,11 @@ def check_features(
     return norms
 
 
-def _refuse(bad: np.ndarray, name: str, what: str) -> None:
+def _refuse(bad: np.ndarray, name: str, what: str, where: str = "") -> None:
     rows = np.flatnonzero(bad)
     if rows.size:
         shown = ", ".join(map(str, rows[:5])) + (", …" if rows.size > 5 else "")
         raise ValueError(
             f"{name}: {rows.size} of {len(bad)} rows {what}: rows {shown} (counted "
-            "from 0); repair or drop them"
+            f"from 0{where}); repair or drop them"
         )

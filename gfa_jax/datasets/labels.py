@@ -1,17 +1,15 @@
 """Identity labels, one a feature row, as integers or strings.
 
-    .npy, .npz    one array
     .meta, .txt   one label a line (learn-to-cluster)
-    .csv          one column of a table, found by name, by number or by habit
+    others        one column of a file of any format, by name, by number or by habit
 
-Labels are integers if every one of them is, otherwise strings in Unicode's form NFC.
-The integer -1 and the strings "", "-1" and "nan" stand for an unknown identity, which
-never matches; an array may hold NaN for it.
+Labels are integers if every one of them is ("007" and "7.0" are 7), otherwise strings
+in Unicode's form NFC. The integer -1 and the strings "", "-1", "nan" and "<NA>" stand
+for an unknown identity, which never matches; an array may hold NaN or None for it.
 """
 
-import csv
-import io
 import os
+import pathlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -19,65 +17,65 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gfa_jax.datasets.arrays import known_suffix, open_input, read_array, whole_numbers
+from gfa_jax.datasets.arrays import open_input, whole_numbers
+from gfa_jax.datasets.guard import guarded
+from gfa_jax.datasets.tables import read_column
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-_UNKNOWN = ("", "-1", "nan")
-_USUAL_NAMES = ("label", "labels", "subject_id", "identity", "id")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}(\.0*)?")
+_UNKNOWN = ("", "-1", "-1.0", "nan", "<na>")
+# Strings of NumPy are all as long as the longest.
+_MOST_TEXT_BYTES, _MOST_TEXT_FACTOR = 64 << 20, 32
 
 
+@guarded
 def read_labels(
-    path: str | os.PathLike[str],
-    *,
-    column: str | None = None,
-    key: str = "labels",
+    path: str | os.PathLike[str], *, column: str | None = None
 ) -> np.ndarray:
     """Reads one label a row.
 
-    The first row of a table is a header where a name in it is the name asked for or a
-    usual one, or where it is the only entry of the column that is not an integer.
+    The first row of a text table is a header where a name in it is the name asked for
+    or a usual one, or where it alone is no number in its column.
 
     Args:
-        path: `.npy`; `.npz`; `.meta` or `.txt` with one label a line; `.csv`. Text is
-            UTF-8, its lines end with LF or CRLF, the last one with or without.
-        column: of a `.csv`, its name (exact, or else in any case) or its number from 0.
-            None takes the column named label, labels, subject_id, identity or id (in
-            that order, in any case), or the only column.
-        key: name of the array in a `.npz`.
+        path: `.meta` or `.txt` with one label a line, or a file that `read_table`
+            reads. Text is UTF-8, its lines end with LF or CRLF, the last one with or
+            without. Of a folder of folders, the label is the folder.
+        column: the name (exact, or else in any case) of the column, array or data
+            set, or its number from 0. None takes the one named label, labels,
+            subject_id, identity or id (in that order, in any case), or the only one.
 
     Returns:
-        [N] int64 where every label is an integer ("007" is 7), otherwise str.
+        [N] int64 where every label is a whole number, otherwise str.
 
     Raises:
-        ValueError: as for `read_array`; an unknown suffix, another shape, labels that
-            are fractions, a blank line or a row of another length (named by its
-            number), text that is not UTF-8, no such column (the columns are listed),
-            or `column` for another format.
+        ValueError: whatever is wrong with the file, another shape, labels that are
+            fractions, a blank line or a row of another length (named by its number),
+            no such column (the columns are listed).
     """
-    suffix = known_suffix(path, "read", (".npy", ".npz", ".meta", ".txt", ".csv"))
-    if column is not None and suffix != ".csv":
-        raise ValueError(
-            f"cannot read {path}: got column={column!r}, which is for .csv files only"
-        )
-    if suffix in (".npy", ".npz"):
-        labels = as_labels(read_array(path, key=key))
-        if labels.ndim != 1:
+    path = pathlib.Path(path)
+    if path.suffix.lower() in (".txt", ".meta"):
+        if column is not None:
             raise ValueError(
-                f"{path}: got shape {labels.shape}, expected [N], one label a row"
+                f"cannot read {path}: got column={column!r}, which a file of one label "
+                "a line does not have; leave --labels_column out"
             )
-        if labels.dtype.kind == "f":
-            labels = np.where(np.isnan(labels), -1, labels)
-        if labels.dtype.kind == "U":
-            return np.array(labels)
-        return whole_numbers(labels, name=str(path))
-    text = _read_text(path)
-    if suffix == ".csv":
-        return _from_text(_read_column(text, column, str(path)))
-    entries = [line.strip() for line in text.removesuffix("\n").split("\n")]
-    if "" in entries:
-        line = entries.index("") + 1
-        raise ValueError(f"{path}, line {line}: blank, expected one label a line")
-    return _from_text(entries)
+        return _from_text(_read_lines(path))
+    labels = as_labels(read_column(path, column))
+    if labels.ndim != 1:
+        raise ValueError(
+            f"{path}: got shape {labels.shape}, expected [N], one label a row"
+        )
+    return from_column(labels, name=str(path))
+
+
+def from_column(labels: np.ndarray, *, name: str) -> np.ndarray:
+    """Makes labels [N] of a column as it was read; see `read_labels`."""
+    labels = as_labels(labels)
+    if labels.dtype.kind == "U":
+        return _from_text(labels.tolist())
+    if labels.dtype.kind == "f":
+        labels = np.where(np.isnan(labels), -1, labels)
+    return whole_numbers(labels, name=name)
 
 
 def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -103,11 +101,12 @@ def encode_labels(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 def as_labels(labels: ArrayLike) -> np.ndarray:
     """Makes an array of labels that were given as objects or bytes.
 
-    Bytes are UTF-8 (h5py), others a ValueError; objects, as pandas keeps strings, are
-    strings, None or NaN.
+    Bytes are UTF-8 (h5py), others a ValueError; objects, as pandas keeps them, are
+    strings or integers, missing ones None, NaN or NA.
 
     Returns:
-        [N] strings in Unicode's form NFC, None and NaN as ""; any other array as it is.
+        [N] strings in Unicode's form NFC, missing ones as "", or integers, missing
+        ones as -1; any other array as it is.
     """
     array = np.asarray(labels)
     if array.dtype.kind == "S":
@@ -116,14 +115,15 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
         except UnicodeDecodeError as error:
             raise ValueError(f"labels: bytes that are not UTF-8 ({error})") from None
     if array.dtype.kind == "O":
-        # NaN alone is not equal to itself.
-        entries = [
-            "" if each is None or (isinstance(each, float) and each != each) else each
-            for each in array.flat
-        ]
-        if not all(isinstance(entry, str) for entry in entries):
+        entries = [None if _is_missing(each) else each for each in array.flat]
+        told = [each for each in entries if each is not None]
+        if all(isinstance(each, str) for each in told):
+            array = _strings(["" if each is None else each for each in entries])
+        elif all(isinstance(each, int | np.integer) for each in told):
+            array = np.array([-1 if each is None else each for each in entries])
+        else:
             return array
-        array = np.array(entries, np.str_).reshape(array.shape)
+        array = array.reshape(np.shape(labels))
     if array.dtype.kind == "U" and not all(map(str.isascii, array.flat)):
         normal = [unicodedata.normalize("NFC", entry) for entry in array.flat]
         array = np.array(normal, np.str_).reshape(array.shape)
@@ -137,7 +137,8 @@ def known_identities(labels: ArrayLike) -> np.ndarray:
         labels: [N] integers, floating numbers or strings.
 
     Returns:
-        [N] bool, False for -1, NaN, and the strings "", "-1" and "nan" in any case.
+        [N] bool, False for -1, NaN, and the strings "", "-1", "nan" and "<NA>" in any
+        case.
 
     Examples:
         >>> datasets.known_identities(["ann", "", "-1"])
@@ -178,19 +179,37 @@ def check_labels(labels: np.ndarray, num_rows: int) -> None:
         )
 
 
+def _is_missing(value: object) -> bool:
+    # NaN alone is not equal to itself, and nothing at all is to the NA of pandas.
+    return value is None or type(value).__name__ == "NAType" or value != value
+
+
 def _from_text(entries: Sequence[str]) -> np.ndarray:
     # A blank or NaN among integers: what pandas writes for an unknown one.
     known = ["-1" if entry.lower() in _UNKNOWN else entry for entry in entries]
     if all(map(_INTEGER.fullmatch, known)):
         try:
-            return np.array([int(entry) for entry in known], np.int64)
+            return np.array([int(entry.partition(".")[0]) for entry in known], np.int64)
         except OverflowError:
             # An identifier too long for int64 is still an identifier.
             pass
-    return as_labels(np.array(entries, np.str_))
+    return as_labels(_strings(entries))
 
 
-def _read_text(path: str | os.PathLike[str]) -> str:
+def _strings(entries: Sequence[str]) -> np.ndarray:
+    """Makes [N] str, and refuses one odd entry that would make all of them long."""
+    lengths = [*map(len, entries)]
+    longest = max(lengths, default=0)
+    size = 4 * longest * len(entries)
+    if size > _MOST_TEXT_BYTES + _MOST_TEXT_FACTOR * sum(lengths):
+        raise ValueError(
+            f"labels: row {lengths.index(longest)} (counted from 0) holds {longest} "
+            "characters; expected names"
+        )
+    return np.array(entries, np.str_)
+
+
+def _read_lines(path: pathlib.Path) -> list[str]:
     with open_input(path) as file:
         content = file.read()
     try:
@@ -201,58 +220,8 @@ def _read_text(path: str | os.PathLike[str]) -> str:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise ValueError(f"{path}, line {line}: a zero byte; it is not a text file")
-    return text
-
-
-def _read_column(text: str, column: str | None, source: str) -> list[str]:
-    """Returns the entries of one column, without the header and outer blanks."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[list[str]] = []
-    try:
-        for row in reader:
-            rows.append([field.strip() for field in row])
-            if not row:
-                raise csv.Error("blank, expected a row")
-            if len(row) != len(rows[0]):
-                raise csv.Error(
-                    f"got {len(row)} fields, expected {len(rows[0])} as in the first "
-                    "line"
-                )
-    except csv.Error as error:
-        raise ValueError(f"{source}, line {reader.line_num}: {error}") from error
-    number, has_header = _find_column(rows[0], column, source)
-    entries = [row[number] for row in rows]
-    if not has_header and len(entries) > 1:
-        first, *others = (not entry or _INTEGER.fullmatch(entry) for entry in entries)
-        has_header = not first and all(others)
-    if has_header:
-        entries = entries[1:]
-    if not entries:
-        raise ValueError(f"cannot read {source}: it holds only a header line")
+    entries = [line.strip() for line in text.removesuffix("\n").split("\n")]
+    if "" in entries:
+        line = entries.index("") + 1
+        raise ValueError(f"{path}, line {line}: blank, expected one label a line")
     return entries
-
-
-def _find_column(
-    names: Sequence[str], column: str | None, source: str
-) -> tuple[int, bool]:
-    """Returns the number of the column, and whether the first row names it."""
-    if column is not None and column.isdecimal() and int(column) < len(names):
-        return int(column), any(name.lower() in _USUAL_NAMES for name in names)
-    for wanted in _USUAL_NAMES if column is None else (column,):
-        exact = [number for number, name in enumerate(names) if name == wanted]
-        loose = [n for n, name in enumerate(names) if name.lower() == wanted.lower()]
-        found = exact or loose
-        if len(found) > 1:
-            raise ValueError(
-                f"{source}: columns {found} are all named {wanted!r}; give column by "
-                "number"
-            )
-        if found:
-            return found[0], True
-    if column is None and len(names) == 1:
-        return 0, False
-    wanted = "a usual name of labels" if column is None else f"the name {column!r}"
-    raise ValueError(
-        f"{source}: no column has {wanted}; give column, by number (0 to "
-        f"{len(names) - 1}) or by name, from the first line: {', '.join(names)}"
-    )

@@ -4,6 +4,7 @@ Importing this module defines the flags that name the files.
 """
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,16 +17,35 @@ from gfa_jax.refinement.rows import unit_rows as unit_rows
 FLAGS = flags.FLAGS
 
 flags.DEFINE_input(
-    "features", None, "Embeddings: .npy, .npz, .bin or shards; else a sample."
+    "features",
+    None,
+    "Embeddings, else a sample. A file by its suffix: .npy, .npz, .csv, .tsv, "
+    ".parquet, .arrow, .feather, .h5, .safetensors, .bin, .fvecs, .fbin, "
+    ".faiss and their kin; a folder of .npy of a vector each, or of shards.",
 )
-flags.DEFINE_input("labels", None, "Identities: .npy, .npz, .csv, .txt, .meta.")
+flags.DEFINE_input(
+    "labels",
+    None,
+    "Identities, one a row. A .txt or .meta, or a column of any format of --features.",
+)
 flags.DEFINE_input(
     "pairs", None, "Pairs i,j[,same] to verify, else all pairs of the labels."
 )
 flags.DEFINE_integer("dim", None, "Columns of a .bin without header.", lower_bound=1)
-flags.DEFINE_string("features_key", "features", "Array of a features .npz.")
-flags.DEFINE_string("labels_key", "labels", "Array of a labels .npz.")
-flags.DEFINE_string("labels_column", None, "Column of a labels .csv.")
+flags.DEFINE_string(
+    "features_key",
+    None,
+    "Array, data set or column of the vectors; of numbered columns what their names "
+    "begin with. By default found.",
+)
+flags.DEFINE_string(
+    "labels_column",
+    None,
+    "Column or array of --labels, by name or number; without --labels, of --features.",
+)
+flags.DEFINE_string(
+    "id_column", None, "Column of numbers of --features that is an id and no vector."
+)
 flags.DEFINE_string("pairs_key", "pairs", "Array of a pairs .npz.")
 flags.DEFINE_integer("seed", 0, "Of the sample, of splits and of the bootstrap.")
 
@@ -39,6 +59,8 @@ class Pool(NamedTuple):
         norms: [N] float64 lengths of the rows as they were stored.
         labels: [N] identities, or None.
         pairs: verification pairs with `same` known, or None.
+        columns: [N] what else the file says of the rows, by name.
+        vectors: how it calls the columns of the vectors, or the array.
     """
 
     name: str
@@ -46,12 +68,15 @@ class Pool(NamedTuple):
     norms: np.ndarray
     labels: np.ndarray | None
     pairs: datasets.Pairs | None
+    columns: Mapping[str, np.ndarray] = {}
+    vectors: tuple[str, ...] = ("features",)
 
 
 def load_pool() -> Pool:
     """Reads and checks the pool that the flags name, or generates a sample."""
     if FLAGS.features is None:
-        if FLAGS.labels is not None or FLAGS.pairs is not None:
+        described = (FLAGS.labels, FLAGS.labels_column, FLAGS.pairs)
+        if any(name is not None for name in described):
             raise ValueError("--labels and --pairs describe --features; name that too")
         sample = datasets.synthetic_features(seed=FLAGS.seed)
         norms = datasets.check_features(sample.features)
@@ -59,8 +84,9 @@ def load_pool() -> Pool:
     source = open_source()
     stored = source.read(0, source.shape[0])
     norms = datasets.check_features(stored, name=FLAGS.features)
-    labels, pairs = read_truth(len(stored))
-    return Pool(source.name, unit_rows(stored, norms), norms, labels, pairs)
+    labels, pairs = read_truth(len(stored), source.columns)
+    rows = unit_rows(stored, norms)
+    return Pool(source.name, rows, norms, labels, pairs, *source[2:])
 
 
 class Source(NamedTuple):
@@ -68,6 +94,8 @@ class Source(NamedTuple):
 
     name: str
     stored: np.ndarray | datasets.Shards
+    columns: Mapping[str, np.ndarray] = {}
+    vectors: tuple[str, ...] = ("features",)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -82,12 +110,27 @@ class Source(NamedTuple):
         return self.stored[start:stop]
 
 
-def open_source() -> Source:
-    """Opens what --features names, a file or a folder of shards."""
+def is_shards(path: str) -> bool:
+    """Tells whether a path is a folder of shards."""
+    return pathlib.Path(path, "manifest.json").exists()
+
+
+def open_source(spill: pathlib.Path | None = None) -> Source:
+    """Opens what --features names, a file or a folder.
+
+    What cannot be mapped is read into memory, or into a file in the folder `spill`.
+    """
     path = pathlib.Path(FLAGS.features)
-    if not path.is_dir():
-        stored = datasets.read_features(path, dim=FLAGS.dim, key=FLAGS.features_key)
-        return Source(path.name, stored)
+    if not is_shards(FLAGS.features):
+        table = datasets.read_table(
+            path,
+            key=FLAGS.features_key,
+            dim=FLAGS.dim,
+            without=(FLAGS.id_column, FLAGS.labels_column),
+            spill=spill,
+        )
+        datasets.check_matrix(table.features, name=FLAGS.features)
+        return Source(path.name, *table)
     shards = datasets.open_shards(path)
     if FLAGS.dim not in (None, shards.shape[1]):
         raise ValueError(
@@ -96,13 +139,30 @@ def open_source() -> Source:
     return Source(path.name, shards)
 
 
-def read_truth(num_rows: int) -> tuple[np.ndarray | None, datasets.Pairs | None]:
+def read_column(
+    column: str | None, columns: Mapping[str, np.ndarray], flag: str
+) -> np.ndarray:
+    """Reads labels or the like: from --labels, or without it of the features' columns.
+
+    `flag` names the column in errors.
+    """
+    if FLAGS.labels is not None:
+        return datasets.read_labels(FLAGS.labels, column=column)
+    if column is None or column not in columns:
+        raise ValueError(
+            f"--{flag}={column}: {FLAGS.features} has no such column beside the "
+            f"vectors; it has {', '.join(map(repr, columns)) or 'none'}"
+        )
+    return datasets.from_column(columns[column], name=f"{FLAGS.features}, {column}")
+
+
+def read_truth(
+    num_rows: int, columns: Mapping[str, np.ndarray] = {}
+) -> tuple[np.ndarray | None, datasets.Pairs | None]:
     """Reads what the flags name: [N] identities, and pairs with `same` known."""
     labels = pairs = None
-    if FLAGS.labels is not None:
-        labels = datasets.read_labels(
-            FLAGS.labels, column=FLAGS.labels_column, key=FLAGS.labels_key
-        )
+    if FLAGS.labels is not None or FLAGS.labels_column is not None:
+        labels = read_column(FLAGS.labels_column, columns, "labels_column")
         datasets.check_labels(labels, num_rows)
         unknown = num_rows - int(np.sum(datasets.known_identities(labels)))
         if unknown:

@@ -90,9 +90,19 @@ def test_header_disagrees_with_the_size(tmp_path, features, change, dim):
     ("header", "change", "dim", "message"),
     [
         (True, 0, 4, "got dim=4, but the file's header says 6"),
-        (False, 0, None, r"no header .* in its 168 bytes; give dim"),
-        (False, -1, 6, "got 167 bytes, expected a multiple of 24 .*dim is wrong"),
-        (False, 2, 6, "got 170 bytes, expected a multiple of 24 .*dim is wrong"),
+        (False, 0, None, r"no header .* in its 168 bytes; give --dim"),
+        (
+            False,
+            -1,
+            6,
+            "got 167 bytes, expected a multiple of 24 .*--dim",
+        ),
+        (
+            False,
+            2,
+            6,
+            "got 170 bytes, expected a multiple of 24 .*--dim",
+        ),
         (False, 0, 0, "got dim=0, expected at least 1"),
         (False, 0, -3, "got dim=-3, expected at least 1"),
     ],

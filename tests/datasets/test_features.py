@@ -43,8 +43,12 @@ def test_bfloat16_that_numpy_saved(tmp_path):
 def test_key_of_an_archive(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", flip=np.ones((2, 3), np.float32))
     assert datasets.read_features(tmp_path / "a.npz", key="flip").shape == (2, 3)
-    with pytest.raises(ValueError, match="no array 'features' in it; it holds flip"):
+    assert datasets.read_features(tmp_path / "a.npz").shape == (2, 3)
+    np.savez(tmp_path / "a.npz", a=np.ones((2, 3)), b=np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"which array.*'a', 'b'; .*--features_key"):
         datasets.read_features(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"no array 'c'.*'a', 'b'; .*--features_key"):
+        datasets.read_features(tmp_path / "a.npz", key="c")
 
 
 def test_real_file(real_data, tmp_path):
@@ -56,10 +60,10 @@ def test_real_file(real_data, tmp_path):
     np.testing.assert_allclose(datasets.check_features(got), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".mat", ""])
+@pytest.mark.parametrize("suffix", [".xyz", ""])
 def test_unknown_suffix(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
-    message = rf"the suffix '{suffix}', expected one of \.npy, \.npz, \.bin"
+    message = rf"the suffix '{suffix}', expected one of \.npy, \.npz, \.csv"
     with pytest.raises(ValueError, match=f"cannot read .*{message}"):
         datasets.read_features(path)
     with pytest.raises(ValueError, match=f"cannot write .*{message}"):
@@ -77,7 +81,6 @@ def test_dim_disagrees(tmp_path):
     [
         (np.ones(4), r"got 1 dimensions, shape \(4,\), expected \[N, D\]"),
         (np.ones((2, 3, 4)), r"got 3 dimensions, shape \(2, 3, 4\)"),
-        (np.ones((2, 3), np.uint8), "got dtype uint8, expected float16"),
         (np.ones((2, 3), np.complex64), "got dtype complex64"),
         (np.array([["a", "b"]]), "got dtype <U1"),
         (np.zeros((2, 3), "V4"), r"got dtype \|V4"),

@@ -51,6 +51,12 @@ def test_integers_as_text(tmp_path, content, suffix):
     np.testing.assert_array_equal(got, [3, -1, 7])
 
 
+def test_whole_numbers_of_pandas(tmp_path):
+    got = read_text(tmp_path, b"who,x\n3.0,a\n,b\n3,c\n-1.0,d\n", ".csv", column="who")
+    assert got.dtype == np.int64
+    np.testing.assert_array_equal(got, [3, -1, 3, -1])
+
+
 @pytest.mark.parametrize("odd", ["1.5", "n3", "1_0", "٣", "9" * 19, "1e3"])
 def test_one_other_entry_makes_them_strings(tmp_path, odd):
     got = read_text(tmp_path, f"3\n{odd}\n007\n".encode())
@@ -116,8 +122,12 @@ class TestTable:
     @pytest.mark.parametrize(
         ("lines", "column", "message"),
         [
-            (b"file,person a,1", None, r"usual name.*give column.*: file, person"),
-            (b"file,person a,1", "who", r"the name 'who'.*: file, person"),
+            (
+                b"file,person a,1",
+                None,
+                r"usual name.*--labels_column.*'file', 'person'",
+            ),
+            (b"file,person a,1", "who", r"the name 'who'.*: 'file', 'person'"),
             (b"a,b 1,2", "-1", r"the name '-1'; .*\(0 to 1\)"),
             (b"a,b 1,2", "2", r"the name '2'; .*\(0 to 1\)"),
             (b"label,label 1,2", None, r"columns \[0, 1\] are all named 'label'"),
@@ -132,17 +142,17 @@ class TestTable:
         with pytest.raises(ValueError, match=message):
             read_text(tmp_path, content, ".csv", column=column)
 
-    def test_column_is_for_tables_only(self, tmp_path):
-        with pytest.raises(ValueError, match=r"column='a', which is for \.csv"):
+    def test_column_of_a_file_of_labels_alone(self, tmp_path):
+        with pytest.raises(ValueError, match=r"column='a', which a file of one label"):
             read_text(tmp_path, b"1\n2\n", ".txt", column="a")
 
 
 class TestArrays:
-    def test_key(self, tmp_path):
-        np.savez(tmp_path / "a.npz", who=np.array([1, 2], np.int8))
-        got = datasets.read_labels(tmp_path / "a.npz", key="who")
+    def test_name(self, tmp_path):
+        np.savez(tmp_path / "a.npz", who=np.array([1, 2], np.int8), age=np.arange(2))
+        got = datasets.read_labels(tmp_path / "a.npz", column="who")
         assert got.dtype == np.int64
-        with pytest.raises(ValueError, match="no array 'labels' in it; it holds who"):
+        with pytest.raises(ValueError, match=r"no column .*'who', 'age'"):
             datasets.read_labels(tmp_path / "a.npz")
 
     def test_whole_floats(self, tmp_path):
@@ -174,6 +184,7 @@ class TestUnknown:
             np.array(["a", None, "b", "a"], object),
             np.array(["a", np.nan, "b", "a"], object),
             np.array([b"a", b"", b"b", b"a"]),
+            np.array([3, None, 4, 3], object),
         ):
             known = datasets.known_identities(labels)
             np.testing.assert_array_equal(known, [True, False, True, True])

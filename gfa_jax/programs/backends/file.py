@@ -76,16 +76,18 @@ class FileBackend(backends.Backend):
 
     def read(self, request, folder) -> inputs.Pool:
         """Maps the file, reads it once to check it, and checks the room on the disk."""
-        stored = _map_features()
+        source = _map_features(folder)
+        stored = source.stored
         norms = datasets.check_features(stored, name=FLAGS.features)
         rows = UnitRows(stored, norms)
         rows.release()
         self._search_folder = folder / _SEARCH
         _check_space(folder, stored.shape, request.width(len(rows)))
-        labels, pairs = inputs.read_truth(len(stored))
+        labels, pairs = inputs.read_truth(len(stored), source.columns)
         name = pathlib.Path(FLAGS.features).name
         features: Any = rows
-        self._pool = inputs.Pool(name, features, norms, labels, pairs)
+        own = source.columns, source.vectors
+        self._pool = inputs.Pool(name, features, norms, labels, pairs, *own)
         return self._pool
 
     def search(self, request) -> backends.Searched:
@@ -149,28 +151,24 @@ class FileBackend(backends.Backend):
         shutil.rmtree(folder / _SEARCH, ignore_errors=True)
 
 
-def _map_features() -> np.ndarray:
-    """Maps the file that --features names."""
+def _map_features(folder: pathlib.Path) -> Any:
+    """Maps the file that --features names.
+
+    What cannot be mapped is copied to a file in the folder, block by block.
+    """
     if FLAGS.features is None:
-        raise ValueError("--features is missing; name a .npy, .npz or .bin file")
+        raise ValueError("--features is missing; name a file")
     if FLAGS.candidates is not None or FLAGS.neighbors == "faiss":
         raise ValueError(
             "--streamed searches by itself; leave --candidates and --neighbors=faiss "
             "out"
         )
-    if pathlib.Path(FLAGS.features).is_dir():
+    if inputs.is_shards(FLAGS.features):
         raise ValueError(
             f"{FLAGS.features} is a folder; --num_processes takes shards, --streamed "
             "one file"
         )
-    stored = datasets.read_features(
-        FLAGS.features, dim=FLAGS.dim, key=FLAGS.features_key
-    )
-    if not isinstance(stored, np.memmap):
-        raise ValueError(
-            f"{FLAGS.features} is compressed and cannot be mapped; store it as .npy"
-        )
-    return stored
+    return inputs.open_source(folder)
 
 
 def _check_space(folder: pathlib.Path, shape: tuple[int, ...], width: int) -> None:

@@ -284,7 +284,7 @@ def _open() -> tuple[inputs.Source, np.ndarray | None, datasets.Pairs | None]:
         pool = inputs.load_pool()
         return inputs.Source(pool.name, pool.features), pool.labels, pool.pairs
     source = inputs.open_source()
-    return source, *inputs.read_truth(source.shape[0])
+    return source, *inputs.read_truth(source.shape[0], source.columns)
 
 
 def _read_own(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray, str]:

@@ -1,72 +1,72 @@
-"""Float32 matrices in `.bin` files, with and without a header.
+"""Float32 matrices in `.bin` files, with a header of 16 or 8 bytes or with none.
 
 The ICCV19 lightweight face recognition challenge stores 16 bytes, four
 little-endian int32 (rows, columns, 4 × columns, 5), and then the rows (insightface,
-challenges/iccv19-lfr); learn-to-cluster stores the rows alone. Two look-alikes are
+challenges/iccv19-lfr); big-ann-benchmarks stores two uint32 (rows, columns) before
+them; learn-to-cluster stores the rows alone. Two look-alikes are
 refused: insightface's verification sets are pickles of JPEG images, and MegaFace
 keeps one image a file under the header (dim, 1, 4, 5).
 """
 
-import os
+import pathlib
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 
 from gfa_jax.datasets.arrays import file_bytes, open_input
-from gfa_jax.datasets.atomic import atomic_path, stream_array
+from gfa_jax.datasets.atomic import stream_array
+from gfa_jax.datasets.formats.table import Table, Wanted, blocks
 
 _HEADER = struct.Struct("<4i")
+_SHORT_HEADER = struct.Struct("<2I")
 _FLOAT32 = np.dtype("<f4")
 _FLOAT32_CODE = 5
 
 
-def read_binary(path: str | os.PathLike[str], *, dim: int | None) -> np.memmap:
-    """Memory-maps the float32 matrix [N, D] of a `.bin` file, read-only.
+def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
+    """Maps the float32 matrix [N, D] of a `.bin` file.
 
-    Without `dim` the header is required. With `dim` the file is raw rows of that
-    length, unless it starts with the header: read as floats its four integers would
-    be values below 1e-35 in a fixed ratio, which no feature holds, so a header is
-    always taken for one. Its columns must then equal `dim`, and its size must fit.
+    Without a `dim` a header is required. With one the file is raw rows of that
+    length, unless it starts with a header that fits its size: read as floats, the
+    integers of one would be values below 1e-35 in a fixed ratio, which no feature
+    holds. Its columns must then equal `dim`.
 
-    Raises:
-        ValueError: missing or empty file, a size that fits no whole number of rows
-            or disagrees with the header, `dim` and header disagree, no header and no
-            `dim`, a pickle, or a MegaFace file of one image.
+    A ValueError refuses a size that fits no whole number of rows or disagrees with the
+    header, a `dim` that does, no header and no `dim`, a pickle, and a MegaFace file of
+    one image.
     """
     with open_input(path) as file:
         size = file_bytes(file)
         head = file.read(_HEADER.size)
         file.seek(size - 1)
         last = file.read(1)
-        try:
-            rows, columns, offset = _layout(head, last, size, dim)
-        except ValueError as error:
-            raise ValueError(f"cannot read {path}: {error}") from None
-        return np.memmap(file, _FLOAT32, "r", offset, (rows, columns))
+        rows, columns, offset = _layout(head, last, size, wanted.dim)
+        yield Table(np.memmap(file, _FLOAT32, "r", offset, (rows, columns)))
 
 
-def write_binary(path: str | os.PathLike[str], features: np.ndarray) -> None:
-    """Writes a matrix as float32 under the 16-byte header, atomically, in blocks.
+def write(path: pathlib.Path, table: Table) -> None:
+    """Writes a matrix as float32 under the 16-byte header.
 
-    Raises:
-        ValueError: float64, which would lose digits; no row; fewer than 2 columns,
-            whose header is MegaFace's; or the file cannot be written.
+    A ValueError refuses float64, which would lose digits, no row, and fewer than 2
+    columns, whose header is MegaFace's.
     """
+    features = table.features
     rows, columns = features.shape
     if features.dtype.itemsize > _FLOAT32.itemsize:
         raise ValueError(
-            f"cannot write {path}: got {features.dtype}, expected float32 or shorter; "
-            "cast the features first, or write .npy"
+            f"got {features.dtype}, expected float32 or shorter; cast the features "
+            "first (gfa convert --dtype=float32), or write .npy"
         )
     if rows < 1 or columns < 2:
         raise ValueError(
-            f"cannot write {path}: got shape {features.shape}, expected at least 1 row "
-            "and 2 columns in a .bin file; write .npy"
+            f"got shape {features.shape}, expected at least 1 row and 2 columns in a "
+            ".bin file; write .npy"
         )
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    with path.open("wb") as file:
         file.write(_HEADER.pack(rows, columns, 4 * columns, _FLOAT32_CODE))
-        for start in range(0, rows, 4096):
-            stream_array(file, features[start : start + 4096].astype(_FLOAT32))
+        for block in blocks(features):
+            stream_array(file, block.astype(_FLOAT32))
 
 
 def _layout(
@@ -80,6 +80,11 @@ def _layout(
         if code == _FLOAT32_CODE and row_bytes == 4 * columns:
             _check_header(rows, columns, size, dim)
             return rows, columns, _HEADER.size
+    if len(head) >= _SHORT_HEADER.size:
+        rows, columns = _SHORT_HEADER.unpack_from(head)
+        fits = rows * columns and size == _SHORT_HEADER.size + 4 * rows * columns
+        if fits and dim in (None, columns):
+            return rows, columns, _SHORT_HEADER.size
     # Random floats can start like a pickle, so raw rows count as one only when they
     # end like one too.
     starts_like_pickle = len(head) >= 2 and head[0] == 0x80 and 2 <= head[1] <= 5
@@ -90,15 +95,15 @@ def _layout(
         )
     if dim is None:
         raise ValueError(
-            f"no header (rows, columns, 4 × columns, 5) in its {size} bytes; "
-            "give dim, the length of a row, if the file is raw float32"
+            f"no header (rows, columns, 4 × columns, 5, or rows, columns) in its "
+            f"{size} bytes; give --dim (dim=), the length of a row, if it has none"
         )
     rows, rest = divmod(size, 4 * dim)
     if rest:
         raise ValueError(
             f"got {size} bytes, expected a multiple of {4 * dim} for float32 rows of "
             f"dim={dim} ({rows} rows and {rest} bytes over); the file is cut short or "
-            "dim is wrong"
+            "--dim (dim=) is wrong"
         )
     return rows, dim, 0
 
@@ -119,5 +124,5 @@ def _check_header(rows: int, columns: int, size: int, dim: int | None) -> None:
     if dim not in (None, columns):
         raise ValueError(
             f"got dim={dim}, but the file's header says {columns} columns; "
-            "leave dim out"
+            "leave --dim (dim=) out"
         )

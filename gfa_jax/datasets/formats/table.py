@@ -1,0 +1,160 @@
+"""What a file of features holds, and which of its parts are the vectors."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+LABEL_NAMES = ("label", "labels", "subject_id", "identity", "id")
+_ID_NAMES = ("id", "ids", "name", "path", "file", "filename", "image", "key", "index")
+# How pandas calls an index without a name, in CSV and in Parquet.
+_INDEX_NAMES = ("", "unnamed: 0", "__index_level_0__")
+_NOT_VECTORS = {*LABEL_NAMES, *_ID_NAMES, *_INDEX_NAMES, "identity_id", "person"}
+_NOT_VECTORS |= {"camera", "camera_id", "cam", "session", "cluster", "confidence"}
+_VECTOR_NAMES = ("features", "embeddings", "feature", "embedding", "vectors", "vector")
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,9})")
+_BLOCK_BYTES = 16 << 20
+
+
+class Table(NamedTuple):
+    """Vectors, and what else a file says of each of them.
+
+    Attributes:
+        features: [N, D], as stored or as converted to floats.
+        columns: [N] other values by name: ids, labels, cameras; text as objects.
+        vectors: names of the D columns, or of the one that holds the vectors.
+    """
+
+    features: np.ndarray
+    columns: Mapping[str, np.ndarray] = {}
+    vectors: tuple[str, ...] = ("features",)
+
+
+class Wanted(NamedTuple):
+    """What to read.
+
+    Attributes:
+        key: name of the array, data set or column of the vectors, or what the names
+            of its numbered columns begin with; None to find it.
+        dim: D, for a file that does not say it.
+        without: names of columns that are no vectors.
+        only: whether to read one column, `column`, and no vectors.
+        column: its name or number; None for the one that is named as labels are.
+    """
+
+    key: str | None = None
+    dim: int | None = None
+    without: tuple[str, ...] = ()
+    only: bool = False
+    column: str | None = None
+
+
+def block_rows(row_bytes: int) -> int:
+    """Returns how many rows a block of a file holds."""
+    return max(1, _BLOCK_BYTES // max(1, row_bytes))
+
+
+def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Cuts [N, …] into blocks of rows that fit well into memory."""
+    step = block_rows(array.nbytes // max(1, len(array)))
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
+
+
+def shown(names: Iterable[str]) -> str:
+    """Lists names for an error, a dozen at most."""
+    names = list(names)
+    more = f", … ({len(names)} in all)" if len(names) > 12 else ""
+    return ", ".join(repr(name) for name in names[:12]) + more
+
+
+def find_array(shapes: Mapping[str, Sequence[int]], key: str | None) -> str:
+    """Returns the name of the array that holds the vectors, of arrays by name."""
+    if key is not None:
+        if key not in shapes:
+            raise ValueError(
+                f"no array {key!r} in it; it holds {shown(shapes)}; name one of them "
+                "by --features_key (key=)"
+            )
+        return key
+    tables = [name for name, shape in shapes.items() if len(shape) == 2]
+    usual = [name for name in _VECTOR_NAMES if name in tables]
+    if len(tables) == 1 or usual:
+        return usual[0] if usual else tables[0]
+    if len(shapes) == 1:  # of another shape, which the caller refuses by name
+        return next(iter(shapes))
+    raise ValueError(
+        f"which array are the vectors? It holds {shown(shapes)}; name one by "
+        "--features_key (key=)"
+    )
+
+
+def find_vectors(
+    names: Sequence[str], numeric: Sequence[bool], wanted: Wanted
+) -> list[int]:
+    """Returns which columns of one number a row are the vectors, in their order.
+
+    Those of `wanted.key`, else the numbered ones (`f0` to `f511`), by their numbers,
+    else all numeric ones whose name is not that of an id or a label.
+    """
+    left_out = {name.lower() for name in wanted.without}
+    groups: dict[str, list[tuple[int, int]]] = {}
+    for place, name in enumerate(names):
+        match = _NUMBERED.fullmatch(name)
+        if match and numeric[place] and name.lower() not in left_out:
+            groups.setdefault(match[1], []).append((int(match[2]), place))
+    groups = {start: group for start, group in groups.items() if len(group) > 1}
+    if wanted.key is not None:
+        if wanted.key in names:
+            return [names.index(wanted.key)]
+        groups = {key: group for key, group in groups.items() if key == wanted.key}
+    if len(groups) > 1:
+        raise ValueError(
+            f"several groups of columns could be the vectors, {shown(groups)} with "
+            "numbers; name one by --features_key (key=)"
+        )
+    if groups:
+        ((start, group),) = groups.items()
+        numbers = [number for number, _ in group]
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(
+                f"two columns have one name and number in {start!r}; rename one"
+            )
+        return [place for _, place in sorted(group)]
+    found = [
+        place
+        for place, name in enumerate(names)
+        if numeric[place] and name.lower() not in _NOT_VECTORS | left_out
+    ]
+    if wanted.key is not None or not found:
+        what = f"no column {wanted.key!r}" if wanted.key else "no numeric column"
+        raise ValueError(
+            f"{what} in it that could be the vectors; it holds {shown(names)}; name "
+            "the column, or what numbered ones begin with, by --features_key (key=)"
+        )
+    return found
+
+
+def find_column(names: Sequence[str], column: str | None) -> int:
+    """Returns the number of one column of labels or the like, by name or number."""
+    for name in LABEL_NAMES if column is None else (column,):
+        exact = [number for number, each in enumerate(names) if each == name]
+        loose = [n for n, each in enumerate(names) if each.lower() == name.lower()]
+        found = exact or loose
+        if len(found) > 1:
+            raise ValueError(
+                f"columns {found} are all named {name!r}; give --labels_column "
+                "(column=) by number"
+            )
+        if found:
+            return found[0]
+    if column is None and len(names) == 1:
+        return 0
+    if column is not None and column.isdecimal() and int(column) < len(names):
+        return int(column)
+    what = "a usual name of labels" if column is None else f"the name {column!r}"
+    raise ValueError(
+        f"no column has {what}; give --labels_column (column=), by number (0 to "
+        f"{len(names) - 1}) or by name: {shown(names)}"
+    )
