@@ -32,12 +32,20 @@ def read_features(
 ) -> np.ndarray:
     """Reads a feature matrix; its values are for `check_features` to judge.
 
-    Arguments and errors are those of `read_table`; besides, a ValueError refuses
-    another shape than [N, D], and a dtype that is not floating.
+    Args:
+        path: a file or folder, as for `read_table`.
+        dim: D, as there.
+        key: which array, data set or column, as there.
+        spill: a folder for what cannot be mapped, as there.
 
     Returns:
         [N, D] float16, float32, float64 or bfloat16, read-only where it is mapped.
         NumPy stores bfloat16 as two raw bytes a value; any such array is taken for it.
+
+    Raises:
+        ValueError: as for `read_table`; another shape than [N, D], or a dtype that is
+            no number.
+        ImportError: the format needs `pip install 'gfa_jax[formats]'`.
     """
     features = read_table(path, key=key, dim=dim, spill=spill).features
     check_matrix(features, name=str(path))
@@ -68,7 +76,15 @@ def write_features(path: str | os.PathLike[str], features: ArrayLike) -> None:
 
 
 def check_matrix(features: np.ndarray, *, name: str = "features") -> None:
-    """Refuses an array that is not [N, D] float16, float32, float64 or bfloat16."""
+    """Checks the shape and the dtype of features, not their values.
+
+    Args:
+        features: [N, D] float16, float32, float64 or bfloat16.
+        name: what to call it in the error, for example its path.
+
+    Raises:
+        ValueError: another shape or dtype.
+    """
     if features.ndim != 2:
         raise ValueError(
             f"{name}: got {features.ndim} dimensions, shape {features.shape}, expected "

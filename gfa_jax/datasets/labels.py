@@ -69,7 +69,18 @@ def read_labels(
 
 
 def from_column(labels: np.ndarray, *, name: str) -> np.ndarray:
-    """Makes labels [N] of a column as it was read; see `read_labels`."""
+    """Makes labels of a column of a table, as `read_labels` does.
+
+    Args:
+        labels: [N] numbers, strings or objects.
+        name: what to call them in the error.
+
+    Returns:
+        [N] int64 where every label is a whole number, otherwise str.
+
+    Raises:
+        ValueError: labels that are fractions.
+    """
     labels = as_labels(labels)
     if labels.dtype.kind == "U":
         return _from_text(labels.tolist())

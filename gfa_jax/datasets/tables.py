@@ -52,6 +52,9 @@ def read_table(
         without: names of columns of numbers that are no vectors; None counts for none.
         spill: a folder for what cannot be mapped.
 
+    Returns:
+        The table: features [N, D], columns [N] by name, text as objects.
+
     Raises:
         ValueError: whatever is wrong with the file, in one line; an unknown suffix.
         ImportError: the format needs `pip install 'gfa_jax[formats]'`.
@@ -67,11 +70,19 @@ def read_table(
 
 @guarded
 def read_column(path: str | os.PathLike[str], column: str | None = None) -> np.ndarray:
-    """Reads one column [N] of a file of any format, text as objects.
+    """Reads one column of a file of any format.
 
-    `column` is its name (exact, or else in any case) or its number from 0; None takes
-    the one named label, labels, subject_id, identity or id, or the only one. Errors as
-    for `read_table`.
+    Args:
+        path: as for `read_table`.
+        column: its name (exact, or else in any case) or its number from 0; None takes
+            the one named label, labels, subject_id, identity or id, or the only one.
+
+    Returns:
+        [N], text as objects.
+
+    Raises:
+        ValueError: as for `read_table`; no such column (the columns are listed).
+        ImportError: the format needs `pip install 'gfa_jax[formats]'`.
     """
     table = _join(_open(path, Wanted(only=True, column=column)), path, None)
     if not table.columns:
@@ -87,12 +98,24 @@ def write_table(path: str | os.PathLike[str], table: Table) -> list[str]:
     .csv, .tsv and .txt have the digits that give the same float32 again; of float64
     their own, which are read as float32.
 
+    Args:
+        path: of the file; its suffix is the format.
+        table: features [N, D] and columns [N].
+
     Returns:
         The names of the columns that the format cannot hold, which are left out.
 
     Raises:
         ValueError: unknown suffix, values that the format cannot hold, or the file
             cannot be written; `path` is then as it was.
+        ImportError: the format needs `pip install 'gfa_jax[formats]'`.
+
+    Examples:
+        >>> table = datasets.Table(features, {"id": np.arange(300)})
+        >>> datasets.write_table(folder / "rows.csv", table)
+        []
+        >>> datasets.read_table(folder / "rows.csv").columns["id"][:3]
+        array([0, 1, 2])
     """
     path = pathlib.Path(path)
     found = formats.find(path, "write")

@@ -11,6 +11,7 @@ from gfa_jax import datasets
 from gfa_jax.datasets import formats
 
 pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 pd = pytest.importorskip("pandas")
 h5py = pytest.importorskip("h5py")
 
@@ -236,11 +237,11 @@ def test_awkward_tables(tmp_path, features):
     with pytest.raises(ValueError, match=r"NaN.*rows 1 .*row 1 in column 1"):
         datasets.check_features(got.features)
     ragged = pa.table({"v": [[1.0, 2.0], [3.0]]})
-    pa.parquet.write_table(ragged, tmp_path / "a.parquet")
+    pq.write_table(ragged, tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="row 1 holds 1, expected 2 values"):
         datasets.read_features(tmp_path / "a.parquet")
     twice = pa.table([[1.0], [2.0]], names=["f", "f"])
-    pa.parquet.write_table(twice, tmp_path / "a.parquet")
+    pq.write_table(twice, tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="two columns have one name"):
         datasets.read_features(tmp_path / "a.parquet")
 
