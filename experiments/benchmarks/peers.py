@@ -25,6 +25,47 @@ def faiss_flat(
     )
 
 
+def faiss_kmeans(
+    features: np.ndarray,
+    num_centers: int,
+    *,
+    num_iterations: int,
+    spherical: bool = False,
+    num_starts: int = 1,
+    seed: int = 0,
+) -> np.ndarray:
+    """Clusters by FAISS's k-means.
+
+    Args:
+        features: [N, D] float32 rows.
+        num_centers: C <= N.
+        num_iterations: rounds of assignment and mean.
+        spherical: whether the means are scaled to unit length.
+        num_starts: starts, of which the best is taken.
+        seed: of the starts.
+
+    Returns:
+        [N] int64 numbers of the centers.
+
+    Cost: N C D multiply-adds a round.
+    """
+    import faiss
+
+    kmeans = faiss.Kmeans(
+        features.shape[1],
+        num_centers,
+        niter=num_iterations,
+        nredo=num_starts,
+        spherical=spherical,
+        seed=seed,
+        # Silence: as many centres as identities leave few rows for each.
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(features),
+    )
+    kmeans.train(features)
+    return kmeans.index.search(features, 1)[1][:, 0]
+
+
 def mean_shift(features: np.ndarray, *, threshold: float) -> np.ndarray:
     """Shifts every row to its mode by scikit-learn's mean shift, without bins.
 

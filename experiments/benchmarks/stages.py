@@ -16,8 +16,6 @@ import numpy as np
 
 import gfa_jax as gfa
 from experiments.benchmarks import ann, peers
-from experiments.studies import clusterers
-from experiments.studies.clusterers import kmeans
 from gfa_jax import metrics
 from gfa_jax.transposed_sums import reverse_neighbors
 from gfa_jax.tuning import objective
@@ -252,9 +250,8 @@ def _all_pairs(problem: Problem) -> Call:
 
 
 def _kmeans(problem: Problem) -> Call:
-    rows = clusterers.Problem(problem.features, problem.neighbors, _CENTERS, 0)
     return functools.partial(
-        kmeans.cluster, rows, num_iterations=_ROUNDS, spherical=False, num_starts=1
+        peers.faiss_kmeans, problem.features, _CENTERS, num_iterations=_ROUNDS
     )
 
 

@@ -6,10 +6,8 @@
 --splits times, the identities are split in two. On one half every method tries
 --trials settings, found for all in the same way (`comparison.search`), and one is
 chosen for all by the same rule (`choice`); the figures are those of the other half,
-over all its pairs. Neighbours are searched once, at --max_k, and shared. Of a single
-pool, seconds and peak memory are of the whole file, with the setting of the first
-split, each method alone in a fresh process; of --sets, seconds are those of the other
-halves in this process, compiled before.
+over all its pairs, and the seconds of the second run on it, since the first compiles.
+Neighbours are searched once, at --max_k, and shared; every method pays for them.
 
 A set is a .npz with `features` and `labels`; `camera`, `session` or `source` says where
 a row is from, `is_query` and `is_gallery` which rows search and are searched. Written
@@ -17,11 +15,9 @@ to --output_dir: tables.md, report.json and tradeoff.png, and before them a file
 and method in cells/: the same command goes on after the last of them.
 """
 
-import importlib.util
 import json
 import pathlib
 import re
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import gfa_jax as gfa
-from experiments.studies import baselines, evidence
-from experiments.studies.comparison import contest, cost, summary
+from experiments.studies import evidence
+from experiments.studies.comparison import contest, summary
 from experiments.studies.comparison.methods import METHODS
 from gfa_jax import datasets, metrics
 from gfa_jax.programs import cli, flags, inputs, outputs
@@ -86,12 +82,8 @@ def main() -> None:
             given.pool.name: _compete(given, names, fprs, folder, largest)
             for given in cli.progress(sets, total=len(sets), desc="sets")
         }
-    megabytes: dict[str, float] = {}
     if FLAGS.sets is None:
-        with stages("costs"):
-            outcomes = found[sets[0].pool.name]
-            megabytes = _cost(sets[0].pool, outcomes)
-        text = summary.render_set(outcomes, fprs, megabytes)
+        text = summary.render_set(found[sets[0].pool.name], fprs)
     else:
         tables = summary.render_all(found, fprs)
         text = "\n\n".join(f"## {title}\n\n{table}" for title, table in tables.items())
@@ -107,7 +99,6 @@ def main() -> None:
                 }
                 for given in sets
             },
-            "megabytes": megabytes,
             "seconds": stages.seconds,
         }
         outputs.write_report(hidden, report)
@@ -159,11 +150,6 @@ def _methods(names: Sequence[str]) -> list[str]:
         raise ValueError(
             f"--methods: {what}; expected raw, default and any of {'; '.join(METHODS)}"
         )
-    if importlib.util.find_spec("faiss") is None:
-        left_out = [n for n in names if METHODS[n].search is baselines.faiss_search]
-        names = [name for name in names if name not in left_out]
-        for name in left_out:
-            cli.warn(f"{name} is left out: pip install '.[cpu]' brings FAISS")
     return list(dict.fromkeys(names))
 
 
@@ -259,18 +245,3 @@ def _compete(
             datasets.write_json(path, kept)
         found[method] = kept["splits"]
     return found
-
-
-def _cost(pool: inputs.Pool, outcomes: dict[str, Any]) -> dict[str, float]:
-    """Puts the seconds of the whole file in place of the halves'; returns megabytes."""
-    megabytes = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "features.npy")
-        np.save(path, pool.features)
-        shown = cli.progress(outcomes.items(), total=len(outcomes), desc="costs")
-        for name, splits in shown:
-            seen = cost.measure(path, name, splits[0]["setting"])
-            for split in splits:
-                split |= {"search": seen.search, "run": seen.method}
-            megabytes[name] = seen.peak_bytes / 2**20
-    return megabytes

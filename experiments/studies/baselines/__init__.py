@@ -10,7 +10,6 @@ from experiments.studies.baselines.expansion import (
     average_query_expansion,
     database_augmentation,
 )
-from experiments.studies.baselines.faiss_csr import csr_aggregate, faiss_search
 from experiments.studies.baselines.graph import PairScores
 from experiments.studies.baselines.mean_shift import mean_shift
 from experiments.studies.baselines.normalization import NormalizedScores, as_norm, csls
@@ -30,10 +29,8 @@ __all__ = [
     "average_query_expansion",
     "camera_jaccard",
     "csls",
-    "csr_aggregate",
     "database_augmentation",
     "diffusion",
-    "faiss_search",
     "half_whitened_expansion",
     "k_reciprocal",
     "mean_shift",

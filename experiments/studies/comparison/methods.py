@@ -47,7 +47,6 @@ class Method(NamedTuple):
         run: features [N, D], neighbors [N, >= k] and the setting to refined features
             or scores.
         strength: orders settings, the gentlest lowest, for the rule of `choice`.
-        search: finds the neighbours where the time of the whole is measured.
         prepare: features and neighbours to those that `run` takes, without a setting.
         takes_origin: whether `run` asks for the `cameras` of the rows.
     """
@@ -55,7 +54,6 @@ class Method(NamedTuple):
     axes: Mapping[str, Axis]
     run: Callable[..., Output]
     strength: Callable[[Setting], tuple]
-    search: Callable[..., gfa.Neighbors] = gfa.exact_neighbors
     prepare: Callable[..., tuple[np.ndarray, gfa.Neighbors]] = lambda *given: given
     takes_origin: bool = False
 
@@ -259,9 +257,6 @@ METHODS: Mapping[str, Method] = {
     ),
     "AS-norm": Method(*_AS_NORM, prepare=_widen),
     "CSLS": Method(*_CSLS, prepare=_widen),
-    "FAISS + CSR": Method(
-        _PAPER, baselines.csr_aggregate, _most_moved, baselines.faiss_search
-    ),
     "paper": Method(
         _PAPER, functools.partial(_aggregate, options=gfa.PAPER), _most_moved
     ),

@@ -112,21 +112,14 @@ def verdicts(outcomes: Outcomes, fprs: Sequence[float]) -> list[dict[str, Any]]:
     return said
 
 
-def render_set(
-    outcomes: Outcomes,
-    fprs: Sequence[float],
-    megabytes: Mapping[str, float],
-) -> str:
-    """Lays out one set: its cells, seconds, megabytes where known, and the verdicts."""
+def render_set(outcomes: Outcomes, fprs: Sequence[float]) -> str:
+    """Lays out one set: its cells, the seconds and the verdicts."""
     table = cells(outcomes)
     head = ["method", *(f"{fpr:.0e}" for fpr in fprs), "s"]
     lines = [
         [name, *map(str, row), f"{seconds(outcomes[name]):.2f}"]
         for name, row in table.items()
     ]
-    if megabytes:
-        head.append("MB")
-        lines = [[*line, f"{megabytes[line[0]]:.0f}"] for line in lines]
     text = [markdown(" | ".join(head), lines), ""]
     for said in verdicts(outcomes, fprs):
         standing = f"{said['behind']:.3f} behind, " + (

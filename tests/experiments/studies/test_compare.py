@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.studies import compare, evidence
-from experiments.studies.comparison import contest, cost, methods, search, summary
+from experiments.studies.comparison import contest, methods, search, summary
 from gfa_jax import datasets, metrics
 from gfa_jax.programs import cli, halves, inputs
 from tests import oracle
@@ -76,8 +76,7 @@ def test_each_method_chooses_on_one_half_and_reports_on_the_other(files, sample)
             assert found[name][number]["tpr"] == pytest.approx(want, abs=0.01)
             assert np.shape(found[name][number]["draws"]) == (5, 2)
     for name, splits in found.items():
-        assert report["megabytes"][name] > 16
-        assert (splits[0]["search"] > 0) == (name != "raw")
+        assert splits[0]["search"] > 0 < splits[0]["run"], name
 
 
 def sets_of(folder, sample, *, with_queries: str) -> None:
@@ -175,7 +174,6 @@ def test_halves_are_those_of_the_other_studies(two_halves, sample):
 
 
 def test_every_method_competes_with_as_many_trials(two_halves):
-    pytest.importorskip("faiss")
     outcomes = {
         name: contest.compete(
             two_halves[0],
@@ -191,12 +189,6 @@ def test_every_method_competes_with_as_many_trials(two_halves):
     }
     for name, outcome in outcomes.items():
         assert len(outcome["tried"]) == (4 if methods.METHODS[name].axes else 1), name
-    # The same settings and the same mathematics, written twice.
-    for a, b in zip(
-        outcomes["FAISS + CSR"]["tried"], outcomes["paper"]["tried"], strict=True
-    ):
-        assert a.pop("tpr") == pytest.approx(b.pop("tpr"), abs=0.02)  # ties in float32
-        assert a == b
     # The roc of every row is that of the whole matrix of its scores.
     half = two_halves[1]
     labels, origin = half.given.pool.labels, half.given.origin
@@ -292,13 +284,6 @@ def test_later_trials_come_near_the_best_of_the_earlier():
     assert len(keys) == len(set(keys))  # nothing is measured twice
 
 
-def test_what_runs_in_a_fresh_process_is_not_charged_for_this_one(tmp_path):
-    ballast = np.ones(2**26)  # half a gigabyte, touched
-    np.save(tmp_path / "rows.npy", np.eye(8, dtype=np.float32))
-    alone = cost.measure(tmp_path / "rows.npy", "raw", {})
-    assert 2**24 < alone.peak_bytes < ballast.nbytes
-
-
 def outcome(tpr: float, *, width: float | None, seconds: float = 1.0):
     found = {"tpr": [tpr], "reliable": [tpr < 0.9], "search": seconds, "run": 0.0}
     if width is not None:
@@ -321,8 +306,8 @@ def test_the_verdict_names_the_first_and_the_fastest_near_it():
     assert said["first"] == "slow" and said["fastest"] == "quick"
     assert "default" in said["within"] and "raw" not in said["within"]
     assert said["behind"] == pytest.approx(0.065)
-    text = summary.render_set(outcomes, (1e-2,), dict.fromkeys(outcomes, 7.0))
-    assert "| slow | .800* [.700, .900] | 3.00 | 7 |" in text
+    text = summary.render_set(outcomes, (1e-2,))
+    assert "| slow | .800* [.700, .900] | 3.00 |" in text
     assert "first is slow; the default is 0.065 behind, within its interval" in text
 
 

@@ -89,27 +89,6 @@ def test_mean_shift_leaves_a_point_without_data_and_skips_empty_slots(problem):
     )
 
 
-def test_faiss_and_csr_are_the_paper(problem):
-    features, _, neighbors = problem
-    got = baselines.csr_aggregate(
-        features, neighbors, k=9, gamma=0.7, threshold=0.5, num_steps=3
-    )
-    want = oracle.aggregate(
-        features, neighbors.indices[:, :9], 0.7, 0.5, num_steps=3, graph="rescore"
-    )
-    # The masks and their inverse sums are float32, as a user would have them.
-    np.testing.assert_allclose(got, want.features, rtol=0, atol=1e-6)
-
-
-def test_faiss_finds_the_neighbours_of_the_oracle(problem):
-    pytest.importorskip("faiss")
-    features, _, neighbors = problem
-    found = baselines.faiss_search(features, k=12)
-    np.testing.assert_array_equal(found.indices, neighbors.indices)
-    # FAISS multiplies in float32.
-    np.testing.assert_allclose(found.similarity, neighbors.similarity, atol=1e-6)
-
-
 @pytest.mark.parametrize("k", [0, 13])
 def test_more_neighbours_than_candidates_are_refused(problem, k):
     features, _, neighbors = problem
