@@ -7,7 +7,9 @@ that the aggregation sees is that half. Every setting of the grid is tried on th
 half and one is chosen by the rule of `choice`: of those whose mean gain in TPR is
 within --tolerance of the largest, the gentlest, which has the smallest γ·T, then the
 highest t. The strongest settings win by less than the noise and stand next to the
-collapse, as the sweep in report.json shows.
+collapse, as the sweep in report.json shows. The cosines of the first half also fit
+likelihood ratios, before and after; calibration.png and the table of costs show them on
+the other.
 """
 
 import itertools
@@ -19,7 +21,7 @@ import jax
 import numpy as np
 
 import gfa_jax as gfa
-from experiments.studies import choice
+from experiments.studies import calibration, choice
 from gfa_jax import metrics
 from gfa_jax.neighbors import check_k
 from gfa_jax.programs import cli, evaluation, flags, halves, inputs, outputs
@@ -51,7 +53,7 @@ flags.DEFINE_float(
 )
 flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
 
-_OUTPUTS = ("roc.png", "report.json")
+_OUTPUTS = ("roc.png", "calibration.png", "report.json")
 
 
 class Setting(NamedTuple):
@@ -84,20 +86,30 @@ def main() -> None:
             strength=lambda s: (s.gamma * s.num_steps, -s.threshold, s.k),
         )
     with stages("report"):
-        refined = next(_refine(reported, [chosen]))
-        before, after = (
-            choice.verify(
-                rows, reported, fprs, num_resamples=FLAGS.resamples, seed=FLAGS.seed
-            )
-            for rows in (reported.features, refined)
+        rows, fitted = (
+            [half.features, next(_refine(half, [chosen]))]
+            for half in (reported, choosing)
         )
-    _write(folder, pool, raw, cells, chosen, before, after, stages)
+        draws = {"num_resamples": FLAGS.resamples, "seed": FLAGS.seed}
+        before, after = (choice.verify(r, reported, fprs, **draws) for r in rows)
+        ratios = {
+            name: calibration.show(
+                name, choice.verify(own, choosing, fprs).roc, other.roc
+            )
+            for name, own, other in zip(
+                ("before", "after"), fitted, (before, after), strict=True
+            )
+        }
+    shown = {name: each for name, each in ratios.items() if each is not None}
+    _write(folder, pool, raw, cells, chosen, before, after, shown, stages)
     print(
         f"chosen on {len(choosing.features):,} rows: "
         + ", ".join(f"{k}={v:g}" for k, v in chosen._asdict().items())
     )
     print(f"on the other {len(reported.features):,} rows:")
     print(evaluation.table(before, after))
+    if shown:
+        print(calibration.table(shown))
 
 
 def _refine(pool: inputs.Pool, grid: Sequence[Setting]) -> Iterator[np.ndarray]:
@@ -150,6 +162,7 @@ def _write(
     chosen: Setting,
     before: evaluation.Verification,
     after: evaluation.Verification,
+    shown: dict[str, calibration.Shown],
     stages: cli.Stages,
 ) -> None:
     from gfa_jax import plotting
@@ -159,6 +172,9 @@ def _write(
             {"before": before.roc, "after": after.roc},
             intervals={"before": before.intervals, "after": after.intervals},
         ).savefig(hidden / "roc.png", dpi=150)
+        if shown:
+            figure = calibration.draw(shown)
+            figure.savefig(hidden / "calibration.png", dpi=150)
         report = {
             "pool": pool.name,
             "preset": FLAGS.preset,
@@ -173,6 +189,7 @@ def _write(
                 "before": evaluation.as_report(before),
                 "after": evaluation.as_report(after),
             },
+            "calibration": {name: each.figures for name, each in shown.items()},
             "seconds": stages.seconds,
         }
         outputs.write_report(hidden, report)

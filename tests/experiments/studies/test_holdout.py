@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.studies import choice
-from gfa_jax import datasets
+from experiments.studies import calibration, choice
+from gfa_jax import datasets, metrics
 from tests.programs.programs import read_report, refuse, succeed
 
 
@@ -50,7 +50,27 @@ def test_holdout_chooses_on_one_half_and_reports_on_the_other(files):
     pairs = after["genuine_pairs"] + after["impostor_pairs"]
     rows = (1 + np.sqrt(1 + 8 * pairs)) / 2
     assert rows == int(rows) < 600
-    assert (output / "roc.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("roc.png", "calibration.png"):
+        assert (output / name).read_bytes().startswith(b"\x89PNG")
+    for name, seen in report["calibration"].items():
+        assert seen["eer"] == report["verification"][name]["eer"]
+        assert seen["min_cllr"] <= seen["cllr"] < 1
+        for prior, least in report["verification"][name]["min_dcf"].items():
+            assert seen["min_dcf"][prior] == pytest.approx(least)
+            assert least - 1e-9 <= seen["actual_dcf"][prior]
+    assert f"/ {report['calibration']['after']['cllr']:.4f}" in result.stdout
+
+
+def test_reliability_is_on_the_diagonal_where_ratios_are_right():
+    # Of 10 pairs each at ℓ = ±ln 4, 8 are of the likelier kind.
+    ratios = np.repeat([np.log(4), -np.log(4)], 10)
+    same = np.tile(np.arange(10), 2) < np.repeat([8, 2], 10)
+    roc = metrics.roc_curve(ratios, same)
+    predicted, observed = calibration.reliability(roc)
+    np.testing.assert_allclose(predicted, [0.2, 0.8])
+    np.testing.assert_allclose(observed, [0.2, 0.8])
+    shown = calibration.show("perfect", metrics.roc_curve([0.1, 0.9], [0, 1]), roc)
+    assert shown is None
 
 
 @pytest.mark.parametrize(
