@@ -60,16 +60,10 @@ def edge_weights(
     counted: jax.Array,
     options: Options = DEFAULT,
 ) -> tuple[jax.Array, jax.Array]:
-    """Turns cosines into edges: the bracket of Eq. 6 and the weight of each survivor.
+    """Turns cosines [..., K] into edges: the bracket of Eq. 6 and the weight of each.
 
-    Args:
-        similarity: [..., K] floating cosines of the candidates.
-        params: threshold, temperature (soft) and exponent (affinity) are read.
-        counted: [..., K] bool, False for a slot whose mask and weight are 0.
-        options: mask and weighting are read.
-
-    Returns:
-        How far each candidate survives, in [0, 1], and its weight w_ij in the mean.
+    Gives how far each candidate survives, in [0, 1], and its weight w_ij in the mean,
+    both 0 where a slot is not counted.
     """
     survives = jnp.where(counted, _MASKS[options.mask](similarity, params), 0)
     if options.weighting == "uniform":

@@ -213,20 +213,12 @@ def update(
     options: Options = DEFAULT,
     reverse: ReverseNeighbors | None = None,
 ) -> tuple[State, jax.Array]:
-    """Makes one update of every row (Eq. 5, 6 and 2).
+    """Makes one update of every row (Eq. 5, 6 and 2): the state, and ‖change‖² [n].
 
-    Args:
-        features: [n, D] float32 or float64 rows to update.
-        indices: [n, K] int32 candidates, numbers among all N; -1 for an empty slot.
-        params: each [].
-        edges: [n, K] weights and [n] degree to use; scored in the pool by default.
-        pool: all rows, where `features` are only some of them; `features` by default.
-        first_row: [] integer number of the first of `features` among all N.
-        options: see `Options`.
-        reverse: who lists each row, where `edges` are given and the rows are the pool.
-
-    Returns:
-        The state after the update; ‖change‖² [n].
+    Rows are features [n, D], numbered from `first_row` on among all N, with candidates
+    [n, K], numbers among all N, -1 for an empty slot; parameters are []. The pool holds
+    all rows, by default these. Edges that are not given are scored in it; where they
+    are given and the rows are the pool, `reverse` says who lists each row.
 
     Cost: O(n K D) time, one [n, D] output and one [block, K, D] block.
     """

@@ -45,18 +45,11 @@ def map_rows(
 ) -> Any:
     """Calls `row_function(row, *operands_of_the_row)` on every row, in blocks.
 
-    Every block has the same size, so that it is compiled once: where the blocks do not
-    divide N the last one begins earlier, and what it repeats is left out.
-
-    Args:
-        row_function: takes the row number and the row of every operand.
-        operands: tuple of pytrees of [N, ...] arrays.
-        row_bytes: memory that one row needs while it is worked on.
-        block_size: rows of a block; by default as many as fit about 1 MiB on a CPU,
-            64 MiB elsewhere.
-
-    Returns:
-        What `row_function` returns, each leaf with a leading N.
+    The row function takes the row number and the row of every operand, a pytree of [N,
+    ...] arrays; what it gives gets a leading N. Every block has the same size, so that
+    it is compiled once: where the blocks do not divide N the last one begins earlier,
+    and what it repeats is left out. By default a block holds as many rows of
+    `row_bytes` as fit about 1 MiB on a CPU, 64 MiB elsewhere.
     """
     rows = jnp.arange(len(jax.tree.leaves(operands)[0]), dtype=jnp.int32)
     num_rows = len(rows)

@@ -31,9 +31,8 @@ class NeighborSums(NamedTuple):
 def pseudo_center(sums: NeighborSums, *, otherwise: jax.Array) -> jax.Array:
     """Averages the neighbours: C*_i = Σ_j w_ij F_j / Σ_j w_ij (paper, section 3.2).
 
-    Args:
-        sums: over the whole neighbourhood.
-        otherwise: [..., D] floating, the center of a row without any weight.
+    Takes the sums over the whole neighbourhood; a row without any weight gets
+    `otherwise`.
     """
     return numerics.safe_divide(sums.weighted_sum, sums.total, otherwise=otherwise)
 
@@ -45,15 +44,11 @@ def sum_gathered(neighborhood: jax.Array, weight: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def sum_in_place(pool: jax.Array, weight: jax.Array, places: jax.Array) -> jax.Array:
-    """Evaluates Σ_j w_ij F_j where the F_j lie, of weights that are known.
+    """Evaluates Σ_j w_ij F_j of a pool [M, D] where the F_j lie, of weights [K].
 
     XLA makes of a sum of K gathered rows one loop over the result, which writes no
     [block, K, D]. A derivative needs the neighbourhood more than once, and gathers it.
-
-    Args:
-        pool: [M, D] floating rows.
-        weight: [K] floating weights of one row's candidates; 0 in an empty slot.
-        places: [K] int32 their rows in the pool; an empty slot, -1, takes any row.
+    In an empty slot the weight is 0, and the place, -1, takes any row.
     """
     if len(places) > _MOST_TERMS:
         return sum_gathered(gather_rows(pool, places), weight)

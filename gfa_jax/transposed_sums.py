@@ -31,16 +31,10 @@ _BLOCK_ROWS = 4096
 
 
 class ReverseNeighbors(NamedTuple):
-    """Who lists each row: the transpose of the candidates.
+    """Who lists each row: the transpose of the candidates, V = N + ⌊N K / 8⌋ parts."""
 
-    Attributes:
-        slots: [V, 8] int32 numbers i K + k of slots that list the same row; N K where
-            there is none. V = N + ⌊N K / 8⌋.
-        rows: [V] int32 the row that they list, ascending; N where nothing is left.
-    """
-
-    slots: jax.Array
-    rows: jax.Array
+    slots: jax.Array  # [V, 8] int32 numbers i K + k that list one row; N K for none
+    rows: jax.Array  # [V] int32 the row that they list, ascending; N for none
 
 
 @jax.jit

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from gfa_jax import Neighbors, Options
 from tests.conftest import X64
@@ -26,8 +27,9 @@ def clustered_features(
     return rows.astype(np.float64 if X64 else np.float32)
 
 
-def as_neighbors(indices: np.ndarray) -> Neighbors:
+def as_neighbors(indices: npt.ArrayLike) -> Neighbors:
     """Wraps candidate indices alone; `aggregate` reads nothing else."""
+    indices = np.asarray(indices)
     return Neighbors(jnp.asarray(indices, jnp.int32), jnp.zeros(indices.shape))
 
 

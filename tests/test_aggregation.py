@@ -43,6 +43,17 @@ def random_weights(rng, indices):
     return np.where(rng.random(indices.shape) < 0.3, 0, weights)
 
 
+def run(features, neighbors, *params, num_steps, **options):
+    """Aggregates with gamma, threshold, ... and the options one by one."""
+    return gfa.aggregate(
+        features,
+        neighbors,
+        gfa.Params(*params),
+        num_steps=num_steps,
+        options=Options(**options),
+    )
+
+
 @hypothesis.settings(max_examples=80)
 @hypothesis.given(
     seed=st.integers(0, 2**32 - 1),
@@ -171,27 +182,16 @@ def test_progress_compiles_nothing_and_changes_no_bit(rng):
 def test_gamma_zero_is_the_identity(rng):
     features = clustered_features(rng, num_rows=30, dim=6)
     neighbors = gfa.exact_neighbors(features, k=6)
-    result = gfa.aggregate(
-        features,
-        neighbors,
-        gfa.Params(0.0, 0.2),
-        num_steps=3,
-        options=Options(renormalize=False),
-    )
+    result = run(features, neighbors, 0.0, 0.2, num_steps=3, renormalize=False)
     np.testing.assert_array_equal(result.features, features)
     np.testing.assert_array_equal(result.residual, 0)
 
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_rows_without_an_edge_stay(rng, mask):
-    features = clustered_features(rng, num_rows=10, dim=6)
-    result = gfa.aggregate(
-        features,
-        as_neighbors(np.full((10, 3), -1)),
-        gfa.Params(1.0, 0.2),
-        num_steps=2,
-        options=Options(mask=mask, renormalize=False),
-    )
+    features, alone = clustered_features(rng, num_rows=10, dim=6), np.full((10, 3), -1)
+    options = {"mask": mask, "renormalize": False}
+    result = run(features, as_neighbors(alone), 1.0, 0.2, num_steps=2, **options)
     np.testing.assert_array_equal(result.features, features)
     np.testing.assert_array_equal(result.degree, 0)
 
@@ -199,18 +199,14 @@ def test_rows_without_an_edge_stay(rng, mask):
 def test_the_threshold_is_strict():
     # Cosines that are exact in binary: 0.5 is not above 0.5.
     features = np.array([[1.0, 0.0], [0.5, 0.0]], np.float32)
-    neighbors = as_neighbors(np.array([[1], [0]]))
-    at = gfa.aggregate(features, neighbors, gfa.Params(1.0, 0.5), num_steps=1)
-    below = gfa.aggregate(features, neighbors, gfa.Params(1.0, 0.4999), num_steps=1)
-    np.testing.assert_array_equal(at.degree, [0, 0])
-    np.testing.assert_array_equal(below.degree, [1, 1])
+    for threshold, degree in ((0.5, 0), (0.4999, 1)):
+        result = run(features, as_neighbors([[1], [0]]), 1.0, threshold, num_steps=1)
+        np.testing.assert_array_equal(result.degree, degree)
 
 
 def test_copies_of_one_vector_are_a_fixed_point(rng):
-    feature = clustered_features(rng, num_rows=2, dim=6)[:1]
-    features = np.repeat(feature, 8, axis=0)
-    neighbors = gfa.exact_neighbors(features, k=4)
-    result = gfa.aggregate(features, neighbors, gfa.Params(0.8, 0.2), num_steps=5)
+    features = np.repeat(clustered_features(rng, num_rows=2, dim=6)[:1], 8, axis=0)
+    result = run(features, gfa.exact_neighbors(features, k=4), 0.8, 0.2, num_steps=5)
     np.testing.assert_allclose(result.features, features, rtol=0, atol=TOLERANCE)
 
 
@@ -220,30 +216,23 @@ def test_permutation_and_rotation_equivariance(rng):
     rotation, _ = np.linalg.qr(rng.standard_normal((8, 8)))
     rotation = rotation.astype(features.dtype)
 
-    def run(features):
-        neighbors = gfa.exact_neighbors(features, k=6)
-        params = gfa.Params(0.6, 0.45)
-        return gfa.aggregate(features, neighbors, params, num_steps=3).features
+    def refined(rows):
+        near = gfa.exact_neighbors(rows, k=6)
+        return np.asarray(run(rows, near, 0.6, 0.45, num_steps=3).features)
 
-    refined = np.asarray(run(features))
+    want = refined(features)
     np.testing.assert_allclose(
-        run(features[permutation]), refined[permutation], rtol=0, atol=TOLERANCE
+        refined(features[permutation]), want[permutation], rtol=0, atol=TOLERANCE
     )
     np.testing.assert_allclose(
-        run(features @ rotation), refined @ rotation, rtol=0, atol=10 * TOLERANCE
+        refined(features @ rotation), want @ rotation, rtol=0, atol=10 * TOLERANCE
     )
 
 
 def test_stays_in_the_convex_hull_without_renormalising(rng):
     features = clustered_features(rng, num_rows=40, dim=5)
     neighbors = gfa.exact_neighbors(features, k=8)
-    result = gfa.aggregate(
-        features,
-        neighbors,
-        gfa.Params(0.9, 0.1),
-        num_steps=6,
-        options=Options(renormalize=False),
-    )
+    result = run(features, neighbors, 0.9, 0.1, num_steps=6, renormalize=False)
     # In the hull, no direction reaches further than some input does.
     directions = rng.standard_normal((5, 200))
     reach = np.asarray(result.features) @ directions
@@ -254,13 +243,7 @@ def test_stays_in_the_convex_hull_without_renormalising(rng):
 def test_a_fixed_graph_is_a_matrix_power(rng):
     features = clustered_features(rng, num_rows=30, dim=6)
     neighbors = gfa.exact_neighbors(features, k=6)
-    result = gfa.aggregate(
-        features,
-        neighbors,
-        gfa.Params(0.6, 0.3),
-        num_steps=4,
-        options=Options(renormalize=False),
-    )
+    result = run(features, neighbors, 0.6, 0.3, num_steps=4, renormalize=False)
     affinity = features @ features.T
     weight = np.zeros((30, 30))
     np.put_along_axis(weight, np.asarray(neighbors.indices), 1.0, axis=1)
@@ -278,23 +261,18 @@ def test_components_never_mix(rng):
     half = clustered_features(rng, num_rows=20, dim=4)
     features = np.zeros((40, 8), half.dtype)
     features[:20, :4], features[20:, 4:] = half, half
-    neighbors = gfa.exact_neighbors(features, k=30)
-    result = gfa.aggregate(features, neighbors, gfa.Params(0.7, 0.2), num_steps=5)
+    result = run(features, gfa.exact_neighbors(features, k=30), 0.7, 0.2, num_steps=5)
     np.testing.assert_array_equal(result.features[:20, 4:], 0)
     np.testing.assert_array_equal(result.features[20:, :4], 0)
 
 
 def test_two_mutual_neighbours_swap_for_ever(rng):
     features = clustered_features(rng, num_rows=2, dim=4)
-    swap = as_neighbors(np.array([[1], [0]]))
-    run = functools.partial(
-        gfa.aggregate,
-        features,
-        swap,
-        gfa.Params(1.0, -1.0),
-        options=Options(weighting="uniform", include_self=False),
+    given, options = (
+        (features, as_neighbors([[1], [0]]), 1.0, -1.0),
+        {"weighting": "uniform"},
     )
-    odd, even = run(num_steps=5), run(num_steps=6)
+    odd, even = (run(*given, num_steps=T, **options) for T in (5, 6))
     np.testing.assert_allclose(odd.features, features[::-1], rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(even.features, features, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(odd.residual, odd.residual[0], rtol=1e-5)
@@ -302,14 +280,9 @@ def test_two_mutual_neighbours_swap_for_ever(rng):
 
 def test_all_candidates_equal_the_threshold_alone(rng):
     features = clustered_features(rng, num_rows=25, dim=5)
-    everyone = np.tile(np.arange(25), (25, 1))
-    result = gfa.aggregate(
-        features,
-        as_neighbors(everyone),
-        gfa.Params(1.0, 0.5),
-        num_steps=1,
-        options=Options(weighting="uniform", renormalize=False),
-    )
+    everyone = as_neighbors(np.tile(np.arange(25), (25, 1)))
+    options = {"weighting": "uniform", "renormalize": False}
+    result = run(features, everyone, 1.0, 0.5, num_steps=1, **options)
     mean = [features[features @ f > 0.5].mean(0) for f in features]
     np.testing.assert_allclose(result.features, mean, rtol=0, atol=TOLERANCE)
 

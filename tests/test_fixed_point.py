@@ -194,27 +194,18 @@ def test_no_convergence_is_said(problem):
     assert not found.converged and np.all(np.isfinite(found.features))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"tolerance": 0.0}, "tolerance is 0.0"),
-        ({"max_steps": 0}, "max_steps is 0"),
-    ],
-)
-def test_bad_options_are_refused(problem, options, message):
+def test_bad_input_is_refused(problem):
     features, neighbors, _ = problem
-    with pytest.raises(ValueError, match=message):
-        rest(features, neighbors, PARAMS, **options)
-
-
-def test_bad_parameters_and_shapes_are_refused(problem):
-    features, neighbors, _ = problem
-    with pytest.raises(ValueError, match="gamma is 1; expected less"):
-        rest(features, neighbors, PARAMS._replace(gamma=1.0))
-    with pytest.raises(ValueError, match=r"gamma has shape \(2,\); expected a number"):
-        rest(features, neighbors, PARAMS._replace(gamma=jnp.array([0.5, 0.6])))
-    with pytest.raises(ValueError, match="do not fit"):
-        rest(features[:-1], neighbors, PARAMS)
+    several = PARAMS._replace(gamma=jnp.array([0.5, 0.6]))
+    for rows, params, options, message in (
+        (features, PARAMS, {"tolerance": 0.0}, "tolerance is 0.0"),
+        (features, PARAMS, {"max_steps": 0}, "max_steps is 0"),
+        (features, PARAMS._replace(gamma=1.0), {}, "gamma is 1; expected less"),
+        (features, several, {}, r"gamma has shape \(2,\); expected a number"),
+        (features[:-1], PARAMS, {}, "do not fit"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            rest(rows, neighbors, params, **options)
 
 
 def test_without_optimistix_the_extra_is_named(monkeypatch):

@@ -42,5 +42,24 @@ def test_output_is_the_stored_one(found, form):
         np.testing.assert_allclose(got, want, rtol=0, atol=scale, err_msg=name)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("preset", "memory"),
+    [("default", "hard/affinity/fixed"), ("paper", "hard/uniform/rescore")],
+)
+def test_where_the_rows_live_changes_no_bit(found, dtype, preset, memory):
+    # But for the residual, a sum over all rows; and a ring adds up parts of the sums.
+    pairs = [
+        (f"memory/{memory}/{field}", f"{form}/{preset}/{field}")
+        for form in ("streamed", "sharded/gather", "pmap/gather")
+        for field in ("features", "degree")
+    ]
+    fields = ("features", "degree", "residual")
+    pairs += [(f"{x}/ring/{preset}/{f}" for x in ("sharded", "pmap")) for f in fields]
+    for names in pairs:
+        want, got = (found[f"{dtype}/{name}"] for name in names)
+        np.testing.assert_array_equal(got, want)
+
+
 def test_no_form_is_left_out(found):
     assert found.keys() == STORED.keys()

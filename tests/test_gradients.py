@@ -14,7 +14,7 @@ from jax.test_util import check_grads
 
 import gfa_jax as gfa
 from tests.conftest import X64
-from tests.problems import as_neighbors, clustered_features, gathered
+from tests.problems import as_neighbors, clustered_features
 
 pytestmark = pytest.mark.skipif(not X64, reason="differences need float64")
 
@@ -44,6 +44,19 @@ def dense(features, indices, params, *, num_steps, graph, weighting, renormalize
     return F
 
 
+def loss_of(indices, target, *, num_steps, **options):
+    """A loss of features and params: refined features beside a target."""
+
+    def loss(features, params):
+        near, chosen = as_neighbors(indices), gfa.Options(**options)
+        refined = gfa.aggregate(
+            features, near, params, num_steps=num_steps, options=chosen
+        )
+        return jnp.vdot(refined.features, target)
+
+    return loss
+
+
 @pytest.fixture
 def problem(rng):
     features = clustered_features(rng, num_rows=24, dim=5)
@@ -57,25 +70,13 @@ def problem(rng):
 @pytest.mark.parametrize("renormalize", [True, False])
 def test_gradient_equals_the_dense_program(problem, graph, weighting, renormalize):
     features, indices, target = problem
-    options = {
-        "num_steps": 4,
-        "graph": graph,
-        "weighting": weighting,
-        "renormalize": renormalize,
-    }
-
-    def ours(features, params):
-        result = gfa.aggregate(
-            features,
-            as_neighbors(indices),
-            params,
-            **gathered(options | {"mask": "soft"}),
-        )
-        return jnp.vdot(result.features, target)
+    options = {"graph": graph, "weighting": weighting, "renormalize": renormalize}
 
     def theirs(features, params):
-        return jnp.vdot(dense(features, indices, params, **options), target)
+        refined = dense(features, indices, params, num_steps=4, **options)
+        return jnp.vdot(refined, target)
 
+    ours = loss_of(indices, target, num_steps=4, mask="soft", **options)
     got = jax.grad(ours, argnums=(0, 1))(features, PARAMS)
     want = jax.grad(theirs, argnums=(0, 1))(features, PARAMS)
     for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
@@ -84,38 +85,17 @@ def test_gradient_equals_the_dense_program(problem, graph, weighting, renormaliz
 
 @pytest.mark.parametrize("graph", ["fixed", "rescore"])
 def test_forward_mode_equals_reverse_mode(problem, graph):
-    features, indices, target = problem
-
-    def loss(params):
-        result = gfa.aggregate(
-            features,
-            as_neighbors(indices),
-            params,
-            num_steps=4,
-            options=gfa.Options(mask="soft", graph=graph),
-        )
-        return jnp.vdot(result.features, target)
-
-    params = jax.tree.map(jnp.float64, PARAMS)
+    features, *rest = problem
+    loss = loss_of(*rest, num_steps=4, mask="soft", graph=graph)
+    loss, params = functools.partial(loss, features), jax.tree.map(jnp.float64, PARAMS)
     forward, reverse = jax.jacfwd(loss)(params), jax.jacrev(loss)(params)
     np.testing.assert_allclose(jnp.stack(forward), jnp.stack(reverse), rtol=1e-9)
 
 
 @pytest.mark.parametrize("mask", ["soft", "hard"])
 def test_gradient_equals_finite_differences(problem, mask):
-    features, indices, target = problem
-
-    @jax.jit
-    def loss(features, params):
-        result = gfa.aggregate(
-            features,
-            as_neighbors(indices),
-            params,
-            num_steps=3,
-            options=gfa.Options(mask=mask, graph="rescore"),
-        )
-        return jnp.vdot(result.features, target)
-
+    features, *rest = problem
+    loss = jax.jit(loss_of(*rest, num_steps=3, mask=mask, graph="rescore"))
     # One direction at a time: of all rows, and of each parameter alone.
     differ = {"order": 1, "modes": ["rev"], "eps": 1e-6, "rtol": 1e-6, "atol": 1e-8}
     check_grads(lambda f: loss(f, PARAMS), (features,), **differ)

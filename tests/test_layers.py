@@ -177,18 +177,18 @@ def test_bad_options_are_refused(options, message):
         layer(**options)
 
 
-def test_bad_batches_are_refused(batch):
-    with pytest.raises(ValueError, match="k is 16 with 16 rows in the pool"):
-        layer(k=16)(batch, train=True)
-    with_queue = layer(k=16, queue_size=1, dim=4)
-    with pytest.raises(ValueError, match="k is 16 with 16 rows in the pool"):
-        with_queue(batch, train=False)
-    with pytest.raises(ValueError, match="the queue was made with dim=4"):
-        with_queue(batch[:, :3], train=True)
-    with pytest.raises(ValueError, match=r"shape \(16,\); expected \[B, D\]"):
-        layer()(batch[:, 0], train=True)
-    with pytest.raises(ValueError, match="expected a floating dtype"):
-        layer()(jnp.ones((16, 4), jnp.int32), train=True)
+@pytest.mark.parametrize(
+    ("options", "change", "train", "message"),
+    [
+        ({"k": 16}, None, True, "k is 16 with 16 rows in the pool"),
+        ({"k": 16, "queue_size": 1, "dim": 4}, None, False, "k is 16 with 16 rows in"),
+        ({"queue_size": 1, "dim": 4}, np.s_[:, :3], True, "was made with dim=4"),
+        ({}, np.s_[:, 0], True, r"shape \(16,\); expected \[B, D\]"),
+    ],
+)
+def test_bad_batches_are_refused(batch, options, change, train, message):
+    with pytest.raises(ValueError, match=message):
+        layer(**options)(batch if change is None else batch[change], train=train)
 
 
 def test_without_flax_the_extra_is_named():

@@ -1,6 +1,8 @@
 """What `import gfa_jax` gives and what it leaves alone; the form of the package."""
 
+import ast
 import functools
+import graphlib
 import importlib
 import inspect
 import os
@@ -135,6 +137,36 @@ def test_public_functions_say_what_they_take_return_and_raise(name):
 def test_every_module_says_its_idea():
     for path in FOLDER.rglob("*.py"):
         assert path.read_text().startswith('"""'), path
+
+
+# Each may import what stands before it, and nothing behind it.
+ORDER = """types numerics blocks datasets metrics affinity pseudo_center transposed_sums
+aggregation fixed_point pooling neighbors selection clustering tuning layers streaming
+sharding refinement plotting programs"""
+
+
+def test_imports_point_downwards_without_a_cycle():
+    files = {
+        path.relative_to(FOLDER.parent).with_suffix("").as_posix(): path
+        for path in FOLDER.rglob("*.py")
+    }
+    files = {n.replace("/", ".").removesuffix(".__init__"): p for n, p in files.items()}
+    graph: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                listed = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name] |= listed & files.keys() or {f"{node.module}"}
+            elif isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names}
+    graphlib.TopologicalSorter(graph).prepare()  # raises where there is a cycle
+    parts = ORDER.split()
+    for name, imported in graph.items():
+        assert not any(x.split(".")[0] == "experiments" for x in imported), name
+        own = name.split(".")[1:2]
+        if own and own[0] in parts:
+            ours = {x.split(".")[1] for x in imported if x.startswith("gfa_jax.")}
+            assert ours <= set(parts[: parts.index(own[0]) + 1]), name
 
 
 def test_faiss_is_imported_in_one_file():

@@ -131,7 +131,7 @@ def read_part(folder: pathlib.Path, part: str) -> tuple[Problem, np.ndarray]:
     indices, similarity = datasets.read_candidates(
         folder / "knns" / part / f"{FLAGS.knn}.npz", num_rows=len(features)
     )
-    neighbors = place_self(indices, similarity, k=FLAGS.k, include_self=True)
+    neighbors = place_self(indices, similarity, k=FLAGS.k)
     on_host = gfa.Neighbors(*(np.asarray(column) for column in neighbors))
     return Problem(features, on_host, len(people), FLAGS.seed), identities
 

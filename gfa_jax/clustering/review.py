@@ -129,6 +129,9 @@ def answer(
 
     Returns:
         [N] int32 labels and [C] int64 sizes, numbered as `Clusters` are.
+
+    Raises:
+        ValueError: answers of another number of pairs.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components

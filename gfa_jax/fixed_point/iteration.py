@@ -44,19 +44,12 @@ _UNITS_OF_ROUNDING = 32
 
 
 class FixedPoint(NamedTuple):
-    """What `solve` returns.
+    """What `solve` returns."""
 
-    Attributes:
-        features: [N, D] floating F*.
-        residual: [] floating root mean square over the rows of ‖U(F*)_i − F*_i‖.
-        num_steps: [] int, updates that were made.
-        converged: [] bool, whether no entry moved by more than the tolerance.
-    """
-
-    features: jax.Array
-    residual: jax.Array
-    num_steps: jax.Array
-    converged: jax.Array
+    features: jax.Array  # [N, D] floating F*
+    residual: jax.Array  # [] root mean square over the rows of ‖U(F*)_i − F*_i‖
+    num_steps: jax.Array  # [] int, updates that were made
+    converged: jax.Array  # [] bool, whether no entry moved by more than the tolerance
 
 
 def solve(

@@ -105,7 +105,7 @@ def estimate_exact(num_rows: int, dim: int, *, k: int) -> float:
 def measure_rate(dim: int, *, k: int, num_rows: int) -> float:
     """Times three times 36 tiles of an exact search of N rows on the default device.
 
-    Returns multiply-adds a second, merging included: the more tiles a search has, the
+    Gives multiply-adds a second, merging included: the more tiles a search has, the
     less of each is merged.
     """
     measured_rows = _MEASURED_TILES * tiles.TILE

@@ -10,21 +10,19 @@ def place_self(
     similarity: Array,
     *,
     k: int,
-    include_self: bool,
     self_similarity: Array | float = 1.0,
     rows: range | None = None,
     num_rows: int | None = None,
 ) -> Neighbors:
-    """Puts every row in column 0 of its own candidates, or out of them.
+    """Puts every row in column 0 of its own candidates.
 
     The others keep their order, and empty slots go to the end.
 
     Args:
         indices: [n, M] int candidates, best first; -1 for an empty slot.
         similarity: [n, M] floating cosines of the candidates.
-        k: columns of the result, at least 1, **the row itself counted** where
-            `include_self`; missing ones are filled with -1.
-        include_self: whether the row itself is counted.
+        k: columns of the result, at least 1, **the row itself counted**; missing ones
+            are filled with -1.
         self_similarity: [n] or [] floating, A_ii.
         rows: numbers of the n rows; 0 to n - 1 by default.
         num_rows: N of the set, where these are only some of its rows.
@@ -53,15 +51,14 @@ def place_self(
     row = np.arange(rows.start, rows.stop, dtype=np.int32)
     dropped = (indices == row[:, None]) | (indices < 0)
     # A stable sort by "is dropped" moves the others to the front in their order.
-    order = np.argsort(dropped, axis=1, kind="stable")[:, : k - include_self]
-    kept = ~np.take_along_axis(dropped, order, axis=1)
+    order = np.argsort(dropped, axis=1, kind="stable")[:, : k - 1]
+    indices, similarity, dropped = (
+        np.take_along_axis(x, order, axis=1) for x in (indices, similarity, dropped)
+    )
     found = np.full((len(rows), k), -1, np.int32)
     cosine = np.full((len(rows), k), -np.inf, similarity.dtype)
-    place = np.s_[:, include_self : include_self + order.shape[1]]
-    found[place] = np.where(kept, np.take_along_axis(indices, order, axis=1), -1)
-    cosine[place] = np.where(
-        kept, np.take_along_axis(similarity, order, axis=1), -np.inf
-    )
-    if include_self:
-        found[:, 0], cosine[:, 0] = row, self_similarity
+    found[:, 0], cosine[:, 0] = row, self_similarity
+    others = np.s_[:, 1 : 1 + order.shape[1]]
+    found[others] = np.where(dropped, -1, indices)
+    cosine[others] = np.where(dropped, -np.inf, similarity)
     return Neighbors(found, cosine)

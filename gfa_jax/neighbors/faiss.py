@@ -25,7 +25,6 @@ def faiss_neighbors(
     features: jax.Array | np.ndarray,
     *,
     k: int,
-    include_self: bool = True,
     factory: str = "Flat",
     search: str = "",
     progress: Callable | None = None,
@@ -34,9 +33,8 @@ def faiss_neighbors(
 
     Args:
         features: [N, D] floating rows, searched in float32.
-        k: number of neighbours in [1, N), **the row itself counted** where
-            `include_self`.
-        include_self: as `exact_neighbors`, also where the index missed the row.
+        k: number of neighbours in [1, N), **the row itself counted**: it stands in
+            column 0, also where the index missed it.
         factory: a FAISS index factory string, such as "Flat", "IVF1024,Flat" or
             "HNSW32"; the metric is always the inner product.
         search: FAISS search parameters, such as "nprobe=16" or "efSearch=64".
@@ -54,7 +52,7 @@ def faiss_neighbors(
             refuses.
 
     Cost: that of the index, for "Flat" N² D multiply-adds. Memory: the index and two
-    [N, k + 1] arrays.
+    [N, k] arrays.
 
     Examples:
         >>> gfa.faiss_neighbors(features, k=3, factory="HNSW16").indices.shape
@@ -64,23 +62,20 @@ def faiss_neighbors(
     features = as_searchable(features, k)
     num_rows, dim = features.shape
     asked = f"factory {factory!r} with search {search!r} on {num_rows} rows of {dim}"
-    # One more than the others that are wanted, since a row finds itself.
-    width = k if include_self else k + 1
-    similarity = np.empty((num_rows, width), np.float32)
-    indices = np.empty((num_rows, width), np.int32)
+    similarity = np.empty((num_rows, k), np.float32)
+    indices = np.empty((num_rows, k), np.int32)
     with refusals(asked):
         index = build_index(faiss, features, factory, search)
         starts = range(0, num_rows, _QUERY_BLOCK)
         for start in track(progress, starts, desc="neighbors"):
             rows = slice(start, start + _QUERY_BLOCK)
-            similarity[rows], indices[rows] = index.search(features[rows], width)
+            similarity[rows], indices[rows] = index.search(features[rows], k)
     # Empty slots need no care here: `place_self` moves them to the end.
     similarity, indices = by_similarity(similarity, indices)
     return place_self(
         indices,
         similarity,
         k=k,
-        include_self=include_self,
         self_similarity=np.einsum("nd,nd->n", features, features),
     )
 

@@ -126,14 +126,10 @@ def _extract(
 ) -> Best:
     """Takes elements out of a tile, best first, while any beats its row's K-th.
 
-    Elements leave in the total order, so those that remain come after the last one:
-    the tile itself is never written.
-
-    Args:
-        best: [K, rows] lists to merge into.
-        maxima: [G, rows] largest element of every group.
-        elements_of: gives the elements of one group a row, [rows] -> [group, rows].
-        offset: [] index of the first new element.
+    Elements leave in the total order, so those that remain come after the last one: the
+    tile itself is never written. Of every group the largest element is given, [G,
+    rows], and of one group a row all elements by `elements_of`, [rows] -> [group,
+    rows]; `offset` is the index of the first.
     """
     num_groups, num_rows = maxima.shape
     group_numbers = lax.broadcasted_iota(jnp.int32, maxima.shape, 0)

@@ -35,7 +35,6 @@ def faiss_neighbors(
     mesh: Mesh,
     axis_name: str,
     num_rows: int | None = None,
-    include_self: bool = True,
     factory: str = "Flat",
     search: str = "",
     progress: Callable | None = None,
@@ -45,8 +44,8 @@ def faiss_neighbors(
     Args:
         features: rows, mesh, axis_name and num_rows as for
             `gfa_jax.sharding.exact_neighbors`, searched in float32.
-        k: this, include_self, factory and search as for `gfa_jax.faiss_neighbors`, an
-            inverted file being trained on the rows of one process.
+        k: this, factory and search as for `gfa_jax.faiss_neighbors`, an inverted file
+            being trained on the rows of one process.
         progress: goes round the blocks of queries.
 
     Returns:
@@ -58,8 +57,8 @@ def faiss_neighbors(
         ValueError: k outside [1, N), zero rows on a device, or what FAISS refuses.
 
     Cost a process: that of N queries to an index of N / Q rows, Q processes. Over the
-    links N D elements come in, and N (k + 1) similarities and numbers. Memory: the
-    index, and two [block, k + 1] lists of each process.
+    links N D elements come in, and N k similarities and numbers. Memory: the
+    index, and two [block, k] lists of each process.
     """
     faiss = import_faiss()
     where = layout_of(features, mesh, axis_name, num_rows)
@@ -73,14 +72,11 @@ def faiss_neighbors(
     except ValueError as refused:
         error = str(refused)
     processes.collective_errors(error)
-    # One more than the others that are wanted, since a row finds itself.
-    width = k if include_self else k + 1
-    similarity, indices = _search(index, first, rows, width, progress)
+    similarity, indices = _search(index, first, rows, k, progress)
     found = place_self(
         indices,
         similarity,
         k=k,
-        include_self=include_self,
         self_similarity=np.einsum("nd,nd->n", rows, rows),
         rows=where.own,
         num_rows=where.num_rows,

@@ -25,13 +25,7 @@ AXIS = "rows"
 class Layout:
     """How N rows are spread over P devices, none of them empty.
 
-    Attributes:
-        mesh: the devices, with automatic axes only.
-        axis_name: the axis of the mesh that the rows are spread over.
-        num_rows: N, rows that count; padding follows.
-
-    Raises:
-        ValueError: an axis that the mesh lacks, or zero rows on a device.
+    The mesh gets automatic axes only; padding follows the N rows that count.
     """
 
     mesh: Mesh
@@ -315,7 +309,7 @@ def shard_rows(
         rows: [N, ...], the same in every process.
         mesh: see `row_mesh`.
         axis_name: the axis to spread over.
-        fill: what the padding holds: 0 for features, -1 for indices, False for `valid`.
+        fill: what the padding holds: 0 for features, -1 for indices.
 
     Returns:
         [P ⌈N/P⌉, ...] of the same dtype, to be passed on with `num_rows=N`.

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable
 
 import jax
-import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh
 
@@ -21,8 +20,6 @@ def exact_neighbors(
     k: int,
     mesh: Mesh,
     axis_name: str,
-    include_self: bool = True,
-    valid: Array | None = None,
     num_rows: int | None = None,
     tile_size: int | None = None,
     progress: Callable | None = None,
@@ -34,7 +31,7 @@ def exact_neighbors(
     Args:
         features: [N, D], or [P ⌈N/P⌉, D] as `shard_rows` places them with `num_rows` N,
             the same in every process; k and the others as for
-            `gfa_jax.exact_neighbors`, `valid` with one bool for each of these rows.
+            `gfa_jax.exact_neighbors`.
         mesh: see `row_mesh`.
         axis_name: its axis that the rows are spread over.
         num_rows: N, where the features are padded.
@@ -55,23 +52,17 @@ def exact_neighbors(
     given_rows = len(features)
     check_k(k, given_rows if num_rows is None else num_rows)
     where = layout.layout_of(features, mesh, axis_name, num_rows)
-    valid = np.ones(given_rows, bool) if valid is None else valid
-    if valid.shape != (given_rows,):
-        raise ValueError(f"valid has shape {valid.shape}; expected ({given_rows},)")
-    rows = (
-        numerics.to_compute_dtype(where.place(features)),
-        where.place(valid, False),
-    )
-    setting = Setting(axis_name, where.num_rows, k, include_self, tile_size)
+    rows = numerics.to_compute_dtype(where.place(features))
+    setting = Setting(axis_name, where.num_rows, k, tile_size)
     begin, ring_step, end = stages(where.mesh, setting)
-    state = begin(*rows)
-    hops = range(where.num_shards // 2 if setting.others else 0)
+    state = begin(rows)
+    hops = range(where.num_shards // 2 if k > 1 else 0)
     for hop in track(progress, hops, desc="neighbors"):
-        state = ring_step(*rows, state, hop + 1)
-        if not isinstance(state.valid, Tracer):
+        state = ring_step(rows, state, hop + 1)
+        if not isinstance(state.features, Tracer):
             # Block so that the progress is real and Ctrl-C acts.
             jax.block_until_ready(state)
-    return where.without_padding(end(*rows, state), given_rows)
+    return where.without_padding(end(rows, state), given_rows)
 
 
 # Mapped anew, a function would be compiled anew.
@@ -90,7 +81,7 @@ def stages(mesh: Mesh, setting: Setting) -> tuple[Callable, ...]:
         )
 
     return (
-        mapped(shard_search.begin, rows, rows),
-        mapped(shard_search.ring_step, rows, rows, rows, same),
-        mapped(shard_search.end, rows, rows, rows),
+        mapped(shard_search.begin, rows),
+        mapped(shard_search.ring_step, rows, rows, same),
+        mapped(shard_search.end, rows, rows),
     )

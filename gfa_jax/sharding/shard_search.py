@@ -29,89 +29,78 @@ class Setting(NamedTuple):
     axis_name: str
     num_rows: int
     k: int
-    include_self: bool
     tile_size: int | None
-
-    @property
-    def others(self) -> int:
-        """Neighbours to look for: k, without the row itself."""
-        return self.k - 1 if self.include_self else self.k
 
 
 class State(NamedTuple):
     """What a shard holds between two ring steps; n is rounded up to whole tiles."""
 
     features: jax.Array  # [n, D] floating rows of the block that is here
-    valid: jax.Array  # [n] bool, those of them that count
     block_best: Best  # [n, K] lists of that block, without its own part of them
     best: Best  # [n, K] lists of this shard
 
 
-def begin(features: jax.Array, valid: jax.Array, *, setting: Setting) -> State:
+def begin(features: jax.Array, *, setting: Setting) -> State:
     """Searches this shard's rows among themselves; they are the first block."""
-    rows, tile_size = _own_tiles(features, valid, setting)
-    best = empty = tiles.empty_topk(setting.others, len(rows.valid), features.dtype)
-    if setting.others:
+    rows, tile_size = _own_tiles(features, setting)
+    best = empty = tiles.empty_topk(setting.k - 1, len(rows.valid), features.dtype)
+    if setting.k > 1:
         num_tiles = len(rows.valid) // tile_size
         best = sweep(rows, empty, 0, num_tiles, tile_size=tile_size)
-    return State(rows.features, rows.valid, _transposed(empty), _transposed(best))
+    return State(rows.features, _transposed(empty), _transposed(best))
 
 
 def ring_step(
-    features: jax.Array,
-    valid: jax.Array,
-    state: State,
-    hops: jax.Array,
-    *,
-    setting: Setting,
+    features: jax.Array, state: State, hops: jax.Array, *, setting: Setting
 ) -> State:
     """Passes the block on, and merges the pair with the one that arrives.
 
     `hops` is how far the arriving block has come, in [1, P // 2].
     """
     name = setting.axis_name
-    block, counts, block_best = rotate(
-        (state.features, state.valid, state.block_best), axis_name=name
-    )
-    rows, tile_size = _own_tiles(features, valid, setting)
-    first = owner(hops, axis_name=name) * len(features)
+    block, block_best = rotate((state.features, state.block_best), axis_name=name)
+    rows, tile_size = _own_tiles(features, setting)
+    arrived = _number(block, owner(hops, axis_name=name), len(features), setting)
     # Half way round, both devices of a pair multiply it, each for its own lists.
     mutual = 2 * hops != lax.axis_size(name)
     num_tiles = len(rows.valid) // tile_size
     best, block_best = merge_pair(
         rows,
         _transposed(state.best),
-        Rows(block, counts, first),
+        arrived,
         _transposed(block_best),
         (num_tiles, num_tiles),
         tile_size=tile_size,
         mutual=mutual,
     )
-    return State(block, counts, _transposed(block_best), _transposed(best))
+    return State(block, _transposed(block_best), _transposed(best))
 
 
-def end(
-    features: jax.Array, valid: jax.Array, state: State, *, setting: Setting
-) -> Neighbors:
+def end(features: jax.Array, state: State, *, setting: Setting) -> Neighbors:
     """Sends the lists of the blocks home and merges them: [n, k]."""
     best = _transposed(state.best)
-    if setting.others:
+    if setting.k > 1:
         home = -(lax.axis_size(setting.axis_name) // 2)
         lists = rotate(state.block_best, axis_name=setting.axis_name, hops=home)
         best = tiles.merge(best, _transposed(lists))
-    rows = _own_rows(features, valid, setting)
-    return finish(rows, best, include_self=setting.include_self)
+    return finish(_own_rows(features, setting), best, include_self=True)
 
 
-def _own_rows(features: jax.Array, valid: jax.Array, setting: Setting) -> Rows:
-    """Numbers this shard's rows among all; padding does not count."""
-    first = lax.axis_index(setting.axis_name) * len(features)
-    counts = first + jnp.arange(len(features)) < setting.num_rows
-    return Rows(lax.stop_gradient(features), valid & counts, first)
+def _number(features: jax.Array, shard: jax.Array, size: int, setting: Setting) -> Rows:
+    """Numbers the rows of a shard among all; padding does not count."""
+    place = jnp.arange(len(features))
+    first = shard * size
+    counts = (place < size) & (first + place < setting.num_rows)
+    return Rows(features, counts, first)
 
 
-def _own_tiles(features, valid, setting) -> tuple[Rows, int]:
-    return whole_tiles(_own_rows(features, valid, setting), setting.tile_size)
+def _own_rows(features: jax.Array, setting: Setting) -> Rows:
+    shard = lax.axis_index(setting.axis_name)
+    return _number(lax.stop_gradient(features), shard, len(features), setting)
+
+
+def _own_tiles(features, setting) -> tuple[Rows, int]:
+    return whole_tiles(_own_rows(features, setting), setting.tile_size)
 
 
 def _transposed(best: Best) -> Best:

@@ -31,7 +31,6 @@ def approximate_neighbors(
     k: int,
     edge_recall: float = 0.99,
     threshold: float | None = None,
-    include_self: bool = True,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     on_exact: Callable[[str], None] | None = None,
@@ -76,9 +75,9 @@ def approximate_neighbors(
     check_k(k, shape[0])
     calibrated.check_options(edge_recall, threshold)
     numerics.to_compute_dtype(rows[:1])  # refuses what is not floating
-    options: dict[str, Any] = {"k": k, "include_self": include_self}
-    if shape[0] >= calibrated.FEWEST_ROWS and k > include_self:
-        asked = options | {
+    if shape[0] >= calibrated.FEWEST_ROWS and k > 1:
+        asked: dict[str, Any] = {
+            "k": k,
             "edge_recall": edge_recall,
             "threshold": threshold,
             "seed": seed,
@@ -89,12 +88,17 @@ def approximate_neighbors(
             store = resumable.open_store(checkpoint, rows, [*asked.values(), *versions])
         try:
             return calibrated.search_in_cells(
-                faiss, rows, store=store, progress=progress, **asked
+                faiss,
+                rows,
+                include_self=True,
+                store=store,
+                progress=progress,
+                **asked,
             )
         except calibrated.CellsDoNotHelpError as reason:
             if on_exact is not None:
                 on_exact(str(reason))
         if checkpoint is not None:
             checkpoint = pathlib.Path(checkpoint, "exact")
-    found = exact_neighbors(rows, checkpoint=checkpoint, progress=progress, **options)
+    found = exact_neighbors(rows, k=k, checkpoint=checkpoint, progress=progress)
     return found, calibrated.exact_calibration(edge_recall)

@@ -39,7 +39,6 @@ def exact_neighbors(
     rows: Any,
     *,
     k: int,
-    include_self: bool = True,
     chunk_size: int = _CHUNK_ROWS,
     tile_size: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -51,8 +50,8 @@ def exact_neighbors(
 
     Args:
         rows: [N, D] floating, anything with a shape, a dtype and slices of rows: a
-            memory map, for one. Half precision is multiplied in float32. k,
-            include_self and tile_size as for `gfa_jax.exact_neighbors`.
+            memory map, for one. Half precision is multiplied in float32. k and
+            tile_size as for `gfa_jax.exact_neighbors`.
         chunk_size: rows, rounded up to whole tiles, that are in memory at a time,
             twice; halved, with a RuntimeWarning, where the device has no memory.
         checkpoint: a folder for the unfinished search, made if missing in one that
@@ -86,7 +85,7 @@ def exact_neighbors(
         tile_size = min(tiles.TILE, round_up(num_rows, tiles.GROUP), chunk_size)
     chunk_size = min(round_up(chunk_size, tile_size), round_up(num_rows, tile_size))
 
-    others = k - include_self
+    others = k - 1
     # Lists on the host, which are written to in place.
     lists: Any = (
         np.full((others, num_rows), -np.inf, dtype),
@@ -96,7 +95,7 @@ def exact_neighbors(
     store = None
     first = 0
     if checkpoint is not None:
-        options = [k, include_self, chunk_size, tile_size]
+        options = [k, chunk_size, tile_size]
         store = resumable.open_store(checkpoint, rows, options)
         stored = store.load(_FILE, ("merged", *Best._fields))
         if stored is not None:
@@ -114,7 +113,7 @@ def exact_neighbors(
         if store is not None and is_due:
             store.save(_FILE, {"merged": np.array(pair + 1)} | best._asdict())
             saved = time.monotonic()
-    return search.finish(k, include_self)
+    return search.finish(k)
 
 
 class _Search:
@@ -148,17 +147,15 @@ class _Search:
             if start != other or i <= j:
                 self.merge(start + i, other + j, half)
 
-    def finish(self, k: int, include_self: bool) -> Neighbors:
-        """Turns the lists into [N, k] arrays, the row itself first where it counts."""
+    def finish(self, k: int) -> Neighbors:
+        """Turns the lists into [N, k] arrays, the row itself first."""
         num_rows = len(self._rows)
         found = Neighbors(
             np.empty((num_rows, k), np.int32),
             np.empty((num_rows, k), self._best.similarity.dtype),
         )
         for start in range(0, num_rows, self._chunk_size):
-            part = finish(
-                *self._load(start, self._chunk_size), include_self=include_self
-            )
+            part = finish(*self._load(start, self._chunk_size), include_self=True)
             for whole, piece in zip(found, part, strict=True):
                 whole[start : start + self._chunk_size] = piece[: num_rows - start]
         return found

@@ -121,9 +121,8 @@ def read_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the distinct genuine pairs [G, 2] and the distinct impostor pairs [M, 2].
 
-    Raises:
-        ValueError: another shape or dtype, rows outside [0, N), a row with itself, a
-            pair of both kinds, one kind only; `name` says what the pairs are for.
+    Refuses pairs of another shape or dtype, of rows outside [0, N), of a row with
+    itself, of both kinds, or of one kind only; `name` says what they are for.
     """
     rows, same = check_rows(pairs, num_rows, name), np.asarray(same)
     if same.shape != (len(rows),) or same.dtype != np.bool_:

@@ -58,15 +58,11 @@ _DEFAULT = Objective()
 
 
 class Validation(NamedTuple):
-    """What an evaluation of refined features gives.
+    """What an evaluation of refined features gives."""
 
-    Attributes:
-        score: higher is better.
-        impostor: [M, 2] integer rows of the impostor pairs to learn from until the next
-            one; None keeps the ones before. Another M is compiled anew.
-    """
-
-    score: float
+    score: float  # higher is better
+    # [M, 2] integer rows of the impostor pairs to learn from until the next one; None
+    # keeps the ones before. Another M is compiled anew.
     impostor: np.ndarray | None = None
 
 

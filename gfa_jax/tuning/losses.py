@@ -57,12 +57,9 @@ def partial_auc(
 ) -> jax.Array:
     """Evaluates the [] loss, 1 − the smoothed mean TPR over a band of FPRs.
 
-    Args:
-        genuine: [G] floating cosines.
-        impostor: [M] floating cosines.
-        band: shares 0 <= low < high <= 1 of the impostor pairs between which a rank
-            counts, evenly spaced from 0 on; from later on by the logarithm of the FPR,
-            as ROC curves are drawn, so that no end outweighs the other.
+    Takes cosines [G] and [M]. The band is shares 0 <= low < high <= 1 of the impostor
+    pairs between which a rank counts, evenly spaced from 0 on; from later on by the
+    logarithm of the FPR, as ROC curves are drawn, so that no end outweighs the other.
     """
     # At least one rank, however few the pairs.
     low = min(round(band[0] * len(impostor)), len(impostor) - 1)

@@ -51,23 +51,16 @@ class Variables(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """The static choices of the loss; hashable.
+    """The static choices of the loss; hashable."""
 
-    Attributes:
-        num_steps: T >= 1, updates of the aggregation.
-        loss: one of `LOSSES`.
-        fpr_low: share in [0, fpr_high) of the impostor pairs, the hardest of a batch,
-            that the partial AUC leaves out: FPRs below the band of interest.
-        fpr_high: share in (0, 1] down to which it compares.
-        options: of `aggregate`. The mask is the one with which the result is to be
-            used, and so what chooses: "soft" as learnt, or the "hard" bracket, to which
-            `tune` anneals.
-    """
-
-    num_steps: int = 4
+    num_steps: int = 4  # T >= 1, updates of the aggregation
     loss: losses.Loss = "logistic"
+    # Shares of the impostor pairs of a batch, the hardest first, between which the
+    # partial AUC compares: 0 <= fpr_low < fpr_high <= 1.
     fpr_low: float = 0.0
     fpr_high: float = 0.1
+    # Of `aggregate`. The mask is the one with which the result is to be used, and so
+    # what chooses: "soft" as learnt, or the "hard" bracket, to which `tune` anneals.
     options: Options = DEFAULT
 
 

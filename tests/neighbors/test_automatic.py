@@ -2,11 +2,10 @@
 
 import importlib.util
 
-import numpy as np
 import pytest
 
-from gfa_jax.neighbors import automatic, tiles
-from gfa_jax.neighbors.automatic import choose_search, measure_rate, typical_kth_best
+from gfa_jax.neighbors import automatic
+from gfa_jax.neighbors.automatic import choose_search, measure_rate
 from tests.conftest import X64
 
 RATE = 7e10  # about that of two CPU cores
@@ -67,25 +66,6 @@ def test_exact_where_the_other_is_no_gain(
 def test_a_measured_rate_is_that_of_a_machine():
     # Between a watch and the fastest accelerator there is.
     assert 1e6 < measure_rate(4, k=2, num_rows=5000) < 1e15
-
-
-def test_the_tiles_timed_bring_as_many_as_those_of_a_whole_search(rng):
-    num_rows, dim, k = 8 * tiles.TILE, 64, 10
-    order = rng.random((200, num_rows))
-    # What enters the list of a row that starts with its first tile.
-    best = -np.sort(-order[:, : tiles.TILE], axis=1)[:, :k]
-    entered = 0
-    for column in order[:, tiles.TILE :].T:
-        enters = column > best[:, -1]
-        entered += int(enters.sum())
-        best[enters, -1] = column[enters]
-        best[enters] = -np.sort(-best[enters], axis=1)
-    share = entered / (200 * num_rows)
-    rows = rng.standard_normal((2000, dim))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    reached = np.mean(rows[:1000] @ rows[1000:].T > typical_kth_best(num_rows, dim, k))
-    # Cosines are normal to some per cent so far out.
-    assert reached == pytest.approx(share, rel=0.3)
 
 
 @pytest.mark.parametrize("k", [0, 100])

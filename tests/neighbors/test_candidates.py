@@ -1,4 +1,4 @@
-"""`place_self`: the row itself first or nowhere, the others as they were given."""
+"""`place_self`: the row itself first, the others as they were given."""
 
 import hypothesis
 import numpy as np
@@ -22,17 +22,14 @@ SIMILARITY = np.array(
     num_rows=st.integers(1, 12),
     num_candidates=st.integers(0, 10),
     k=st.integers(1, 12),
-    include_self=st.booleans(),
 )
-def test_equals_lists_filtered_one_by_one(
-    seed, num_rows, num_candidates, k, include_self
-):
+def test_equals_lists_filtered_one_by_one(seed, num_rows, num_candidates, k):
     rng = np.random.default_rng(seed)
     shape = (num_rows, num_candidates)
     indices = rng.integers(-1, num_rows, size=shape)
     similarity = rng.uniform(-1, 1, size=shape)
     indices.setflags(write=False)
-    got = place_self(indices, similarity, k=k, include_self=include_self)
+    got = place_self(indices, similarity, k=k)
     assert got.indices.shape == got.similarity.shape == (num_rows, k)
     for i in range(num_rows):
         others = [
@@ -40,8 +37,7 @@ def test_equals_lists_filtered_one_by_one(
             for j, s in zip(indices[i], similarity[i], strict=True)
             if j not in (-1, i)
         ]
-        expected = [(i, 1.0)] * include_self + others
-        expected = (expected + [(-1, -INF)] * k)[:k]
+        expected = [(i, 1.0), *others, *[(-1, -INF)] * k][:k]
         assert list(zip(got.indices[i], got.similarity[i], strict=True)) == expected
 
 
@@ -59,5 +55,5 @@ def test_bad_input_is_refused(change, message):
     options = {"indices": INDICES, "similarity": SIMILARITY, "k": 3} | change
     indices, similarity = options.pop("indices"), options.pop("similarity")
     with pytest.raises(ValueError, match=message) as error:
-        place_self(indices, similarity, include_self=True, **options)
+        place_self(indices, similarity, **options)
     assert "\n" not in str(error.value)

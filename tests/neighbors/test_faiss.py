@@ -34,36 +34,31 @@ def recall(got, want) -> float:
     num_rows=st.integers(3, 150),
     dim=st.integers(2, 40),
     k=st.integers(1, 12),
-    include_self=st.booleans(),
     copies=st.booleans(),
 )
-def test_flat_agrees_with_the_oracle(seed, num_rows, dim, k, include_self, copies):
+def test_flat_agrees_with_the_oracle(seed, num_rows, dim, k, copies):
     rng = np.random.default_rng(seed)
     features = unit_rows(rng, num_rows=num_rows, dim=dim)
     if copies:
         features = features[rng.integers(num_rows, size=num_rows)]
     k = min(k, num_rows - 1)
-    got = faiss_neighbors(features, k=k, include_self=include_self)
+    got = faiss_neighbors(features, k=k)
     assert isinstance(got.indices, np.ndarray)
     assert got.indices.dtype == np.int32
     assert got.similarity.dtype == np.float32
-    assert_agree(features, got, oracle.exact_neighbors(features, k, include_self))
+    assert_agree(features, got, oracle.exact_neighbors(features, k))
 
 
-@pytest.mark.parametrize("include_self", [True, False])
-def test_more_copies_than_k_leave_the_row_in_its_place(include_self):
+def test_more_copies_than_k_leave_the_row_in_its_place():
     # FAISS may return k copies of a row without the row itself among them.
     features = np.full((30, 4), 0.5, np.float32)
-    got = faiss_neighbors(features, k=4, include_self=include_self)
-    row = np.arange(30)
-    assert np.all((got.indices == row[:, None]).sum(1) == include_self)
-    if include_self:
-        np.testing.assert_array_equal(got.indices[:, 0], row)
+    got = faiss_neighbors(features, k=4)
+    np.testing.assert_array_equal(got.indices[:, 0], np.arange(30))
     assert_no_repeats(got.indices)
     assert np.all(got.indices >= 0)
     np.testing.assert_array_equal(got.similarity, 1)
     # Equal ones stand by number.
-    assert np.all(np.diff(got.indices[:, int(include_self) :], axis=1) > 0)
+    assert np.all(np.diff(got.indices[:, 1:], axis=1) > 0)
 
 
 def test_a_row_that_the_index_missed_still_stands_first(rng):
@@ -77,14 +72,11 @@ def test_a_row_that_the_index_missed_still_stands_first(rng):
     assert got.similarity[7, 0] < got.similarity[7, 2]
 
 
-@pytest.mark.parametrize(
-    ("name", "include_self"), [("lfw.npz", True), ("cfp_dev.npz", False)]
-)
-def test_flat_agrees_with_exact_on_real_features(real_data, name, include_self):
+@pytest.mark.parametrize("name", ["lfw.npz", "cfp_dev.npz"])
+def test_flat_agrees_with_exact_on_real_features(real_data, name):
     features = real_data(name)["features"]
-    options = {"k": 15, "include_self": include_self}
-    got = faiss_neighbors(features, **options)
-    want = gfa.exact_neighbors(features, **options)
+    got = faiss_neighbors(features, k=15)
+    want = gfa.exact_neighbors(features, k=15)
     assert_agree(features, got, want)
     # The ties are few: both searches are the same almost everywhere.
     assert np.mean(got.indices == np.asarray(want.indices)) > 0.999
@@ -93,15 +85,11 @@ def test_flat_agrees_with_exact_on_real_features(real_data, name, include_self):
 # --- other indexes ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("include_self", [True, False])
-def test_an_inverted_file_finds_more_the_more_it_probes(rng, include_self):
+def test_an_inverted_file_finds_more_the_more_it_probes(rng):
     features = unit_rows(rng, num_rows=2000, dim=16)
-    options = {"k": 10, "include_self": include_self}
-    exact = gfa.exact_neighbors(features, **options)
+    exact = gfa.exact_neighbors(features, k=10)
     few, many, every = (
-        faiss_neighbors(
-            features, factory="IVF20,Flat", search=f"nprobe={probes}", **options
-        )
+        faiss_neighbors(features, k=10, factory="IVF20,Flat", search=f"nprobe={probes}")
         for probes in (1, 8, 20)
     )
     assert recall(few, exact) < recall(many, exact) < 1
@@ -110,32 +98,23 @@ def test_an_inverted_file_finds_more_the_more_it_probes(rng, include_self):
     assert_agree(features, every, exact)
 
 
-@pytest.mark.parametrize("include_self", [True, False])
-def test_slots_that_stay_empty_stand_last(rng, include_self):
+def test_slots_that_stay_empty_stand_last(rng):
     # 100 cells for 200 rows: most cells hold fewer rows than are asked for.
     features = unit_rows(rng, num_rows=200, dim=8)
-    got = faiss_neighbors(
-        features,
-        k=8,
-        include_self=include_self,
-        factory="IVF100,Flat",
-        search="nprobe=1",
-    )
+    got = faiss_neighbors(features, k=8, factory="IVF100,Flat", search="nprobe=1")
     empty = got.indices < 0
     assert empty.any()
     assert np.all(got.indices[empty] == -1)
     np.testing.assert_array_equal(np.isneginf(got.similarity), empty)
     # Once empty, empty to the end; what stands before is sorted.
     np.testing.assert_array_equal(empty, np.sort(empty, axis=1))
-    others = got.similarity[:, int(include_self) :]
+    others = got.similarity[:, 1:]
     assert np.all(others[:, :-1] >= others[:, 1:])
     np.testing.assert_allclose(
         got.similarity, products(features, got.indices), rtol=0, atol=1e-6
     )
     assert_no_repeats(got.indices)
-    itself = got.indices == np.arange(200)[:, None]
-    assert np.all(itself[:, 0] == include_self)
-    assert not itself[:, 1:].any()
+    np.testing.assert_array_equal(got.indices[:, 0], np.arange(200))
 
 
 # --- bad input --------------------------------------------------------------------

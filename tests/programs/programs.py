@@ -67,6 +67,13 @@ def succeed(module: str, *flags: str) -> Finished:
     return result
 
 
+def write_pool(folder: pathlib.Path, sample: Any) -> tuple[str, str]:
+    """Writes features and labels; gives the two flags that name them."""
+    np.save(folder / "features.npy", sample.features)
+    np.save(folder / "labels.npy", sample.labels)
+    return f"--features={folder}/features.npy", f"--labels={folder}/labels.npy"
+
+
 def read_report(folder: pathlib.Path) -> dict[str, Any]:
     return json.loads((folder / "report.json").read_text())
 

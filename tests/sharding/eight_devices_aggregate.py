@@ -230,5 +230,4 @@ def test_bad_options_are_refused(problem):
     )
     search = functools.partial(sharding.exact_neighbors, mesh=mesh(), axis_name="rows")
     refused("k is 61 with 61 rows", search, problem[0], k=61)
-    refused(r"valid has shape \(3,\)", search, problem[0], k=4, valid=np.ones(3, bool))
     refused("expected a floating dtype", search, np.ones((61, 2), int), k=4)

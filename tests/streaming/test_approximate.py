@@ -60,18 +60,6 @@ def test_it_is_the_search_in_memory(features, mapped, tmp_path, checkpoint):
     assert_same(got[0], want[0])
 
 
-def test_cosines_are_those_of_the_rows(features, mapped):
-    found, _ = stream(mapped)
-    there = found.indices >= 0
-    others = features.astype(np.float64)[np.where(there, found.indices, 0)]
-    cosines = np.einsum("nd,nkd->nk", features.astype(np.float64), others)
-    # float32 sums of 32 products.
-    np.testing.assert_allclose(found.similarity[there], cosines[there], atol=1e-6)
-    np.testing.assert_array_equal(found.similarity[~there], -np.inf)
-    descending = found.similarity[:, 1:]
-    assert np.all(descending[:, :-1] >= descending[:, 1:])
-
-
 def test_more_products_are_made_for_more_recall(mapped):
     _, some = stream(mapped, edge_recall=0.5)
     _, most = stream(mapped, edge_recall=0.95)

@@ -46,15 +46,14 @@ def assert_same(got, want) -> None:
 # --- the result -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("include_self", [True, False])
-def test_equals_the_search_in_memory(features, mapped, include_self):
-    want = search(features, include_self=include_self)
-    got = stream(mapped, include_self=include_self)
+def test_equals_the_search_in_memory(features, mapped):
+    want = search(features)
+    got = stream(mapped)
     assert isinstance(got.indices, np.ndarray)
     assert got.indices.dtype == np.int32
     assert got.similarity.dtype == np.float32
     assert_agree(features, got, want)
-    assert_agree(features, got, oracle.exact_neighbors(features, K, include_self))
+    assert_agree(features, got, oracle.exact_neighbors(features, K))
 
 
 @pytest.mark.parametrize("chunk_size", [64, 4096])
@@ -157,7 +156,6 @@ def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path, save_alway
         (features.reshape(-1, 3), {}),
         (features.astype(np.float64), {}),
         (features, {"k": 6}),
-        (features, {"include_self": False}),
         (features, {"chunk_size": 96}),
         (features, {"tile_size": 64}),
     ):

@@ -175,32 +175,6 @@ def test_the_same_seed_gives_the_same_bits_and_progress_is_shown(problem):
     assert not np.array_equal(first.history.loss, other.history.loss)
 
 
-def test_real_pairs_are_not_made_worse(real_data):
-    data = real_data("cfp_dev.npz")
-    labels = data["labels"]
-    people = np.unique(labels)
-    rows = np.isin(labels, people[:60])
-    features, labels = data["features"][rows], labels[rows]
-    rng = np.random.default_rng(0)
-    training, validation = (
-        pairs_among(labels, np.flatnonzero(part), rng, num_impostor=20_000)
-        for part in (np.isin(labels, people[:40]), np.isin(labels, people[40:60]))
-    )
-    result = tune(
-        features,
-        gfa.exact_neighbors(features, k=10),
-        *training,
-        init_params=gfa.Params(0.5, 0.45),
-        max_iterations=30,
-        validation=validation,
-        identities=labels,
-    )
-    scores = metrics.pair_scores(features, validation[0])
-    raw = metrics.roc_curve(scores, validation[1])
-    assert result.hard_score >= result.history.score[0]
-    assert result.hard_score > np.interp(np.linspace(0, 0.1), raw.fpr, raw.tpr).mean()
-
-
 def test_the_best_start_is_descended_from(problem):
     starts = [START._replace(threshold=t) for t in (0.95, 0.4, 0.9)]
     options = {"max_iterations": 2, "optimizer": FAST}

@@ -44,20 +44,14 @@ _KEPT = ("own", "rows", "offsets")
 
 
 class Probes(NamedTuple):
-    """Which rows probe which cells, chunk by chunk of the rows.
+    """Which rows probe which cells, chunk by chunk of the rows."""
 
-    Attributes:
-        own: [N] int32 cell of each row.
-        rows: of a chunk [V] uint16, which of its rows probe another cell than their
-            own, by cell.
-        offsets: for each chunk [C + 1] int64, where the rows of each cell begin.
-        share: products of all these cells over N².
-    """
-
-    own: np.ndarray
+    own: np.ndarray  # [N] int32 cell of each row
+    # Of a chunk [V] uint16, which of its rows probe another cell than their own, by
+    # cell; for each chunk [C + 1] int64, where the rows of each cell begin.
     rows: Callable[[int], np.ndarray]
     offsets: list[np.ndarray]
-    share: float
+    share: float  # products of all these cells over N²
 
 
 def num_cells(num_rows: int) -> int:

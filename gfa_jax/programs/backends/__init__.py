@@ -108,7 +108,7 @@ class Backend(abc.ABC):
         """
         with self.together():
             found = datasets.read_candidates(FLAGS.candidates, num_rows=num_rows)
-            placed = gfa.neighbors.place_self(*found, k=width, include_self=True)
+            placed = gfa.neighbors.place_self(*found, k=width)
         indices, similarity = (np.asarray(column)[own] for column in placed)
         if np.isnan(placed.similarity).any():
             similarity = np.where(indices < 0, -np.inf, score(indices))

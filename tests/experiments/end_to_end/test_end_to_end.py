@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.end_to_end import encoders, turning
-from tests.programs.programs import refuse, succeed
+from tests.programs.programs import succeed
 
 SMALL = (
     "--seeds=3",
@@ -84,18 +84,6 @@ def test_a_world_repeats_and_its_identities_are_told_apart_by_their_side():
         assert np.bincount(part.labels).tolist() == [5] * part.num_identities
     other = turning.generate(**sizes, seed=2)
     assert not np.array_equal(parts.test.inputs, other.test.inputs)
-
-
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--batch_views=7", "--batch_views=7; expected 2 to 6"),
-        ("--k=48", "--k=48 with 48 rows to choose or test on"),
-        ("--seeds=-1", "--seeds=-1: expected 0 to 2**32 - 1"),
-    ],
-)
-def test_bad_options_are_refused(tmp_path, flag, message):
-    refuse(tmp_path, message, *SMALL, flag, module="end_to_end")
 
 
 def test_a_batch_without_so_many_rows_is_refused():

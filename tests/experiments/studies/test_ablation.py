@@ -1,14 +1,11 @@
 """`ablation` end to end: every cell measured once, and as the library gives it."""
 
-import json
-
 import numpy as np
-import pytest
 
 import gfa_jax as gfa
 from experiments.studies import forms
 from gfa_jax import datasets, metrics
-from tests.programs.programs import call
+from tests.programs.programs import read_report, succeed, write_pool
 
 _SMALL = (
     "--k=8",
@@ -21,35 +18,13 @@ _SMALL = (
 )
 
 
-@pytest.fixture(scope="module")
-def sample():
-    return datasets.synthetic_features(num_rows=500, dim=32, seed=1, max_size=20)
-
-
-@pytest.fixture
-def files(tmp_path, sample):
-    np.save(tmp_path / "features.npy", sample.features)
-    np.save(tmp_path / "labels.npy", sample.labels)
-    return tmp_path
-
-
-def ablate(files, *flags: str):
-    return call(
-        "ablation",
-        f"--features={files}/features.npy",
-        f"--labels={files}/labels.npy",
-        f"--output_dir={files}/out",
-        *_SMALL,
-        *flags,
-    )
-
-
-def test_every_cell_is_there_and_is_what_the_library_gives(files, sample):
-    result = ablate(files)
-    assert result.returncode == 0, result.stderr
+def test_every_cell_is_there_and_is_what_the_library_gives(tmp_path):
+    sample = datasets.synthetic_features(num_rows=500, dim=32, seed=1, max_size=20)
+    given, output = write_pool(tmp_path, sample), tmp_path / "out"
+    result = succeed("ablation", *given, *_SMALL, f"--output_dir={output}")
     names = {"table.txt", "sweep.png", "report.json"}
-    assert {path.name for path in (files / "out").iterdir()} == names
-    report = json.loads((files / "out" / "report.json").read_text())
+    assert {path.name for path in output.iterdir()} == names
+    report = read_report(output)
     settings = [tuple(cell["setting"].items()) for cell in report["cells"]]
     assert len(set(settings)) == len(settings)  # each is measured once
     cells = dict(zip(settings, report["cells"], strict=True))
@@ -83,20 +58,3 @@ def test_every_cell_is_there_and_is_what_the_library_gives(files, sample):
         np.testing.assert_allclose(found["tpr"], expected, rtol=0, atol=2e-3)
     assert "least gain of all cells" in result.stdout
     assert "the default" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("flag", "complaint"),
-    [
-        ("--ks=4,600", "k is 600"),
-        ("--thresholds=2", "threshold is 2; expected a value in [-1, 1]"),
-        ("--steps=-1", "--steps has -1; expected 0 or more"),
-        ("--gammas=", "--gammas is empty"),
-    ],
-)
-def test_bad_flags_end_with_one_line(files, flag, complaint):
-    result = ablate(files, flag)
-    assert result.returncode == 2
-    assert complaint in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-    assert not (files / "out").exists()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.programs.programs import refuse, succeed
+from tests.programs.programs import succeed
 
 SMALL = (
     "--dim=48",
@@ -48,18 +48,3 @@ def test_one_setting_serves_every_size(tmp_path):
         assert one["scores"] == two["scores"]
     with np.load(next(cache.iterdir()), allow_pickle=False) as stored:
         assert set(stored) == {"indices", "similarity"}
-
-
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--rules=unknown", "--rules=unknown: expected some of"),
-        ("--sizes=many", "--sizes=many: expected numbers"),
-        ("--sizes=15", "k is 15"),
-        ("--trials=0", "--trials=0"),
-        ("--k=1", "--k=1"),
-    ],
-)
-def test_bad_options_are_refused(tmp_path, flag, message):
-    small = [each for each in SMALL if each.split("=")[0] != flag.split("=")[0]]
-    refuse(tmp_path, message, *small, flag, module="cluster_scale")

@@ -2,39 +2,22 @@
 
 import json
 
-import numpy as np
-import pytest
-
 from experiments.studies.clusterers import tables, tuning
 from gfa_jax import datasets, metrics
-from tests.programs.programs import refuse, succeed
+from tests.programs.programs import read_report, succeed, write_pool
 
 QUICK = "--clusterers=rank_order,components,average_raw,ours"
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pool")
+def test_every_clusterer_is_tuned_and_scored_on_each_split(tmp_path):
     sample = datasets.synthetic_features(num_rows=400, dim=48, seed=2, max_size=20)
-    np.save(folder / "features.npy", sample.features)
-    np.save(folder / "labels.npy", sample.labels)
-    return folder
-
-
-def test_every_clusterer_is_tuned_and_scored_on_each_split(tmp_path, files):
-    flags = [
-        f"--features={files}/features.npy",
-        f"--labels={files}/labels.npy",
-        QUICK,
-        "--trials=3",
-        "--splits=2",
-    ]
+    flags = [*write_pool(tmp_path, sample), QUICK, "--trials=3", "--splits=2"]
     result = succeed("compare_clusters", *flags, f"--output_dir={tmp_path}/one")
     assert {path.name for path in (tmp_path / "one").iterdir()} == {
         "clusters.png",
         "report.json",
     }
-    report = json.loads((tmp_path / "one" / "report.json").read_text())
+    report = read_report(tmp_path / "one")
     names = ["rank_order", "components", "average_raw", "ours"]
     assert list(report["clusterers"]) == names
     for outcomes in report["clusterers"].values():
@@ -50,11 +33,10 @@ def test_every_clusterer_is_tuned_and_scored_on_each_split(tmp_path, files):
     assert [line.split()[0] for line in lines[1:5]] == names
     assert lines[5].startswith("ours beside the best of the 2 peers")
     succeed("compare_clusters", *flags, f"--output_dir={tmp_path}/two")
-    again = json.loads((tmp_path / "two" / "report.json").read_text())
+    again = read_report(tmp_path / "two")
     for name in names:
-        for one, two in zip(
-            report["clusterers"][name], again["clusterers"][name], strict=True
-        ):
+        both = zip(report["clusterers"][name], again["clusterers"][name], strict=True)
+        for one, two in both:
             assert (one["setting"], one["scores"]) == (two["setting"], two["scores"])
 
 
@@ -80,36 +62,3 @@ def test_the_verdict_counts_the_splits_in_which_ours_is_above_all_peers():
     assert tables.verdict({"ours": [outcome(1)]}) == "no peer was asked for"
     line = tables.table(outcomes).splitlines()[-1]
     assert line.split()[:4] == ["ours", "0.750", "1.000", "0.856"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--clusterers=ours,unknown"], "--clusterers=ours,unknown: expected some of"),
-        (["--clusterers="], "--clusterers=: expected some of"),
-        (["--trials=0"], "--trials=0"),
-        (["--splits=0"], "--splits=0"),
-    ],
-)
-def test_bad_options_are_refused(tmp_path, files, flags, message):
-    refuse(
-        tmp_path,
-        message,
-        f"--features={files}/features.npy",
-        f"--labels={files}/labels.npy",
-        *flags,
-        module="compare_clusters",
-    )
-
-
-def test_labels_are_needed_and_must_fit(tmp_path, files):
-    features = f"--features={files}/features.npy"
-    refuse(tmp_path, "expected --labels", features, module="compare_clusters")
-    np.save(tmp_path / "short.npy", np.arange(3) // 2)
-    refuse(
-        tmp_path,
-        "400",
-        features,
-        f"--labels={tmp_path}/short.npy",
-        module="compare_clusters",
-    )

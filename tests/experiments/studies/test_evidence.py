@@ -7,7 +7,7 @@ import pytest
 
 from experiments.studies import evidence
 from gfa_jax import datasets, metrics
-from tests.programs.programs import refuse, succeed
+from tests.programs.programs import succeed
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,6 @@ def folder(tmp_path_factory):
             arrays |= {"camera": camera, "is_query": camera == 0}
             arrays |= {"is_gallery": camera == 1}
         np.savez(path / f"{name}.npz", allow_pickle=False, **arrays)
-    np.savez(path / "no_set.npz", pairs=np.zeros((2, 3), int))
     return path
 
 
@@ -56,16 +55,3 @@ def test_every_table_is_made_of_the_same_figures(folder, tmp_path, monkeypatch):
         if line.startswith(("| one", "| two"))
     )
     assert one.endswith("|  |") and not two.endswith("|  |")
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ([], "--sets is missing"),
-        (["--sets={folder}/no_set.npz"], "features"),
-        (["--sets={folder}", "--table=other"], "should be one of"),
-    ],
-)
-def test_it_refuses_what_it_cannot_use(folder, tmp_path, flags, message):
-    flags = [flag.format(folder=folder) for flag in flags]
-    refuse(tmp_path, message, *flags, module="evidence")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.programs.programs import refuse, succeed
+from tests.programs.programs import succeed
 
 pytest.importorskip("optimistix")
 
@@ -25,10 +25,3 @@ def test_memory_and_agreement_of_three_modes(tmp_path):
     assert found["forward", 40]["distance"] < 1e-4
     assert found["reverse", 4]["distance"] > 1e-3
     assert "at rest" in printed and "[N, D] arrays" in printed
-
-
-@pytest.mark.parametrize(
-    ("flag", "message"), [("--steps=0", "--steps=0"), ("--k=64", "k is 64 with 64")]
-)
-def test_bad_options_are_refused(tmp_path, flag, message):
-    refuse(tmp_path, message, *SMALL, flag, module="gradient_modes")

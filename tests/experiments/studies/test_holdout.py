@@ -5,23 +5,15 @@ import pytest
 
 from experiments.studies import calibration, choice
 from gfa_jax import datasets, metrics
-from tests.programs.programs import read_report, refuse, succeed
+from tests.programs.programs import read_report, succeed, write_pool
 
 
-@pytest.fixture
-def files(tmp_path):
+def test_holdout_chooses_on_one_half_and_reports_on_the_other(tmp_path):
+    output = tmp_path / "out"
     sample = datasets.synthetic_features(num_rows=600, dim=64, seed=1)
-    np.save(tmp_path / "features.npy", sample.features)
-    np.save(tmp_path / "labels.npy", sample.labels)
-    return tmp_path
-
-
-def test_holdout_chooses_on_one_half_and_reports_on_the_other(files):
-    output = files / "out"
     result = succeed(
         "holdout",
-        f"--features={files}/features.npy",
-        f"--labels={files}/labels.npy",
+        *write_pool(tmp_path, sample),
         f"--output_dir={output}",
         "--k=5,10",
         "--threshold=0.4,0.9",
@@ -71,24 +63,3 @@ def test_reliability_is_on_the_diagonal_where_ratios_are_right():
     np.testing.assert_allclose(observed, [0.2, 0.8])
     shown = calibration.show("perfect", metrics.roc_curve([0.1, 0.9], [0, 1]), roc)
     assert shown is None
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--k=5,x"], "--k=5,x"),
-        (["--k=400"], "k is 400"),
-        (["--threshold=2"], "threshold is 2"),
-        (["--gamma="], "--gamma"),
-        (["--num_steps=-2"], "num_steps"),
-    ],
-)
-def test_holdout_refuses_bad_grids(files, flags, message):
-    refuse(
-        files,
-        message,
-        f"--features={files}/features.npy",
-        f"--labels={files}/labels.npy",
-        *flags,
-        module="holdout",
-    )

@@ -10,7 +10,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from experiments.studies.clusterers import Problem, kmeans
 from gfa_jax import Neighbors, datasets
 from tests import oracle
-from tests.programs.programs import call, succeed
+from tests.programs.programs import succeed
 
 FPRS = (1e-5, 1e-4, 1e-3)
 CENTRES = 40
@@ -104,11 +104,3 @@ def test_times_ratios_and_quality(tmp_path, sample):
         np.testing.assert_allclose(
             [point["tpr"] for point in points], tprs, rtol=0, atol=1.5 / genuine
         )
-
-
-def test_a_grid_is_refused(tmp_path):
-    flags = ["--rows=50", "--clusters=9", "--k=3,4"]
-    result = call("kmeans_speed", *flags, f"--output_dir={tmp_path}/out")
-    assert result.returncode == 2
-    assert "make 2 settings; expected one" in result.stderr
-    assert not (tmp_path / "out").exists()

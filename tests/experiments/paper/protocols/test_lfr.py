@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.paper.protocols import lfr, mismatches, read_lfr_filelist
+from experiments.paper.protocols import read_lfr_filelist
 
 
 def read(tmp_path, content, track):
@@ -20,12 +20,6 @@ def test_video_track(tmp_path):
     names, counts = read(tmp_path, b"video_2 17 frames\nvideo_10\n", "video")
     np.testing.assert_array_equal(names, ["video_2", "video_10"])
     assert counts == (("videos", 2, 203_848),)
-
-
-def test_the_published_size(tmp_path, monkeypatch):
-    monkeypatch.setitem(lfr._ROWS, "video", 3)
-    assert mismatches(read(tmp_path, b"a\nb\nc", "video").counts) == ()
-    assert len(mismatches(read(tmp_path, b"a\nb", "video").counts)) == 1
 
 
 def test_a_name_twice(tmp_path):
