@@ -13,25 +13,14 @@ fit 3,500 genuine pairs exactly, which no mean over folds would. The accuracy is
 of the folds, each at the threshold of the others.
 """
 
-from experiments.paper import grid, pair_lists, paper, protocols
-from gfa_jax.programs import flags, inputs
+from experiments.paper import pair_lists, paper, protocols
+from gfa_jax.programs import flags
 
-FLAGS = flags.FLAGS
-for module in (inputs, grid, pair_lists):
-    flags.adopt(module)
-
-flags.DEFINE_input("protocol", None, "CFP's folder Protocol; needs --names.")
+flags.adopt(pair_lists)
 flags.DEFINE_string("output_dir", "outputs/cfp_fp", "Folder of the results.")
 flags.require("features")
-
-_PAIRS_A_KIND = 3500
 
 
 def main() -> None:
     """Sweeps the grid of Tab. 3."""
-    pair_lists.run(
-        protocols.read_cfp,
-        depth=2,
-        table=paper.CFP_FP,
-        pairs_a_kind=_PAIRS_A_KIND,
-    )
+    pair_lists.run(protocols.read_cfp, depth=2, table=paper.CFP_FP, pairs_a_kind=3500)

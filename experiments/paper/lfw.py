@@ -10,25 +10,16 @@ takes pairs of row numbers. Every row of --features is in the pool that is refin
 The paper has no table of LFW; this one has the same shape.
 """
 
-from experiments.paper import grid, pair_lists, paper, protocols
-from gfa_jax.programs import flags, inputs
+from experiments.paper import pair_lists, paper, protocols
+from gfa_jax.programs import flags
 
-FLAGS = flags.FLAGS
-for module in (inputs, grid, pair_lists):
-    flags.adopt(module)
-
-flags.DEFINE_input("protocol", None, "LFW's pairs.txt; needs --names.")
+flags.adopt(pair_lists)
 flags.DEFINE_string("output_dir", "outputs/lfw", "Folder of the results.")
 flags.require("features")
-
-_PAIRS_A_KIND = 3000
 
 
 def main() -> None:
     """Sweeps the grid over LFW's pairs."""
     pair_lists.run(
-        protocols.read_lfw_pairs,
-        depth=1,
-        table=paper.LFW,
-        pairs_a_kind=_PAIRS_A_KIND,
+        protocols.read_lfw_pairs, depth=1, table=paper.LFW, pairs_a_kind=3000
     )

@@ -15,6 +15,9 @@ from gfa_jax import datasets
 from gfa_jax.programs import cli, flags, inputs
 
 FLAGS = flags.FLAGS
+flags.adopt(inputs)
+flags.adopt(grid)
+flags.DEFINE_input("protocol", None, "Pairs as distributed; needs --names.")
 flags.DEFINE_input(
     "names", None, "Text, a line a feature row: the image that it is, with its folders."
 )
