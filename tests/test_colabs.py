@@ -1,4 +1,4 @@
-"""Every notebook installs, runs through, ends with a plot, and is stored bare.
+"""Every notebook installs, runs through, and is stored with its pictures alone.
 
 A notebook has a process and a precision of its own, so it runs in one of the two passes
 of the suite only.
@@ -38,28 +38,41 @@ def load_strip():
 
 
 def test_the_notebooks_are_here_and_in_the_readme():
-    assert [path.stem[0] for path in NOTEBOOKS] == ["1", "2", "3", "4", "5"]
+    assert [path.stem[0] for path in NOTEBOOKS] == ["1", "2", "3", "4", "5", "6"]
     readme = (_REPOSITORY / "README.md").read_text(encoding="utf-8")
     missing = [path.name for path in NOTEBOOKS if f"colabs/{path.name}" not in readme]
     assert not missing
 
 
 @notebooks
-def test_is_stored_without_what_running_it_leaves(path):
+def test_is_stored_with_its_pictures_and_nothing_else_that_running_it_leaves(path):
     text = path.read_text(encoding="utf-8")
-    stored = load_strip().strip(text)
+    stored = load_strip().strip(text, name=path.name)
     assert stored == text, "run: python colabs/strip.py"
+    assert len(text) < 300_000
     notebook = read(path)
     nbformat.validate(notebook)
-    assert not any(
-        cell.outputs or cell.execution_count for cell in code_cells(notebook)
-    )
+    assert not any(cell.execution_count for cell in code_cells(notebook))
+    shown = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert shown and all([*output.data] == ["image/png"] for output in shown)
+    assert code_cells(notebook)[-1].outputs, "run: python colabs/strip.py --run"
     assert [cell.id for cell in notebook.cells] == [
         f"cell-{number}" for number in range(1, len(notebook.cells) + 1)
     ]
 
 
-def test_strip_removes_outputs_counts_and_metadata():
+@notebooks
+def test_begins_with_a_link_to_colab_that_names_the_file(path):
+    link = load_strip().colab_link(path.name)
+    assert f"\n[Open in Colab]({link})\n" in read(path).cells[0].source
+    base, _, file = link.partition("/blob/main/")
+    assert (_REPOSITORY / file) == path
+    # Owner and name come from one place, the project's Repository once it is there.
+    assert base.startswith("https://colab.research.google.com/github/")
+    assert len(base.split("/")) == 6
+
+
+def test_strip_removes_outputs_counts_and_metadata_and_keeps_pictures():
     notebook = nbformat.v4.new_notebook(
         metadata={"colab": {"provenance": []}},
         cells=[
@@ -67,7 +80,12 @@ def test_strip_removes_outputs_counts_and_metadata():
                 "1 + 1",
                 execution_count=3,
                 metadata={"id": "x"},
-                outputs=[nbformat.v4.new_output("stream", text="2")],
+                outputs=[
+                    nbformat.v4.new_output("stream", text="2"),
+                    nbformat.v4.new_output(
+                        "execute_result", {"text/plain": "<Figure>", "image/png": "aa"}
+                    ),
+                ],
             ),
             nbformat.v4.new_markdown_cell("# Title"),
         ],
@@ -77,7 +95,8 @@ def test_strip_removes_outputs_counts_and_metadata():
     assert strip(stripped) == stripped
     first, second = nbformat.reads(stripped, as_version=4).cells
     assert (first.source, first.id, second.id) == ("1 + 1", "cell-1", "cell-2")
-    assert not first.outputs and not first.metadata and first.execution_count is None
+    assert not first.metadata and first.execution_count is None
+    assert [output.data for output in first.outputs] == [{"image/png": "aa"}]
     assert "colab" not in stripped
 
 

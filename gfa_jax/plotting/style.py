@@ -53,12 +53,12 @@ def join(drawn: Sequence[Panel], *, title: str) -> "Figure":
     if len(drawn) > _IN_A_ROW:
         rows = [drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]]
     columns = max(map(len, rows))
-    figure = matplotlib.figure.Figure(
-        figsize=(_WIDTH * columns, _HEIGHT * len(rows) + 0.3),
-        layout="constrained",
-        dpi=_DPI,
+    size = (_WIDTH * columns, _HEIGHT * len(rows) + 0.3)
+    size = (6.6, 4.8) if len(drawn) == 1 else size
+    figure = matplotlib.figure.Figure(figsize=size, layout="constrained", dpi=_DPI)
+    figure.suptitle(
+        title, x=0.01, ha="left", fontweight="bold", wrap=True, parse_math=False
     )
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     parts = figure.add_gridspec(len(rows), columns * (columns - 1) or 1)
     for row, some in enumerate(rows):
         width = parts.ncols // len(some)

@@ -53,7 +53,7 @@ def test_candidates_are_counted_without_the_rows_themselves():
     ("count", "rows"), [(1, [1]), (3, [3]), (4, [2, 2]), (5, [2, 3]), (6, [3, 3])]
 )
 def test_panels_are_joined_in_rows_under_one_title(count, rows):
-    figure = plotting.join([lambda axes: axes.plot([0, 1])] * count, title="a pool")
+    figure = plotting.join([lambda axes: axes.plot([0, 1])] * count, title="a $pool")
     heights = [axes.get_subplotspec().rowspan.start for axes in axes_of(figure)]
     assert [heights.count(row) for row in range(len(rows))] == rows
-    assert figure.get_suptitle() == "a pool"
+    assert figure.get_suptitle() == "a $pool"
