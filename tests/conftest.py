@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-# Broadcasting that nobody asked for hides shape bugs; float64 shows real error
+# Broadcasting that was not asked for hides shape bugs; float64 shows real error
 # beside rounding. GFA_JAX_TEST_X64=0 runs the same tests in float32.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 X64 = os.environ.get("GFA_JAX_TEST_X64", "1") != "0"

@@ -28,7 +28,8 @@ _FIGURE = re.compile(r"(?<![\w.])[01]?\.\d{3}\b")
 _PRIVATE_WORDS = re.compile(
     r"\b(attractions?|remask\w*|guarded|likeness|bound_impostors|isolates?|find_far"
     r"|crowd(s|ed)?|lookers?|spared|hardest|lonely|final_sharpness|over_steps|of_update"
-    r"|tally|as told|come to rest|comes to rest|by its letter|the letter of|nobody"
+    r"|tally|mates?|announce|as told|come to rest|comes to rest|by its letter"
+    r"|the letter of|nobody"
     r"|listing_sums|offer_columns_to_rows|meet_next|say_what_is_missing)\b",
     re.IGNORECASE,
 )
@@ -165,10 +166,15 @@ def test_paths_in_the_text_exist(page):
         assert (_REPOSITORY / path).exists(), path
 
 
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
-def test_the_words_are_those_of_the_field(page):
-    found = [match.group() for match in _PRIVATE_WORDS.finditer(read(page))]
-    assert not found
+def test_the_words_are_those_of_the_field():
+    code = [
+        *_REPOSITORY.glob("gfa_jax/**/*.py"),
+        *_REPOSITORY.glob("experiments/**/*.py"),
+    ]
+    for page in (*_PAGES, *code):
+        found = {match.group().lower() for match in _PRIVATE_WORDS.finditer(read(page))}
+        # A reader in code may be guarded: datasets/guard.py says against what.
+        assert found <= ({"guarded"} if page in code else set()), page
 
 
 def test_the_readme_has_no_measured_figures():

@@ -66,7 +66,7 @@ def _load() -> rankings.Task:
     identities, cameras = np.full((2, len(features)), -1)
     for images, places in zip((query, gallery), rows.values(), strict=True):
         identities[places], cameras[places] = images.identities, images.cameras
-    # Nobody's match, not even of a query that is a distractor itself.
+    # No query's match, not even of a query that is a distractor itself.
     identities[rows["gallery"][gallery.identities == 0]] = -2
     counts = tuple(
         count._replace(name=f"{subset} {count.name}")

@@ -15,7 +15,7 @@ against one round. An exact search adds N² D / 2: as much as R rounds at N = 2 
 that the ratio falls as N grows. Here all of it is timed: exact search, T updates and
 clusters (components of the pairs above each of --merge_thresholds) one by one, beside
 FAISS's k-means with --clusters centres over all rows, and with as many as there are
-identities, which nobody knows in practice.
+identities, which is not known in practice.
 
 Quality is that of the clusters, and of the features: k-means as a way to refine moves
 every row towards its centre by the same γ and T. No labels enter either method, but for

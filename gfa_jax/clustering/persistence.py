@@ -13,7 +13,7 @@ excess of mass by which HDBSCAN chooses (Campello, Moulavi and Sander 2013), the
 the tree of single linkage and in 1 / distance, here in the posterior that a pair is of
 one identity: s is the mean spread of the cosines of strangers, and z₀ how many of them
 above chance the posterior of an edge passes one half (selection/evidence.py); z₀ grows
-with the number of strangers to a mate, and with it the height that joins want. The mean
+with the number of strangers a member, and with it the height that joins want. The mean
 over all pairs of two clusters needs less than one edge does, and says it less sharply:
 hence z₀ − 1 and ⅓ (experiments/RESULTS.md has the sweep and the choice with each
 network left out).

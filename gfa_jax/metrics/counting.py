@@ -25,7 +25,7 @@ from gfa_jax.metrics.tiles import Plan, Tile
 # Scores from which on the loop saves more than numba's import and compiler cost, 2 s.
 _WORTH_COMPILING = 2**31
 _MOST_COUNTED = 2**31 - 1
-# Histograms that a device fills in turn: cosines crowd into few bins, where the
+# Histograms that a device fills in turn: most cosines fall into few bins, where the
 # increments would wait for each other.
 _COPIES = 64
 

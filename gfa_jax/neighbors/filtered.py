@@ -10,7 +10,7 @@ largest â_ij outside of S_i is known too, b_i. So where
 
     K-th largest a_ij > b_i + ε_i
 
-no row is missed, and the list is certified. The few rows where it is not, for crowds
+no row is missed, and the list is certified. The few rows where it is not, for clumps
 of copies or a K-th neighbour in a dense place, are searched again in full precision.
 Which lists those are changes the time, never the result.
 
@@ -35,7 +35,7 @@ from gfa_jax.neighbors import memory, tiles
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import track
 
-# Fewer rows are searched before this pays; more neighbours crowd the groups.
+# Fewer rows are searched before this pays; more neighbours share a group.
 FEWEST_ROWS, MOST_NEIGHBORS = 16_384, 128
 # float16 ends at 65,504, and products of such rows are far below.
 LONGEST = 100.0

@@ -93,7 +93,7 @@ def numbers(flag: str, kind: type, *, words: Collection[str] = ()) -> list[Any]:
     return values
 
 
-def announce(work: str, seconds: float, reason: str) -> None:
+def log_estimate(work: str, seconds: float, reason: str) -> None:
     """Says what long work begins, about how long it takes, and why it is this one."""
     _tell(f"{work}, about {max(1, round(seconds)):,} s: {reason}")
 
@@ -130,7 +130,7 @@ def keep_compiled_programs() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         try:
             base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        except RuntimeError:  # nobody's home
+        except RuntimeError:
             return
         folder = pathlib.Path(base) / "gfa_jax" / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(folder))

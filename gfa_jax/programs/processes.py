@@ -1,4 +1,4 @@
-"""Several processes as one job: started here or by hand, joined and held to agree.
+"""Several processes as one job: started here or by hand, connected and kept consistent.
 
     gfa refine --num_processes=2 …
 
@@ -134,7 +134,7 @@ def launch() -> NoReturn:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[None]:
+def distributed_session() -> Iterator[None]:
     """Makes this process one of the job while the block runs.
 
     Raises:
@@ -144,7 +144,7 @@ def joined() -> Iterator[None]:
         yield
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # Otherwise a SIGTERM would only be noted, for a checkpoint that nobody makes.
+    # Otherwise a SIGTERM would only be noted, for a checkpoint that is never made.
     jax.config.update("jax_enable_preemption_service", False)
     _check_coordinator()
     try:

@@ -82,7 +82,7 @@ def main() -> None:
     elif processes.launches():
         processes.launch()
     else:
-        with processes.joined():
+        with processes.distributed_session():
             _refine(mesh.MeshBackend(), fprs)
 
 

@@ -132,8 +132,8 @@ def validate(problem: Problem, refined: np.ndarray) -> Validation:
     """Scores refined rows [N, D] of the half.
 
     Returns:
-        Validation: the mean TPR of the identities that choose; the hardest impostor
-        pairs of those that teach.
+        Validation: the mean TPR of the identities that choose; the impostor pairs
+        that score highest, of those that teach.
     """
     result = _evaluate(problem, refined, problem.teaches)
     if not np.array_equal(problem.teaches, problem.chooses):
@@ -160,7 +160,7 @@ def separating_threshold(problem: Problem) -> float:
 
 
 def _evaluate(problem: Problem, refined: np.ndarray, part: np.ndarray) -> Validation:
-    """Measures all pairs of some rows: the score, and the hardest impostor pairs."""
+    """Measures all pairs of some rows: the score, and its best-scoring impostors."""
     members = np.flatnonzero(part)
     _, listed = _count_passing(problem, part)
     result = evaluation.measure_all_pairs(

@@ -114,7 +114,7 @@ class Refiner(ClusterMixin, TransformerMixin, OneToOneFeatureMixin, BaseEstimato
             own = np.hstack([np.ones((count, 1)), own]).astype(np.float32)
             weights = _stack(chosen.weights, own, width, 0)
         lists = _stack(chosen.neighbors.indices, indices, width, -1)
-        cosines = np.zeros(lists.shape, np.float32)  # which nobody reads
+        cosines = np.zeros(lists.shape, np.float32)  # not read
         both = chosen._replace(neighbors=Neighbors(lists, cosines), weights=weights)
         result = update_rows(jnp.vstack([self._pool, features]), both, progress=None)
         return np.asarray(result.features[num_rows:])

@@ -26,7 +26,7 @@ class Refinement(NamedTuple):
     Attributes:
         features: [N, D] float32 refined unit rows.
         settings: those given, and those that the pool chose.
-        dropped: [N] bool, rows near nobody, which have no edge and stay as they are.
+        dropped: [N] bool, outliers, which have no edge and stay as they are.
         neighbors: [N, C] the candidates among which the edges were chosen.
         residual: [T] of the updates, see `Aggregation`.
         degree: [N] edges of each row, see `Aggregation`.

@@ -7,7 +7,7 @@ Four kinds of evidence, each of which has failures of its own, are multiplied:
 - σ(z − z₀), the posterior that an edge is not chance: the local false discovery rate
   (Efron 2001) of a Gaussian null against edges whose density falls exponentially is a
   logistic function of z (metric.py). z₀ = 5 + ¼ ln(N / (400 K)) is where strangers and
-  mates are equally many: of each row there are N / K strangers to a mate, and under a
+  members of a group are equally many: a row has N / K strangers a member, and under a
   Gaussian tail a factor in that ratio moves the crossing by its logarithm over z ≈ 4.
 - a_ij itself, the cosine in the pool's units.
 - d_ij = 1 − a_ij in units of the rows' own scale, d_i the mean of the two nearest
@@ -20,11 +20,10 @@ it is: step sizes need no rule of their own. The constants were chosen on the pl
 of all sets together (experiments/RESULTS.md shows each of them moved, and the choice
 made without each network in turn).
 
-Some rows are near nobody and lie among their like, as images in which no face was
-found. With b_i the largest a_ij of a row, it is distant where b_i < .85 median b; a
-distant row of whose 14 nearest at least .8 are distant too is dropped: no edge leads
-to it or from it. A hard image of a person is kept, since the person's other images
-around it are not distant.
+Outliers lie among their like, as images in which no face was found. With b_i the
+largest a_ij of a row, it is distant where b_i < .85 median b; a distant row of whose 14
+nearest at least .8 are distant too is dropped: no edge leads to it or from it. A hard
+image of a person is kept, since the person's other images around it are not distant.
 """
 
 import math
@@ -38,15 +37,15 @@ from gfa_jax.types import Array
 
 _SCALE_RANK = 2
 _AROUND = 14
-_CROWD = 0.8
+_OUTLIER_SHARE = 0.8
 
 
 class Constants(NamedTuple):
-    """What experiments/studies/evidence.py moves, and nobody else has to."""
+    """What experiments/studies/evidence.py moves, and no program else."""
 
     posterior_center: float = 5.0  # z₀ of a pool with N / K = 400
     prior_slope: float = 0.25  # what z₀ rises with ln(N / K)
-    excluded: float = 1.0  # times κ, the part of each mate that is no stranger
+    excluded: float = 1.0  # times κ, the part of each member that is no stranger
     scale_power: float = 1.0  # multiplies d_ij beyond the rows' own scale
     shared_power: float = 0.5  # exponent of J_ij
     pool_share: float = 3.0  # the pool's mean closure beside a row's own, for K_i
@@ -55,7 +54,7 @@ class Constants(NamedTuple):
 
 
 CONSTANTS = Constants()
-_STRANGERS_PER_MATE = 400  # of a pool of some thousand rows
+_STRANGERS_PER_MEMBER = 400  # of a pool of some thousand rows
 
 
 class RowEvidence(NamedTuple):
@@ -94,13 +93,13 @@ def find_dropped(
     """
     distant = nearest < share * np.median(nearest)
     around = indices[:, 1 : 1 + _AROUND], is_other[:, 1 : 1 + _AROUND]
-    crowd = np.where(around[1], distant[around[0]], False).sum(axis=1)
-    return distant[rows] & (crowd >= _CROWD * around[1].sum(axis=1))
+    around_distant = np.where(around[1], distant[around[0]], False).sum(axis=1)
+    return distant[rows] & (around_distant >= _OUTLIER_SHARE * around[1].sum(axis=1))
 
 
 def posterior_center(num_rows: int, k: int, *, constants: Constants) -> float:
-    """Evaluates z₀ of a pool of N rows with K mates each."""
-    ratio = num_rows / k / _STRANGERS_PER_MATE
+    """Evaluates z₀ of a pool of N rows in groups of K."""
+    ratio = num_rows / k / _STRANGERS_PER_MEMBER
     return constants.posterior_center + constants.prior_slope * math.log(ratio)
 
 

@@ -14,12 +14,12 @@ a constant column brings, leave a_ij as it is.
 
 Over all rows of the pool a_ij has the mean v_i · w and the variance v_iᵀ W v_i, with w
 and W the mean and the covariance of the v_j, so that no pair needs to be looked at. The
-strangers of row i are all rows but itself and its mates: of its K nearest, which are
+strangers of row i are all rows but itself and its group: of its K nearest, which are
 known with their cosines, the share κ that closure puts above chance (shared.py) is
 taken out again, each by the part κ (the null of a local false discovery rate is read
-where no mates are: Efron 2004). That leaves N − 1 − κK strangers, of whose a_ij μ_i is
+where no group is: Efron 2004). That leaves N − 1 − κK strangers, of whose a_ij μ_i is
 the mean and s_i the standard deviation. In a pool of many groups it changes little; of
-two groups, half of all rows are mates. What is measured of an edge is
+two groups, half of all rows are of it. What is measured of an edge is
 
     z_ij = min((a_ij − μ_i) / s_i, (a_ij − μ_j) / s_j)
 
@@ -119,10 +119,10 @@ def measure_rows_in_blocks(
 def without_mates(
     null: RowNull, cosines: np.ndarray, *, share: float, num_rows: int
 ) -> RowNull:
-    """Takes the row itself and its mates out of the null: μ_i and s_i.
+    """Takes the row itself and its group out of the null: μ_i and s_i.
 
     The cosines a_ij are those of the K nearest others, [n, K], NaN in an empty slot;
-    the share κ of them are mates.
+    the share κ of them are of its group.
     """
     near = np.nan_to_num(np.asarray(cosines, np.float64))
     known = share * np.isfinite(cosines).sum(axis=1)

@@ -357,7 +357,7 @@ def _explain(seen: Evidence, k: int, num_steps: int, num_dropped: int, num_rows:
             f"{seen.half_cosine:.2f}; {seen.edges_per_row:.2g} candidates a row do."
         )
     if num_dropped:
-        text.append(f"{num_dropped} rows near nobody are dropped.")
+        text.append(f"{num_dropped} outliers are dropped.")
     distrust = []
     if seen.weight_per_row < _LEAST_WEIGHT:
         distrust.append(

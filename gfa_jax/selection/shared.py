@@ -6,7 +6,7 @@ Of the K nearest others N_K(i) of a row, the closure
 
 is the share of their own nearest that lie in it too. Where the pool is made of groups
 of m rows it rises up to K ≈ m and falls beyond, since larger neighbourhoods reach into
-other groups; where rows have one mate or none it falls from the start. So the K at
+other groups; where groups are pairs or single rows it falls from the start. So the K at
 which it is largest is the size at which the pool is best parted into neighbourhoods
 (the conductance of a cut, as in local graph clustering: Andersen, Chung and Lang
 2006). Only ranks enter: no monotone change of the cosines moves it. A row taken at

@@ -1,4 +1,4 @@
-"""The same method over many devices: where the rows live, and how they meet.
+"""The same method over many devices: where the rows live, and how they are exchanged.
 
 Device p of P owns n = ⌈N/P⌉ consecutive rows. The per-shard functions name an axis
 and use its collectives; `jax.pmap` maps them over the devices of one host, and

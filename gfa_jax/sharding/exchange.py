@@ -1,4 +1,4 @@
-"""How the shards meet in an update, and what it costs in memory.
+"""How the shards are exchanged in an update, and what it costs in memory.
 
 Gathered, every device holds the whole pool during an update, N D elements, and its
 rows read their K candidates from it. In a ring it holds one arriving block at a time,

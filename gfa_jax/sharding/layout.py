@@ -1,7 +1,7 @@
 """Where the rows live: device p of P owns rows pn to (p + 1)n − 1, n = ⌈N/P⌉.
 
 Arrays are cut evenly, so the last device's rows are filled up to n with padding. A
-padded row is a zero row with empty slots: it is nobody's neighbour and never moves.
+padded row is a zero row with empty slots: it is no row's neighbour and never moves.
 """
 
 import dataclasses

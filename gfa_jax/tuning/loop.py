@@ -5,13 +5,13 @@ of impostor pairs; one step; now and then a validation. What is learnt is the so
 Where the result is to be used with the bracket [A > t] (`mask="hard"`), every score,
 and so the choice, uses the bracket, and the mask is annealed towards it.
 
-A validation may name the impostor pairs that are hardest now: those of the raw features
-are not, since an aggregation makes hard pairs of its own. Of a list of pairs the score
-is the partial AUC,
+A validation may name the impostor pairs that score highest now: those of the raw
+features do not, since an aggregation makes others. Of a list of pairs the score is the
+partial AUC,
 
     mean_{genuine g, hard impostor n} [s_g > s_n] + [s_g = s_n] / 2,
 
-over the hardest share of the impostor pairs: the mean TPR left of that FPR.
+over the highest-scoring share of the impostor pairs: the mean TPR left of that FPR.
 """
 
 import functools
@@ -187,9 +187,7 @@ def tune(
     else:
         held_out = read_pairs(*validation, num_rows, "validation")
         check_disjoint(training, held_out, identities, num_rows)
-        validate = functools.partial(
-            _partial_auc, *held_out, hardest=objective.fpr_high
-        )
+        validate = functools.partial(_partial_auc, *held_out, share=objective.fpr_high)
     if optimizer is None:
         optimizer = scaled_adam(max_iterations=max(max_iterations, 1))
     indices = jnp.asarray(neighbors.indices, jnp.int32)
@@ -302,10 +300,10 @@ def _choose_start(
     found = [score(start) for start in starts]
     scores = np.array([float(each.score) for each in found])
     number = int(np.argmax(scores))
-    hardest = found[number].impostor
+    listed = found[number].impostor
     return TuningCheckpoint(
         begin(starts[number]),
-        impostor if hardest is None else np.asarray(hardest),
+        impostor if listed is None else np.asarray(listed),
         np.array([_as_row(starts[number])]),
         np.empty(0),
         np.array([[0, scores[number]]]),
@@ -333,14 +331,14 @@ def _draw(kind: np.ndarray, number: int, random: np.random.Generator) -> np.ndar
 
 
 def _partial_auc(
-    genuine: np.ndarray, impostor: np.ndarray, refined: np.ndarray, *, hardest: float
+    genuine: np.ndarray, impostor: np.ndarray, refined: np.ndarray, *, share: float
 ) -> Validation:
     """Measures the share of (genuine, hard impostor) pairs in the right order."""
     genuine, impostor = (
         np.einsum("md,md->m", *(refined[side] for side in kind.T))
         for kind in (genuine, impostor)
     )
-    hard = np.sort(impostor)[-max(1, round(hardest * len(impostor))) :]
+    hard = np.sort(impostor)[-max(1, round(share * len(impostor))) :]
     below, not_above = (
         np.searchsorted(hard, genuine, side=side) for side in ("left", "right")
     )

@@ -55,7 +55,7 @@ class Objective(NamedTuple):
 
     num_steps: int = 4  # T >= 1, updates of the aggregation
     loss: losses.Loss = "logistic"
-    # Shares of the impostor pairs of a batch, the hardest first, between which the
+    # Shares of the impostor pairs of a batch, the highest first, between which the
     # partial AUC compares: 0 <= fpr_low < fpr_high <= 1.
     fpr_low: float = 0.0
     fpr_high: float = 0.1

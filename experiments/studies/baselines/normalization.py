@@ -64,7 +64,7 @@ def as_norm(
     Args:
         features: [N, D] floating unit rows.
         neighbors: [N, C] candidates by descending cosine, the row itself first.
-        k: rank up to which rows may be mates, the row itself counted, < C.
+        k: rank up to which rows may match, the row itself counted, < C.
         cohort: rows behind it, n >= 2; of fewer candidates all.
 
     Cost: O(N n); scoring all pairs adds three operations a pair to their product.

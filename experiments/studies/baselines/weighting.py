@@ -121,7 +121,7 @@ def recognizable_expansion(
     """Expands with weights by the distance from the unrecognisable cluster.
 
     That cluster is taken to be the largest component of pairs above a threshold, since
-    rows that show nobody are alike and many (the paper finds it in a set of its own).
+    rows without a person are alike and many (the paper finds it in a set of its own).
 
     Args:
         features: [N, D] floating unit rows.

@@ -63,7 +63,7 @@ def rank_order_distances(indices: np.ndarray) -> np.ndarray:
     lists[:, 1:][lists[:, 1:] == lists[:, :1]] = -1
     order = np.argsort(lists < 0, axis=1, kind="stable")[:, :k]
     lists = np.take_along_axis(lists, order, axis=1)
-    # One more row and one more place, of whom nobody lists and whatever is missing.
+    # One more row and one more place, which no row lists, and whatever is missing.
     lists = np.concatenate([lists, np.full((1, k), -1)])
     place = np.full(num_rows + 1, k)
     distances = np.full((num_rows, k), np.inf)

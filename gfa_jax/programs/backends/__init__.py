@@ -133,5 +133,5 @@ def choose(shape: Sequence[int], request: Request, *, default: str) -> str:
         width, threshold = request.width(num_rows), request.first_threshold
         choice = choose_search(num_rows, dim, k=width, threshold=threshold)
         search = choice.search
-        cli.announce(f"{search} neighbors", choice.seconds, choice.reason)
+        cli.log_estimate(f"{search} neighbors", choice.seconds, choice.reason)
     return search

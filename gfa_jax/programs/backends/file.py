@@ -98,7 +98,7 @@ class FileBackend(backends.Backend):
 
         def on_exact(reason: str) -> None:
             seconds = estimate_exact(*rows.shape, k=width)
-            cli.announce("exact neighbors after all", seconds, reason)
+            cli.log_estimate("exact neighbors after all", seconds, reason)
 
         options: dict[str, Any] = {"k": width, "progress": cli.progress}
         options |= {"checkpoint": self._search_folder}

@@ -47,7 +47,7 @@ flags.DEFINE_enum(
     "exchange",
     None,
     EXCHANGES,
-    "How devices meet in an update; by default gather where it fits --memory_limit.",
+    "Of rows in an update; by default gather where it fits --memory_limit.",
 )
 flags.DEFINE_float(
     "memory_limit", MEMORY_LIMIT / 2**30, "GiB of a device for an update.", 0.0
