@@ -5,10 +5,11 @@ others, printed of their own networks.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from experiments.paper import challenge, grid, impostor_readings, paper, tables
-from gfa_jax import datasets, metrics
+from gfa_jax import datasets, metrics, plotting
 from gfa_jax.programs import cli, evaluation, flags, outputs
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def run(load: Callable[[], challenge.Task], *, folder: str) -> None:
         text = "\n".join([render(task, rows), *grid.name_search(candidates)])
         datasets.write_text(hidden / "table.txt", text + "\n")
         if rows:
-            draw(rows).savefig(hidden / "roc.png", dpi=150)
+            draw(task, rows).savefig(hidden / "roc.png")
         content = report(task, rows, settings[0], candidates, stages)
         outputs.write_report(hidden, content)
     print(text)
@@ -132,10 +133,8 @@ def report(
     }
 
 
-def draw(rows: Sequence[challenge.Row]) -> "Figure":
+def draw(task: challenge.Task, rows: Sequence[challenge.Row]) -> "Figure":
     """Draws the ROC over all pairs, raw and of every setting, with its intervals."""
-    from gfa_jax import plotting
-
     all_pairs = impostor_readings.ALL_PAIRS
     intervals = {
         grid.label(row.setting): metrics.tpr_intervals(row.resampled[all_pairs])
@@ -143,7 +142,8 @@ def draw(rows: Sequence[challenge.Row]) -> "Figure":
         if all_pairs in row.resampled
     }
     curves = {grid.label(row.setting): row.roc for row in rows}
-    return plotting.plot_roc(curves, intervals=intervals)
+    panel = partial(plotting.plot_roc, curves, intervals=intervals)
+    return plotting.join([panel], title=f"{task.table.source}: {task.pool.name}")
 
 
 def _cell(point: metrics.OperatingPoint | None) -> str:

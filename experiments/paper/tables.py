@@ -6,12 +6,13 @@ and the bootstrap interval.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from experiments.paper import grid, paper, protocols
-from gfa_jax import datasets, metrics
+from gfa_jax import datasets, metrics, plotting
 from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run(
         datasets.write_text(hidden / "table.txt", text + "\n")
         for name, content in files.items():
             datasets.write_text(hidden / name, content)
-        draw(rows).savefig(hidden / "roc.png", dpi=150)
+        draw(task, rows).savefig(hidden / "roc.png")
         outputs.write_report(hidden, report(task, rows, candidates, stages))
     print(text)
     print(f"the table, roc.png and report.json are in {target}")
@@ -146,34 +147,31 @@ def describe_run(
     }
 
 
-def draw(rows: Sequence[grid.Row]) -> "Figure":
+def draw(task: grid.Task, rows: Sequence[grid.Row]) -> "Figure":
     """Draws the curves as the paper does: K varied at the first t, t at the first K.
 
-    A line of two panels a preset.
+    Two panels a preset, one where K or t is not varied.
     """
-    import matplotlib.figure
-
-    from gfa_jax import plotting
-
     raw, *others = rows
     by_preset: dict[str, list[tuple[grid.Setting, grid.Row]]] = {}
     for row in others:
         assert row.setting is not None  # only the raw row has none
         by_preset.setdefault(row.setting.preset, []).append((row.setting, row))
-    size = (10.0, 4.2 * len(by_preset))
-    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(by_preset), 2, sharex=True, sharey=True, squeeze=False)
-    for (preset, cells), (left, right) in zip(by_preset.items(), panels, strict=True):
+    panels = []
+    for preset, cells in by_preset.items():
         first = cells[0][0]
-        for axes, fixed in ((left, "threshold"), (right, "k")):
+        drawn = []
+        for fixed, varied in (("threshold", "K"), ("k", "t")):
             curves = {"raw": raw.verification.roc} | {
                 f"K={setting.k}, t={setting.threshold:g}": row.verification.roc
                 for setting, row in cells
                 if getattr(setting, fixed) == getattr(first, fixed)
             }
-            plotting.plot_roc(curves, axes)
-            axes.set_title(f"preset {preset}", loc="left", fontsize="medium")
-    return figure
+            drawn.append((f"ROC, preset {preset}: {varied} varied", curves))
+        # A panel of one setting says nothing that the other does not.
+        drawn = [each for each in drawn if len(each[1]) > 2] or drawn[:1]
+        panels += [partial(plotting.plot_roc, curves, title=t) for t, curves in drawn]
+    return plotting.join(panels, title=f"{task.table.source}: {task.pool.name}")
 
 
 def _measured(row: grid.Row) -> list[str]:

@@ -169,8 +169,9 @@ def _write(
 
     with outputs.staged(folder, _OUTPUTS) as hidden:
         plotting.plot_roc(
-            {"before": before.roc, "after": after.roc},
-            intervals={"before": before.intervals, "after": after.intervals},
+            {"raw": before.roc, "refined": after.roc},
+            intervals={"raw": before.intervals, "refined": after.intervals},
+            title=f"{pool.name}: ROC of the half held out",
         ).savefig(hidden / "roc.png", dpi=150)
         if shown:
             figure = calibration.draw(shown)
