@@ -15,6 +15,7 @@ from html import unescape
 
 import latex2mathml.converter
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -38,6 +39,10 @@ _NAMES = (
     "`datasets.synthetic_features(num_rows=300, dim=32, seed=1)[:2]`."
 )
 _LINK = re.compile(r"(\]\(|^\[\w+\]: )([^)\s]+)", re.MULTILINE)
+_REMOTE = re.compile(
+    r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(?:https?:)?//[^"]*"'
+    r'|<link\b[^>]*\bhref="(?:https?:)?//[^"]*"|@import|url\(["\']?https?://[^)]*'
+)
 _MATH = re.compile(
     r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL
 )
@@ -93,6 +98,12 @@ def on_page_content(html: str, **_: object) -> str:
         return latex2mathml.converter.convert(unescape(match[2]), display=display)
 
     return _MATH.sub(to_mathml, html)
+
+
+def on_post_page(html: str, *, page: Page, **_: object) -> None:
+    """Refuses a page that would fetch something from elsewhere."""
+    if remote := _REMOTE.search(html):
+        raise PluginError(f"{page.file.src_uri} fetches from elsewhere: {remote[0]}")
 
 
 def public_modules() -> list[str]:

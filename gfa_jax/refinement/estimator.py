@@ -70,7 +70,15 @@ class Refiner(ClusterMixin, TransformerMixin, OneToOneFeatureMixin, BaseEstimato
         self.seed = seed
 
     def fit(self, X, y=None):
-        """Refines and clusters the pool X [N, D]; y is not used."""
+        """Refines and clusters the pool.
+
+        Args:
+            X: [N, D], N >= 2.
+            y: not used.
+
+        Returns:
+            The estimator.
+        """
         del y
         pool: Any = validate_data(self, X, dtype="numeric", ensure_min_samples=2)
         self.result_ = refine(pool, cluster=True, **self.get_params(deep=False))
@@ -80,13 +88,27 @@ class Refiner(ClusterMixin, TransformerMixin, OneToOneFeatureMixin, BaseEstimato
         return self
 
     def fit_transform(self, X, y=None):
-        """Refines the pool X [N, D] and returns it: [N, D] float32."""
+        """Refines the pool.
+
+        Args:
+            X: [N, D], N >= 2.
+            y: not used.
+
+        Returns:
+            [N, D] float32, `features_`.
+        """
         return self.fit(X, y).features_
 
     def transform(self, X):
         """Gives rows of the pool as `fit` refined them; moves others against it.
 
         Cost: M N D for the search of M other rows, and the updates of N + M.
+
+        Args:
+            X: [n, D].
+
+        Returns:
+            [n, D] float32 unit rows.
         """
         check_is_fitted(self)
         given: Any = validate_data(self, X, dtype="numeric", reset=False)
