@@ -55,12 +55,21 @@ def split(given: evidence.Set, *, seed: int) -> Iterator[evidence.Set]:
 
 
 def limit_rows(given: evidence.Set, max_rows: int, *, seed: int) -> evidence.Set:
-    """Leaves out identities at random until at most `max_rows` rows are left."""
+    """Leaves out identities at random until at most `max_rows` rows are left.
+
+    Raises:
+        ValueError: fewer than four identities are left.
+    """
     if len(given.pool.features) <= max_rows:
         return given
     codes, order = halves.shuffle_identities(given.pool, seed=seed)
-    rows = np.cumsum(np.bincount(codes[codes >= 0])[order])
-    return take(given, np.isin(codes, order[rows <= max_rows]), codes)
+    kept = order[np.cumsum(np.bincount(codes[codes >= 0])[order]) <= max_rows]
+    if len(kept) < 4:
+        raise ValueError(
+            f"--max_rows={max_rows} keeps {len(kept)} identities of "
+            f"{given.pool.name}; expected four or more, two a half"
+        )
+    return take(given, np.isin(codes, kept), codes)
 
 
 def take(given: evidence.Set, rows: np.ndarray, codes: np.ndarray) -> evidence.Set:

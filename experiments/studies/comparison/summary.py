@@ -152,9 +152,10 @@ def render_all(sets: Mapping[str, Outcomes], fprs: Sequence[float]) -> dict[str,
                     row.append("")
                     continue
                 cell, verdict = table[name][number], said[set_name][number]
-                text = short(cell.tpr) + ("" if cell.reliable else "*")
+                text = short(cell.tpr)
                 if name == verdict["first"]:
                     text = f"**{text}**"
+                text += "" if cell.reliable else "\\*"
                 row.append(text + ("†" if name in verdict["within"] else ""))
             rows.append(row)
         found[target] = markdown(" | ".join(["method", *tables]), rows)

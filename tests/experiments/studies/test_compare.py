@@ -135,6 +135,7 @@ def test_many_sets_go_on_where_they_were_cut(tmp_path, sample, monkeypatch):
         (["{both}", "--methods=raw,default,magic"], "'magic' is unknown"),
         (["{both}", "--methods=raw,diffusion"], "default is missing"),
         (["{both}", "--max_images=many"], "expected NAME=ROWS"),
+        (["{both}", "--max_rows=8"], "--max_rows=8 keeps"),
         (["{both}", "--sets={}"], "--features and --sets"),
         (["{both}", "--fprs=2"], "2"),
         (["--features={}/features.npy"], "halves need identities"),
