@@ -194,7 +194,7 @@ def test_every_table_of_results_says_when_and_how_it_was_made():
         assert "machine " in section.lower(), heading
 
 
-def test_the_figures_by_task_stand_in_the_results():
+def test_the_figures_of_pages_stand_in_the_results():
     def figures_by_row(page: str) -> list[tuple[str, set[str]]]:
         lines = read(_REPOSITORY / page).splitlines()
         return [
@@ -207,5 +207,6 @@ def test_the_figures_by_task_stand_in_the_results():
     for row, figures in figures_by_row("experiments/RESULTS.md"):
         measured[row] = measured.get(row, set()) | figures
     measured[""] = set().union(*measured.values())
-    for row, figures in figures_by_row(".docs/pages/tasks.md"):
-        assert figures <= measured[row], row
+    for page in ("tasks", "coming_from"):
+        for row, figures in figures_by_row(f".docs/pages/{page}.md"):
+            assert figures <= measured[row], row
