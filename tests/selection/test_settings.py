@@ -308,11 +308,12 @@ class _Parts:
             return list(pool.map(one, range(self._num_parts)))
 
 
-def test_same_seed_same_bits():
-    features, _ = make_groups(num_groups=1100, size=8, dim=8)
-    assert len(features) > 8192
-    first, second = (choose(features, seed=3) for _ in range(2))
-    np.testing.assert_array_equal(first.weights, second.weights)
+def test_the_sample_is_that_of_the_seed(monkeypatch):
+    monkeypatch.setattr(selection.settings, "SAMPLE_SIZE", 100)
+    features, _ = make_groups()
+    first, second, other = (choose(features, seed=seed).weights for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
 
 
 def test_lists_that_do_not_begin_with_their_row_are_refused():
