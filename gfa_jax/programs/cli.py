@@ -50,6 +50,9 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
         if program_path.stem == "__main__":
             program_path = program_path.parent
         line = " ".join(str(error).split())
+        subject = line.partition(" is ")[0]
+        if subject in flags.FLAGS:  # what Python calls an argument is a flag here
+            line = f"--{line}"
         print(f"{program_path.stem}: {line}", file=sys.stderr)
         sys.exit(_USAGE_ERROR)
     except KeyboardInterrupt:

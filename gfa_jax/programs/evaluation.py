@@ -1,4 +1,7 @@
-"""Verification figures of a pool before and after, by the same pairs and rule."""
+"""Verification figures of a pool before and after, by the same pairs and rule.
+
+Importing this module defines the flags of the figures.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +10,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfa_jax import metrics
+from gfa_jax.programs import cli, flags
 from gfa_jax.programs.inputs import Pool
+
+flags.DEFINE_list(
+    "fprs", [f"{fpr:g}" for fpr in metrics.DEFAULT_FPRS], "FPRs to report."
+)
+flags.DEFINE_integer(
+    "max_images", None, "Leave out genuine pairs of identities with more rows.", 2
+)
+flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
+
+
+def options() -> dict[str, Any]:
+    """Returns what the flags say of the figures, as options of `verify`."""
+    return {
+        "fprs": metrics.check_targets(cli.numbers("fprs", float)),
+        "rule": "conservative",
+        "num_resamples": flags.FLAGS.resamples,
+        "seed": flags.FLAGS.seed,
+        "max_images": flags.FLAGS.max_images,
+    }
 
 
 class Verification(NamedTuple):

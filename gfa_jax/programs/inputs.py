@@ -229,6 +229,13 @@ def check_both_kinds(labels: np.ndarray) -> None:
         )
 
 
+def say(pool: Pool) -> str:
+    """Says in one line what was read."""
+    rows, columns = len(pool.norms), pool.features.shape[1]
+    scaled = "scaled to" if is_scaled(pool.norms) else "of"
+    return f"pool: {rows:,} rows of {columns} values, {scaled} unit length"
+
+
 def select(pool: Pool, rows: np.ndarray, codes: np.ndarray) -> Pool:
     """Takes the rows where `rows` [N] holds; their `codes` [N] become the labels."""
     check_both_kinds(codes[rows])

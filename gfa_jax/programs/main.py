@@ -16,6 +16,7 @@ PROGRAMS = {
     "refine": "refines a file of embeddings and shows what it did to verification",
     "cluster": "clusters a file of embeddings after refining them",
     "tune": "learns the parameters from labels",
+    "verify": "shows how well embeddings verify; checks a folder of results",
     "streamed": "refines a file that does not fit in memory",
     "completion": "prints what lets bash or zsh complete programs, flags and files",
 }

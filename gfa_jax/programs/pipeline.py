@@ -151,9 +151,6 @@ class Run:
 
     def say(self, refined: Refinement) -> str:
         """Says in five lines what was run, and what speaks against trusting it."""
-        rows, columns = len(self.pool.norms), self.pool.features.shape[1]
-        is_scaled = inputs.is_scaled(self.pool.norms)
-        scaled = "scaled to unit length" if is_scaled else "of unit length"
         found, searched = self._calibration, "exact search"
         if found is not None:
             searched = f"{found.factory}, {found.recall:.1%} of a sample's edges found"
@@ -161,5 +158,5 @@ class Run:
             searched = f"from {FLAGS.candidates}"
         elif FLAGS.neighbors == "faiss":
             searched = f"FAISS {FLAGS.faiss_factory}"
-        pool = f"pool: {rows:,} rows of {columns} values, {scaled}"
-        return "\n".join([pool, f"neighbors: {searched}", *refined.lines()])
+        first = [inputs.say(self.pool), f"neighbors: {searched}"]
+        return "\n".join([*first, *refined.lines()])

@@ -19,8 +19,9 @@ of refined.npy (`backends.mesh`).
 """
 
 from functools import partial
+from typing import Any
 
-from gfa_jax import metrics, plotting
+from gfa_jax import plotting
 from gfa_jax.programs import (
     cli,
     evaluation,
@@ -37,18 +38,12 @@ from gfa_jax.refinement import Refinement
 
 FLAGS = flags.FLAGS
 flags.adopt(pipeline)
+flags.adopt(evaluation)
 flags.adopt(processes)
 flags.adopt(mesh)
 flags.adopt(pictures)
 
 flags.DEFINE_string("output_dir", "outputs/refine", "Folder of the results.")
-flags.DEFINE_list(
-    "fprs", [f"{fpr:g}" for fpr in metrics.DEFAULT_FPRS], "FPRs to report."
-)
-flags.DEFINE_integer(
-    "max_images", None, "Leave out genuine pairs of identities with more rows.", 2
-)
-flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
 flags.DEFINE_bool("streamed", False, "Keep the features in their file.")
 flags.DEFINE_enum(
     "storage",
@@ -71,9 +66,9 @@ _OUTPUTS = ("dropped.npy", *_PICTURES, "report.json")
 def main() -> None:
     """Runs in memory or in a file, or on devices with the others of its job."""
     cli.keep_compiled_programs()
-    fprs = metrics.check_targets(cli.numbers("fprs", float))
+    options = evaluation.options()
     if not processes.is_job():
-        _refine(FileBackend() if FLAGS.streamed else MemoryBackend(), fprs)
+        _refine(FileBackend() if FLAGS.streamed else MemoryBackend(), options)
     elif FLAGS.streamed:
         raise ValueError(
             "--streamed is for one process; leave it out with --num_processes and "
@@ -83,19 +78,12 @@ def main() -> None:
         processes.launch()
     else:
         with processes.distributed_session():
-            _refine(mesh.MeshBackend(), fprs)
+            _refine(mesh.MeshBackend(), options)
 
 
-def _refine(backend: Backend, fprs: tuple[float, ...]) -> None:
+def _refine(backend: Backend, options: dict[str, Any]) -> None:
     """Runs the pipeline; the first process writes what is of all."""
     run = pipeline.Run(backend, cli.Stages())
-    options = {
-        "fprs": fprs,
-        "rule": "conservative",
-        "num_resamples": FLAGS.resamples,
-        "seed": FLAGS.seed,
-        "max_images": FLAGS.max_images,
-    }
     names = (backend.refined_name, *_OUTPUTS)
     with run.refine(FLAGS.output_dir, names) as refined:
         run.verify(refined, options)

@@ -14,7 +14,7 @@ import absl.flags
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax.programs import flags
+from gfa_jax.programs import cli, flags
 from gfa_jax.refinement import Request, Settings
 from gfa_jax.selection.expansion import expansion_weights
 from gfa_jax.types import GRAPHS, MASKS, WEIGHTINGS
@@ -112,6 +112,11 @@ def read() -> Request:
     is_weighed = values["threshold"] is None and FLAGS.preset != "paper"
     request = Request(**values, options=None if is_weighed else form)
     request.check()
+    for flag, nothing in (("k", 1), ("num_steps", 0), ("gamma", 0)):
+        if np.all(values[flag] == np.array(nothing)):
+            cli.warn(f"{flag} = {nothing} moves no row: the result is the raw features")
+    if request.threshold is not None and np.min(request.threshold) < 0:
+        cli.warn("a negative threshold lets in rows that are less alike than chance")
     return request
 
 

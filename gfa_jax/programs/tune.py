@@ -78,13 +78,7 @@ flags.DEFINE_float(
 flags.DEFINE_string("checkpoint", None, "File .npz to keep the run in and go on from.")
 flags.DEFINE_float("fpr", 1e-4, "FPR to learn for.", 0.0, 1.0)
 flags.DEFINE_list("fprs", ["1e-6", "1e-5", "1e-4", "1e-3"], "FPRs to report.")
-flags.DEFINE_integer(
-    "max_images",
-    None,
-    "Leave out genuine pairs of identities with more rows.",
-    lower_bound=2,
-)
-flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=0)
+flags.adopt(evaluation)
 
 EVERYDAY = (
     *("features", "labels", "output_dir", "fpr", "k", "num_steps", "mask"),
@@ -101,7 +95,7 @@ def main() -> None:
     """Learns on one half, reports on the other."""
     cli.keep_compiled_programs()
     stages = cli.Stages()
-    fprs = metrics.check_targets(cli.numbers("fprs", float))
+    options = evaluation.options()
     (fpr,) = metrics.check_targets([FLAGS.fpr])
     with stages("load"):
         frames = None
@@ -121,12 +115,8 @@ def main() -> None:
             evaluation.verify(
                 features,
                 reported,
-                fprs=fprs,
-                rule="conservative",
-                num_resamples=FLAGS.resamples,
-                seed=FLAGS.seed,
-                max_images=FLAGS.max_images,
                 progress=cli.progress,
+                **options,
             )
             for features in (
                 reported.features,
