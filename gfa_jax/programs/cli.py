@@ -1,6 +1,7 @@
 """What every program does alike: one-line errors, progress and timed stages."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import signal
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
+_kept: list[Any] = []
 
 
 def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
@@ -35,31 +37,32 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
     sys.unraisablehook = _interrupt_again
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdout, sys.stderr = _Stream(sys.stdout), _Stream(sys.stderr)
     try:
         if {"--help", "-h", "--help=all"} & {*given}:
             print(flags.describe(program, everything="--help=all" in given))
         else:
             if (warning := flags.parse(program, [name, *given])) is not None:
                 warn(warning)
+            _end_on_lost_pages(_name(name))
             program.main()
         sys.stdout.flush()
     except BrokenPipeError:  # who read the output has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.close()
     except (flags.Error, ValueError, ImportError, OSError) as error:
-        program_path = pathlib.Path(name)
-        if program_path.stem == "__main__":
-            program_path = program_path.parent
         line = " ".join(str(error).split())
         subject = line.partition(" is ")[0]
         if subject in flags.FLAGS:  # what Python calls an argument is a flag here
             line = f"--{line}"
-        print(f"{program_path.stem}: {line}", file=sys.stderr)
+        _tell(f"{_name(name)}: {line}")
         sys.exit(_USAGE_ERROR)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says no more
-        print("interrupted; nothing was written", file=sys.stderr, flush=True)
+        _tell("interrupted; nothing was written")
         # An orderly exit would wait for what the device still computes.
         os._exit(_INTERRUPTED)
+    finally:
+        sys.stdout, sys.stderr = sys.stdout.stream, sys.stderr.stream
 
 
 def progress(iterable: Iterable[T], *, total: int | None, desc: str) -> Iterable[T]:
@@ -140,10 +143,66 @@ def keep_compiled_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def _name(path: str) -> str:
+    """Returns what a program is called, of the path that it was started by."""
+    return pathlib.Path(path.removesuffix("/__main__.py")).stem
+
+
 def _tell(line: str) -> None:
-    """Prints on stderr, where somebody reads it."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+    print(line, file=sys.stderr, flush=True)
+
+
+class _Stream:
+    """A standard stream that may be closed or full, which changes no result."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> None:
+        """Writes, or lets this and what follows go nowhere."""
+        self._try("write", text)
+
+    def flush(self) -> None:
+        """See `write`."""
+        self._try("flush")
+
+    def close(self) -> None:
+        """Sends what follows, and what is left in the buffer, nowhere."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+    def _try(self, name: str, *given: str) -> None:
+        try:
+            if self.stream is not None:
+                getattr(self.stream, name)(*given)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError) and self is sys.stdout:
+                raise
+            self.close()
+            if self is sys.stdout:
+                warn(f"cannot print: {error.strerror}; see the files instead")
+
+
+def _end_on_lost_pages(name: str) -> None:
+    """Lets a mapped file that is cut short end the program in one line.
+
+    Where its pages are gone, reading them is a bus error in any thread, which Python's
+    own handlers would come back from to the same read; so C calls this one.
+    """
+    line = f"\n{name}: a file was cut short while it was read; nothing was written\n"
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int)
+    def end(number: int) -> None:
+        del number
+        os.write(2, line.encode())
+        os._exit(_USAGE_ERROR)
+
+    install = ctypes.CDLL(None).signal
+    install.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    install(signal.SIGBUS, ctypes.cast(end, ctypes.c_void_p))
+    _kept[:] = [end]  # C holds no reference
 
 
 def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
