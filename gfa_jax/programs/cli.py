@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import re
 import signal
 import sys
 import threading
@@ -50,11 +51,7 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # who read the output has read enough
         sys.stdout.close()
     except (flags.Error, ValueError, ImportError, OSError) as error:
-        line = " ".join(str(error).split())
-        subject = line.partition(" is ")[0]
-        if subject in flags.FLAGS:  # what Python calls an argument is a flag here
-            line = f"--{line}"
-        _tell(f"{_name(name)}: {line}")
+        _tell(f"{_name(name)}: {_with_flags(' '.join(str(error).split()))}")
         sys.exit(_USAGE_ERROR)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says no more
@@ -146,6 +143,19 @@ def keep_compiled_programs() -> None:
 def _name(path: str) -> str:
     """Returns what a program is called, of the path that it was started by."""
     return pathlib.Path(path.removesuffix("/__main__.py")).stem
+
+
+def _with_flags(line: str) -> str:
+    """Says by which flag a message's subject, an argument or a file, was given."""
+    subject = re.match(r"(\w+)(?= is |: )", line)
+    if subject and subject[1] in flags.FLAGS:
+        return f"--{line}"
+    given = flags.inputs()
+    for name, path in given.items():
+        found = re.search(rf"(?<![\w=/.]){re.escape(path)}(?![\w/])", line)
+        if found and f"--{name}" not in line and [*given.values()].count(path) == 1:
+            return f"{line[: found.start()]}--{name}={line[found.start() :]}"
+    return line
 
 
 def _tell(line: str) -> None:

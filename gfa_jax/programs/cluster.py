@@ -83,20 +83,20 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "previous",
     None,
-    "labels.npy of an earlier run on the first rows: clusters that go on keep their "
+    "labels.npy of an earlier run on the first rows. Clusters that go on keep their "
     "numbers, new ones get numbers that were never used.",
 )
 
 EVERYDAY = (
     *("features", "labels", "output_dir", "method", "merge_threshold", "min_size"),
-    *("images", "review", "previous", "preset", "threshold", "k", "num_steps"),
-    *("params", "neighbors"),
+    *("images", "review", "previous", "preset", "threshold", "params", "neighbors"),
 )
 
 
 def main() -> None:
     """Runs the stages in the order in which the data travel."""
     cli.keep_compiled_programs()
+    _method()  # refused before any work
     images = None
     if FLAGS.images is not None:
         if FLAGS.features is None:

@@ -24,8 +24,12 @@ flags.DEFINE_integer("resamples", 200, "Bootstrap draws; 0: none.", lower_bound=
 
 def options() -> dict[str, Any]:
     """Returns what the flags say of the figures, as options of `verify`."""
+    try:
+        fprs = metrics.check_targets(cli.numbers("fprs", float))
+    except ValueError as error:
+        raise ValueError(f"--fprs: {error}") from error
     return {
-        "fprs": metrics.check_targets(cli.numbers("fprs", float)),
+        "fprs": fprs,
         "rule": "conservative",
         "num_resamples": flags.FLAGS.resamples,
         "seed": flags.FLAGS.seed,

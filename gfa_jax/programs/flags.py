@@ -21,6 +21,8 @@ import gfa_jax
 
 Error = flags.Error
 
+# Files and folders that are not only read, or not of the results.
+_FILES = ("config", "output_dir", "checkpoint", "previous")
 # What a process of a job is, which a report of another job does not know.
 _OF_A_PROCESS = ("process_id", "coordinator")
 
@@ -287,7 +289,7 @@ def completions(program: ModuleType) -> list[Completion]:
         flag = defined.values[name]
         about = (flag.help or "").partition(". ")[0].rstrip(".")
         values = getattr(flag.parser, "enum_values", [])
-        if name in defined.inputs or name in ("config", "output_dir", "checkpoint"):
+        if name in defined.inputs or name in _FILES:
             values = ["files"]
         places = getattr(program, "POSITIONAL", ())
         place = places.index(name) + 1 if name in places else None

@@ -51,8 +51,8 @@ def prepare_folder(
         path: of the folder.
         names: files that the program writes there, and folders, without a suffix.
         alone: whether this process is the one that writes them. It locks the folder,
-            removes what dead runs left hidden there, and warns of files that are
-            replaced and of inputs that are of another run than the report beside them.
+            removes what dead runs left hidden there, and warns of inputs that are of
+            another run than the report beside them.
 
     Raises:
         ValueError: an input, a read-only file or none would be replaced; a folder that
@@ -87,7 +87,7 @@ def prepare_folder(
         if _lock(folder):
             for left in folder.glob(".gfa_jax-*/"):
                 shutil.rmtree(left, ignore_errors=True)
-        _warn(folder, inputs)
+        _warn(inputs)
     stamps = {name: _stamp(source) for name, source in inputs.items()}
     _runs[folder] = _Run(flags.program(), flags.values(), inputs, stamps, names)
     return folder
@@ -100,6 +100,10 @@ def staged(folder: pathlib.Path, names: Sequence[str]) -> Iterator[pathlib.Path]
     They move in the order of `names`; those that are absent are skipped. The hidden
     folder is removed in any case.
     """
+    if (old := generation.read_report(folder)) is not None:
+        mixed = generation.differing(folder, old, quick=True)
+        of_two = f"; {mixed[0]} is not of the run of its report" if mixed else ""
+        cli.warn(f"the results in --output_dir={folder} will be replaced{of_two}")
     hidden = pathlib.Path(tempfile.mkdtemp(prefix=".gfa_jax-", dir=folder))
     try:
         yield hidden
@@ -171,12 +175,8 @@ def _unlock(folder: pathlib.Path) -> None:
         os.close(_locks.pop(folder))
 
 
-def _warn(folder: pathlib.Path, inputs: Mapping[str, pathlib.Path]) -> None:
-    """Warns of results that are replaced, and of files that are of two runs."""
-    if (old := generation.read_report(folder)) is not None:
-        mixed = generation.differing(folder, old, quick=True)
-        of_two = f"; {mixed[0]} is not of the run of its report" if mixed else ""
-        cli.warn(f"the results in --output_dir={folder} will be replaced{of_two}")
+def _warn(inputs: Mapping[str, pathlib.Path]) -> None:
+    """Warns of inputs that are of another run than the report beside them."""
     for name, source in inputs.items():
         beside = generation.read_report(source.parent)
         stored = beside and beside["outputs"].get(source.name)

@@ -76,7 +76,7 @@ flags.DEFINE_float(
     "held_out", 0.0, "Share of the identities that choose and do not teach.", 0.0, 0.9
 )
 flags.DEFINE_string("checkpoint", None, "File .npz to keep the run in and go on from.")
-flags.DEFINE_float("fpr", 1e-4, "FPR to learn for.", 0.0, 1.0)
+flags.DEFINE_float("fpr", 1e-4, "FPR to learn for.", 1e-12, 1.0)
 flags.DEFINE_list("fprs", ["1e-6", "1e-5", "1e-4", "1e-3"], "FPRs to report.")
 flags.adopt(evaluation)
 
@@ -96,6 +96,7 @@ def main() -> None:
     cli.keep_compiled_programs()
     stages = cli.Stages()
     options = evaluation.options()
+    thresholds = cli.numbers("threshold", float, words=(_AUTO,))
     (fpr,) = metrics.check_targets([FLAGS.fpr])
     with stages("load"):
         frames = None
@@ -108,7 +109,7 @@ def main() -> None:
         problem, reported, frames = tuning_problem.split(pool, frames)
         folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     with stages("tuning"):
-        starts = _starts(problem)
+        starts = _starts(problem, thresholds)
         result = _learn(problem, starts)
     with stages("report"):
         before, after = (
@@ -182,9 +183,10 @@ def main() -> None:
     print(evaluation.table(before, after))
 
 
-def _starts(problem: tuning_problem.Problem) -> list[AnyParams]:
+def _starts(
+    problem: tuning_problem.Problem, thresholds: list[float]
+) -> list[AnyParams]:
     """Lists every combination of what the flags say."""
-    thresholds = cli.numbers("threshold", float, words=(_AUTO,))
     if _AUTO in FLAGS.threshold:
         thresholds.append(tuning_problem.separating_threshold(problem))
     axes = [thresholds, cli.numbers("gamma", float), cli.numbers("exponent", float)]

@@ -103,6 +103,20 @@ def test_an_interrupt_in_a_callback_is_not_lost():
     assert result.stderr == "interrupted; nothing was written\n"
 
 
+def test_a_mapped_file_that_is_cut_short_ends_it_in_one_line(tmp_path):
+    path = tmp_path / "rows"
+    path.write_bytes(bytes(1 << 20))
+    reading = (
+        f"import numpy as np, os; rows = np.memmap({str(path)!r}); "
+        f"os.truncate({str(path)!r}, 1); rows.copy()"
+    )
+    result = run(in_callback="pass", afterwards=reading)
+    assert result.returncode == 2 and result.stdout == ""
+    message = ": a file was cut short while it was read; nothing was written"
+    assert result.stderr.strip().endswith(message)
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
 def test_another_error_in_a_callback_is_told_as_ever():
     result = run(in_callback="raise RuntimeError('lost')", afterwards="pass")
     assert result.returncode == 0
@@ -139,14 +153,17 @@ def test_an_interrupt_while_jax_is_imported_ends_it_without_a_traceback(tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_closed_streams_and_no_home_change_no_result(tmp_path):
+def test_closed_or_full_streams_and_no_home_change_no_result(tmp_path):
     features = datasets.synthetic_features(num_rows=300, dim=32, seed=1).features
     np.save(tmp_path / "x.npy", features)
     program = [sys.executable, "-m", "gfa_jax", "refine", "--noplots"]
     program.append(f"--features={tmp_path}/x.npy")
     homeless = {n: v for n, v in os.environ.items() if n != "HOME"}
     results = []
-    for name, closing in (("open", ""), ("closed", ">&- 2>&-")):
+    for name, closing in (
+        *(("open", ""), ("closed", ">&- 2>&-")),
+        ("full", ">/dev/full 2>/dev/full"),
+    ):
         output = f"--output_dir={tmp_path}/{name}"
         subprocess.run(
             ["bash", "-c", f'"$@" {closing}', "bash", *program, output],
@@ -156,7 +173,7 @@ def test_closed_streams_and_no_home_change_no_result(tmp_path):
             timeout=120,
         )
         results.append((tmp_path / name / "refined.npy").read_bytes())
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
 
 
 def test_help_may_be_read_in_part():
