@@ -27,6 +27,7 @@ def plot_cluster_sizes(sizes: np.ndarray, axes: "Axes | None" = None) -> "Figure
     axes.plot(*np.unique(sizes, return_counts=True), "o", color=COLORS[1], markersize=4)
     _size_axis(axes)
     axes.set_yscale("log")
+    axes.set_ylim(0.7, 1.5 * len(sizes))
     axes.set_ylabel("clusters")
     largest = sizes.max(initial=0)
     return finish(axes, f"{len(sizes):,} clusters, the largest of {largest:,} rows")

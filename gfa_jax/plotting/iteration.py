@@ -42,7 +42,7 @@ def plot_residual(
     axes.set_yscale("log")
     longest = max(map(len, map(np.atleast_1d, residuals.values())), default=0)
     axes.set_xlim(0.8, max(longest, 1) + 0.2)
-    axes.locator_params(axis="x", integer=True)
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     axes.set_xlabel("update")
     axes.set_ylabel("residual")
     return finish(axes, "Root mean square of the rows' steps")
@@ -92,14 +92,15 @@ def plot_degree(
             markersize=5,
             label=f"{label}: mean {numbers.mean():.1f}, at most {numbers.max()}",
         )
-    if max(map(np.max, drawn.values())) > 100:
+    most = max(map(np.max, drawn.values()))
+    if most > 100:
         axes.set_xscale("symlog", linthresh=10.0)  # linear at first: 0 has a place
         axes.xaxis.set_major_formatter("{x:.0f}")
     else:
         axes.locator_params(axis="x", integer=True)
-    axes.set_xlim(left=-0.5)
+    axes.set_xlim(-0.5, 1.1 * most + 0.5)
     axes.set_yscale("log")
-    axes.set_ylim(bottom=0.7)
+    axes.set_ylim(0.7, 1.5 * len(degree))
     axes.set_xlabel("neighbours, the row itself not counted")
     axes.set_ylabel("rows")
     alone = np.count_nonzero(degree == 0)

@@ -20,8 +20,9 @@ def test_residuals_are_drawn_from_the_first_update_on():
     assert axes.get_yscale() == "log"
     assert legend_of(axes) == ["fixed", "rescore"]
     assert first.get_marker() != second.get_marker()
-    alone = plotting.plot_residual({"_": [0.1]})
-    assert alone.axes[0].get_legend() is None
+    (alone,) = plotting.plot_residual({"_": [0.1]}).axes
+    assert alone.get_legend() is None
+    assert all(tick == round(tick) for tick in alone.get_xticks())
     figure.canvas.draw()
     assert all(tick == round(tick) for tick in axes.get_xticks())
 
