@@ -20,29 +20,18 @@ _SAMPLE = 1000
 
 
 class Sample(NamedTuple):
-    """Some rows and their exact neighbours.
+    """Some rows and their exact neighbours."""
 
-    Attributes:
-        rows: [S] their numbers.
-        indices: [S, K] neighbours, the row itself as a rule among them.
-        similarity: [S, K] cosines.
-    """
-
-    rows: np.ndarray
-    indices: np.ndarray
-    similarity: np.ndarray
+    rows: np.ndarray  # [S] their numbers
+    indices: np.ndarray  # [S, K] neighbours, the row itself as a rule among them
+    similarity: np.ndarray  # [S, K] cosines
 
 
 class Index(NamedTuple):
-    """An index, and how hard it searches.
+    """An index, and how hard it searches."""
 
-    Attributes:
-        factory: FAISS factory string.
-        parameter: name of the effort.
-    """
-
-    factory: str
-    parameter: str
+    factory: str  # FAISS factory string
+    parameter: str  # name of the effort
 
 
 def inverted_file(num_rows: int) -> Index:

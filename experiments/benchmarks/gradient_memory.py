@@ -21,17 +21,11 @@ _GRAPHS: tuple[Graph, ...] = ("fixed", "rescore")
 
 
 class Gradient(NamedTuple):
-    """Temporaries of one compiled gradient.
+    """Temporaries of one compiled gradient."""
 
-    Attributes:
-        graph: option of `aggregate`.
-        k: candidates.
-        matrices: bytes of the temporaries over those of the features.
-    """
-
-    graph: str
-    k: int
-    matrices: float
+    graph: str  # option of `aggregate`
+    k: int  # candidates
+    matrices: float  # bytes of the temporaries over those of the features
 
 
 def measure(

@@ -15,45 +15,28 @@ from gfa_jax.programs import cli
 
 
 class Row(NamedTuple):
-    """One line of the table.
+    """One line of the table."""
 
-    Attributes:
-        stage: name of the stage.
-        peer: name of the peer.
-        size: N.
-        times: seconds of both; those of a sliced peer are estimated.
-        share: of its work that the peer did.
-        ceiling: fraction of the measured ceiling that ours reaches; None without one.
-        ours_bytes: most bytes that ours held, with the interpreter and the imports.
-        peer_bytes: the same of the peer.
-    """
-
-    stage: str
-    peer: str
-    size: int
-    times: timing.Paired
-    share: float
+    stage: str  # name of the stage
+    peer: str  # name of the peer
+    size: int  # N
+    times: timing.Paired  # seconds of both; those of a sliced peer are estimated
+    share: float  # of its work that the peer did
+    # Fraction of the measured ceiling that ours reaches; None without one.
     ceiling: float | None
+    # Most bytes that ours held, with the interpreter and the imports.
     ours_bytes: dict[str, int] | None
-    peer_bytes: dict[str, int] | None
+    peer_bytes: dict[str, int] | None  # the same of the peer
 
 
 class Found(NamedTuple):
-    """What an approximate search found.
+    """What an approximate search found."""
 
-    Attributes:
-        method: ours or the peer.
-        size: N.
-        setting: how it searched.
-        recall: share of all K − 1 others, of the rows of a sample.
-        edge_recall: share of those above the threshold.
-    """
-
-    method: str
-    size: int
-    setting: str
-    recall: float
-    edge_recall: float
+    method: str  # ours or the peer
+    size: int  # N
+    setting: str  # how it searched
+    recall: float  # share of all K − 1 others, of the rows of a sample
+    edge_recall: float  # share of those above the threshold
 
 
 def sides(name: str, num_rows: int) -> Iterator[tuple[int, stages.Side]]:

@@ -36,43 +36,27 @@ Call = Callable[[], Any]
 
 
 class Problem(NamedTuple):
-    """Rows, and what earlier stages found.
+    """Rows, and what earlier stages found."""
 
-    Attributes:
-        features: [N, D] float32 unit rows.
-        labels: [N] identities.
-        neighbors: [N, K] on the host; exact, above `slice_above` rows approximate.
-        efforts: of the approximate indexes, by the name of the peer.
-        k: K, the row itself counted.
-        slice_above: rows above which slow peers do a twentieth of their work.
-    """
-
-    features: np.ndarray
-    labels: np.ndarray
+    features: np.ndarray  # [N, D] float32 unit rows
+    labels: np.ndarray  # [N] identities
+    # [N, K] on the host; exact, above `slice_above` rows approximate.
     neighbors: gfa.Neighbors
-    efforts: dict[str, int]
-    k: int
-    slice_above: int
+    efforts: dict[str, int]  # of the approximate indexes, by the name of the peer
+    k: int  # K, the row itself counted
+    slice_above: int  # rows above which slow peers do a twentieth of their work
 
 
 class Side(NamedTuple):
-    """One of the two programs that are compared.
+    """One of the two programs that are compared."""
 
-    Attributes:
-        name: in the table.
-        make: makes the call from a problem.
-        package: that it needs, beyond what ours needs.
-        most_rows: above which it would take too long.
-        least_rows: below which it has nothing to do.
-        is_sliced: whether it does a share of its work above `slice_above` rows.
-    """
-
-    name: str
-    make: Callable[[Problem], Call]
-    package: str = "numpy"
-    most_rows: int = 2**31
+    name: str  # in the table
+    make: Callable[[Problem], Call]  # makes the call from a problem
+    package: str = "numpy"  # that it needs, beyond what ours needs
+    most_rows: int = 2**31  # above which it would take too long
+    # Whether it does a share of its work above `slice_above` rows.
     is_sliced: bool = False
-    least_rows: int = 0
+    least_rows: int = 0  # below which it has nothing to do
 
     def share(self, problem: Problem) -> float:
         """Returns the share of its work that the call does."""
@@ -81,24 +65,17 @@ class Side(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """Ours, and the peers.
+    """Ours, and the peers."""
 
-    Attributes:
-        name: in the table.
-        make: makes the call of ours from a problem.
-        peers: what to compare it with.
-        work: floating-point operations ("product") or bytes ("copy") that the task
-            needs, which with the measured rate gives the ceiling; None without one.
-        check: checks what ours and a peer returned.
-        fewer: divides the rows of the problem.
-    """
-
-    name: str
-    make: Callable[[Problem], Call]
-    peers: tuple[Side, ...]
+    name: str  # in the table
+    make: Callable[[Problem], Call]  # makes the call of ours from a problem
+    peers: tuple[Side, ...]  # what to compare it with
+    # Floating-point operations ("product") or bytes ("copy") that the task needs, which
+    # with the measured rate gives the ceiling; None without one.
     work: Callable[[Problem], tuple[str, float]] | None = None
+    # Checks what ours and a peer returned.
     check: Callable[[Any, Any], None] | None = None
-    fewer: int = 1
+    fewer: int = 1  # divides the rows of the problem
 
 
 INDEXES = {"FAISS IVF": ann.inverted_file, "FAISS HNSW": ann.graph}

@@ -10,14 +10,10 @@ import numpy as np
 
 
 class Paired(NamedTuple):
-    """Seconds of two programs run in turn.
+    """Seconds of two programs run in turn."""
 
-    Attributes:
-        ours: seconds of each run.
-        peer: seconds of each run of the other; the n-th follows the n-th of ours.
-    """
-
-    ours: list[float]
+    ours: list[float]  # seconds of each run
+    # Seconds of each run of the other; the n-th follows the n-th of ours.
     peer: list[float]
 
     @property

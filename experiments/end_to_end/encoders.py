@@ -31,34 +31,20 @@ _START = Params(0.6, 0.5)
 
 
 class Recipe(NamedTuple):
-    """How an encoder is trained; hashable.
+    """How an encoder is trained; hashable."""
 
-    Attributes:
-        embedding_dim: D.
-        hidden: width of a hidden layer; 0 for a linear encoder.
-        steps: batches.
-        batch_identities: P.
-        batch_views: n.
-        learning_rate: at the start.
-        weight_decay: of the encoder's weights.
-        scale: s of the loss.
-        k: neighbours, the row itself counted.
-        updates: T.
-        queue_size: rows of earlier batches in the pool.
-        layer_rate: learning rate of the layer's four parameters at the start.
-    """
-
-    embedding_dim: int = 32
-    hidden: int = 0
-    steps: int = 1200
-    batch_identities: int = 60
-    batch_views: int = 16
-    learning_rate: float = 4e-3
-    weight_decay: float = 1e-2
-    scale: float = 6.0
-    k: int = 10
-    updates: int = 4
-    queue_size: int = 0
+    embedding_dim: int = 32  # D
+    hidden: int = 0  # width of a hidden layer; 0 for a linear encoder
+    steps: int = 1200  # batches
+    batch_identities: int = 60  # P
+    batch_views: int = 16  # n
+    learning_rate: float = 4e-3  # at the start
+    weight_decay: float = 1e-2  # of the encoder's weights
+    scale: float = 6.0  # s of the loss
+    k: int = 10  # neighbours, the row itself counted
+    updates: int = 4  # T
+    queue_size: int = 0  # rows of earlier batches in the pool
+    # Learning rate of the layer's four parameters at the start.
     layer_rate: float = 5e-3
 
 
@@ -107,15 +93,10 @@ class Network(nnx.Module):
 
 
 class Trained(NamedTuple):
-    """An encoder after its training.
+    """An encoder after its training."""
 
-    Attributes:
-        network: with its layer.
-        losses: [steps] of each batch.
-    """
-
-    network: Network
-    losses: np.ndarray
+    network: Network  # with its layer
+    losses: np.ndarray  # [steps] of each batch
 
     @property
     def params(self) -> Params | None:

@@ -39,29 +39,17 @@ class Setting(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One way to features, and how they verify.
+    """One way to features, and how they verify."""
 
-    Attributes:
-        seed: of the world, the weights and the batches.
-        name: one of NAMES.
-        points: on the test identities, one an FPR.
-        genuine_pairs: of them.
-        impostor_pairs: of them.
-        params: t and γ with all else that was used, or None.
-        num_steps: T; 0 for none.
-        seconds: of the training.
-        loss: mean of the last tenth of the steps.
-    """
-
-    seed: int
-    name: str
-    points: tuple[metrics.OperatingPoint, ...]
-    genuine_pairs: int
-    impostor_pairs: int
-    params: gfa.Params | None
-    num_steps: int
-    seconds: float
-    loss: float
+    seed: int  # of the world, the weights and the batches
+    name: str  # one of NAMES
+    points: tuple[metrics.OperatingPoint, ...]  # on the test identities, one an FPR
+    genuine_pairs: int  # of them
+    impostor_pairs: int  # of them
+    params: gfa.Params | None  # t and γ with all else that was used, or None
+    num_steps: int  # T; 0 for none
+    seconds: float  # of the training
+    loss: float  # mean of the last tenth of the steps
 
 
 class Sizes(NamedTuple):

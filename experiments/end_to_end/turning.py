@@ -24,15 +24,10 @@ DIM = 64
 
 
 class Views(NamedTuple):
-    """Rows of some identities.
+    """Rows of some identities."""
 
-    Attributes:
-        inputs: [N, 64] float32.
-        labels: [N] int32 identity, in [0, P), rows of one identity together.
-    """
-
-    inputs: np.ndarray
-    labels: np.ndarray
+    inputs: np.ndarray  # [N, 64] float32
+    labels: np.ndarray  # [N] int32 identity, in [0, P), rows of one identity together
 
     @property
     def num_identities(self) -> int:
@@ -41,17 +36,11 @@ class Views(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Disjoint identities of one world.
+    """Disjoint identities of one world."""
 
-    Attributes:
-        training: what encoders learn from.
-        choosing: what t and γ of the control are chosen on.
-        test: what is reported.
-    """
-
-    training: Views
-    choosing: Views
-    test: Views
+    training: Views  # what encoders learn from
+    choosing: Views  # what t and γ of the control are chosen on
+    test: Views  # what is reported
 
 
 def generate(

@@ -47,44 +47,30 @@ _GENUINE_SIZE = 2**26
 
 
 class Task(NamedTuple):
-    """What the challenge asks of a pool of rows.
+    """What the challenge asks of a pool of rows."""
 
-    Attributes:
-        pool: a row an image or a video, without labels.
-        table: the paper's figures.
-        identities: [N] integers, every distractor one of its own; None where there is
-            no ground truth.
-        is_distractor: [N] bool.
-        counts: what the lists hold beside what was published.
-        notes: what else the report says.
-    """
-
-    pool: inputs.Pool
-    table: paper.Challenge
+    pool: inputs.Pool  # a row an image or a video, without labels
+    table: paper.Challenge  # the paper's figures
+    # [N] integers, every distractor one of its own; None where there is no ground
+    # truth.
     identities: np.ndarray | None
-    is_distractor: np.ndarray
-    counts: tuple[protocols.Count, ...]
-    notes: dict[str, Any]
+    is_distractor: np.ndarray  # [N] bool
+    counts: tuple[protocols.Count, ...]  # what the lists hold beside what was published
+    notes: dict[str, Any]  # what else the report says
 
 
 class Row(NamedTuple):
-    """The figures of one setting.
+    """The figures of one setting."""
 
-    Attributes:
-        setting: None for the raw features.
-        points: the operating point of each reading; None where the tail is too short.
-        resampled: the draws behind the intervals of each reading, where there are any.
-        gains: of each reading over the raw features; none for these themselves.
-        roc: over all pairs, thinned to what a figure shows.
-        report: what the report stores.
-    """
-
-    setting: grid.Setting | None
+    setting: grid.Setting | None  # None for the raw features
+    # The operating point of each reading; None where the tail is too short.
     points: dict[str, metrics.OperatingPoint | None]
+    # The draws behind the intervals of each reading, where there are any.
     resampled: dict[str, metrics.ResampledTprs]
+    # Of each reading over the raw features; none for these themselves.
     gains: dict[str, evaluation.Gain]
-    roc: metrics.Roc
-    report: dict[str, Any]
+    roc: metrics.Roc  # over all pairs, thinned to what a figure shows
+    report: dict[str, Any]  # what the report stores
 
 
 def target(table: paper.Challenge) -> float:

@@ -15,21 +15,13 @@ from gfa_jax import datasets, metrics
 
 
 class Harm(NamedTuple):
-    """What became of the pairs of every row.
+    """What became of the pairs of every row."""
 
-    Attributes:
-        harm: [N] float64.
-        genuine: [N] float64 change of the mean cosine of its genuine pairs.
-        impostor: [N] float64 likewise.
-        num_genuine: [N] int64 genuine pairs of the row.
-        num_impostor: [N] int64.
-    """
-
-    harm: np.ndarray
-    genuine: np.ndarray
-    impostor: np.ndarray
-    num_genuine: np.ndarray
-    num_impostor: np.ndarray
+    harm: np.ndarray  # [N] float64
+    genuine: np.ndarray  # [N] float64 change of the mean cosine of its genuine pairs
+    impostor: np.ndarray  # [N] float64 likewise
+    num_genuine: np.ndarray  # [N] int64 genuine pairs of the row
+    num_impostor: np.ndarray  # [N] int64
 
 
 def measure(before: np.ndarray, after: np.ndarray, pairs: datasets.Pairs) -> Harm:

@@ -62,23 +62,17 @@ _DRAWN = np.logspace(-8, 0, 1500)
 
 
 class Task(NamedTuple):
-    """What a protocol asks of a pool of features.
+    """What a protocol asks of a pool of features."""
 
-    Attributes:
-        pool: its pairs have `same`; its labels are identities for the bootstrap, or
-            None where they are not known.
-        table: the paper's table, whose grid and columns are the defaults.
-        counts: what the protocol holds beside what was published.
-        folds: [M] fold of each pair, or None.
-        notes: what else was chosen, for the report.
-        row_names: [N] arrays that name a row of the pool, or None.
-    """
-
+    # Its pairs have `same`; its labels are identities for the bootstrap, or None where
+    # they are not known.
     pool: inputs.Pool
-    table: paper.Table
+    table: paper.Table  # the paper's table, whose grid and columns are the defaults
+    # What the protocol holds beside what was published.
     counts: tuple[protocols.Count, ...]
-    folds: np.ndarray | None = None
-    notes: dict[str, Any] | None = None
+    folds: np.ndarray | None = None  # [M] fold of each pair, or None
+    notes: dict[str, Any] | None = None  # what else was chosen, for the report
+    # [N] arrays that name a row of the pool, or None.
     row_names: dict[str, np.ndarray] | None = None
 
 
@@ -91,36 +85,25 @@ class Setting(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """What every setting of a grid chooses its neighbours from.
+    """What every setting of a grid chooses its neighbours from."""
 
-    Attributes:
-        neighbors: [N, largest K], on the device.
-        calibration: how well they were searched; None for an exact search.
-        report: what the report says of the search.
-    """
-
-    neighbors: gfa.Neighbors
+    neighbors: gfa.Neighbors  # [N, largest K], on the device
+    # How well they were searched; None for an exact search.
     calibration: gfa.neighbors.Calibration | None
-    report: dict[str, Any]
+    report: dict[str, Any]  # what the report says of the search
 
 
 class Row(NamedTuple):
-    """The figures of one setting.
+    """The figures of one setting."""
 
-    Attributes:
-        setting: None for the raw features.
-        verification: TPR at each FPR of the table, their intervals and the ROC, which
-            is thinned to what a figure shows.
-        gains: over the raw features, with their intervals; none for these themselves.
-        figures: what the report stores.
-        accuracies: of every fold, or None.
-    """
-
-    setting: Setting | None
+    setting: Setting | None  # None for the raw features
+    # TPR at each FPR of the table, their intervals and the ROC, which is thinned to
+    # what a figure shows.
     verification: evaluation.Verification
+    # Over the raw features, with their intervals; none for these themselves.
     gains: tuple[evaluation.Gain, ...]
-    figures: dict[str, Any]
-    accuracies: np.ndarray | None
+    figures: dict[str, Any]  # what the report stores
+    accuracies: np.ndarray | None  # of every fold, or None
 
 
 def read_settings(table: paper.Table, *, num_rows: int) -> list[Setting]:

@@ -11,41 +11,25 @@ Cell = tuple[int, float]  # K, t
 
 
 class Table(NamedTuple):
-    """One table of the paper, or a table in its shape that the paper does not have.
+    """One table of the paper, or a table in its shape that the paper does not have."""
 
-    Attributes:
-        source: where it stands.
-        fprs: F false positive rates, one a column.
-        raw: F TPRs of the raw features; empty where the paper has none.
-        cells: F TPRs of every setting (K, t), in the paper's order; likewise.
-        oddities: what is odd about the printed figures.
-    """
-
-    source: str
-    fprs: tuple[float, ...]
-    raw: tuple[float, ...]
+    source: str  # where it stands
+    fprs: tuple[float, ...]  # F false positive rates, one a column
+    raw: tuple[float, ...]  # F TPRs of the raw features; empty where the paper has none
+    # F TPRs of every setting (K, t), in the paper's order; likewise.
     cells: dict[Cell, tuple[float, ...]]
-    oddities: tuple[str, ...] = ()
+    oddities: tuple[str, ...] = ()  # what is odd about the printed figures
 
 
 class Challenge(NamedTuple):
-    """A protocol of Tab. 5, one setting on several networks.
+    """A protocol of Tab. 5, one setting on several networks."""
 
-    Attributes:
-        source: where it stands.
-        fpr: the false positive rate of its figures.
-        cell: the setting (K, t).
-        models: base and clustered TPR of each network.
-        others: TPRs that others published on the same data.
-        oddities: what is odd about the printed figures.
-    """
-
-    source: str
-    fpr: float
-    cell: Cell
-    models: dict[str, tuple[float, float]]
-    others: dict[str, float]
-    oddities: tuple[str, ...]
+    source: str  # where it stands
+    fpr: float  # the false positive rate of its figures
+    cell: Cell  # the setting (K, t)
+    models: dict[str, tuple[float, float]]  # base and clustered TPR of each network
+    others: dict[str, float]  # TPRs that others published on the same data
+    oddities: tuple[str, ...]  # what is odd about the printed figures
 
 
 _IJBC_FPRS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)

@@ -36,47 +36,31 @@ _TABLE = paper.Table("not in the paper", (), (), {(15, 0.55): ()})
 
 
 class Task(NamedTuple):
-    """What is searched by whom.
+    """What is searched by whom."""
 
-    Attributes:
-        pool: all rows that are refined together.
-        queries: [Q] row of the pool of each query.
-        gallery: [G] row of the pool of each image of the gallery.
-        identities: [N] integers or strings, of the rows of the pool.
-        cameras: [N] likewise: a match must come from another camera. Or None.
-        own_rows: [Q] position in the gallery of each query itself, or None.
-        counts: what the protocol holds beside what was published.
-        notes: what else the report says.
-    """
-
-    pool: inputs.Pool
-    queries: np.ndarray
-    gallery: np.ndarray
-    identities: np.ndarray
+    pool: inputs.Pool  # all rows that are refined together
+    queries: np.ndarray  # [Q] row of the pool of each query
+    gallery: np.ndarray  # [G] row of the pool of each image of the gallery
+    identities: np.ndarray  # [N] integers or strings, of the rows of the pool
+    # [N] likewise: a match must come from another camera. Or None.
     cameras: np.ndarray | None = None
+    # [Q] position in the gallery of each query itself, or None.
     own_rows: np.ndarray | None = None
+    # What the protocol holds beside what was published.
     counts: tuple[protocols.Count, ...] = ()
-    notes: dict[str, Any] | None = None
+    notes: dict[str, Any] | None = None  # what else the report says
 
 
 class Row(NamedTuple):
-    """The figures of one setting.
+    """The figures of one setting."""
 
-    Attributes:
-        setting: None for the raw features.
-        values: mAP, then the CMC at each of `metrics.DEFAULT_RANKS`.
-        bounds: [1 + R, 2] their intervals, or None.
-        gains: [1 + R, 2] intervals of what they gained over the raw features, or None.
-        rankings: where every query finds its matches.
-        report: what the report stores.
-    """
-
-    setting: grid.Setting | None
-    values: np.ndarray
-    bounds: np.ndarray | None
+    setting: grid.Setting | None  # None for the raw features
+    values: np.ndarray  # mAP, then the CMC at each of `metrics.DEFAULT_RANKS`
+    bounds: np.ndarray | None  # [1 + R, 2] their intervals, or None
+    # [1 + R, 2] intervals of what they gained over the raw features, or None.
     gains: np.ndarray | None
-    rankings: metrics.Rankings
-    report: dict[str, Any]
+    rankings: metrics.Rankings  # where every query finds its matches
+    report: dict[str, Any]  # what the report stores
 
 
 def run(load: Callable[[], Task], *, folder: str) -> None:

@@ -41,51 +41,31 @@ flags.DEFINE_string("output_dir", "outputs/gradient_modes", "Folder of the resul
 
 
 class Problem(NamedTuple):
-    """What a gradient is taken at.
+    """What a gradient is taken at."""
 
-    Attributes:
-        params: what it is of.
-        features: [N, D] floating unit rows.
-        neighbors: [N, K].
-        target: [N, D]; the loss is ⟨F, target⟩.
-    """
-
-    params: gfa.Params
-    features: jax.Array
-    neighbors: gfa.Neighbors
-    target: jax.Array
+    params: gfa.Params  # what it is of
+    features: jax.Array  # [N, D] floating unit rows
+    neighbors: gfa.Neighbors  # [N, K]
+    target: jax.Array  # [N, D]; the loss is ⟨F, target⟩
 
 
 class Mode(NamedTuple):
-    """One gradient.
+    """One gradient."""
 
-    Attributes:
-        name: reverse, forward or implicit.
-        steps: T; None for the fixed point.
-        gradient: function of a Problem's fields that gives Params.
-    """
-
-    name: str
-    steps: int | None
+    name: str  # reverse, forward or implicit
+    steps: int | None  # T; None for the fixed point
+    # Function of a Problem's fields that gives Params.
     gradient: Callable[..., gfa.Params]
 
 
 class Measured(NamedTuple):
-    """What one gradient holds and gives.
+    """What one gradient holds and gives."""
 
-    Attributes:
-        name: of the mode.
-        steps: T; None for the fixed point.
-        bytes: of its temporaries; None where the compiler does not tell.
-        matrices: the same over the bytes of the features.
-        distance: from the implicit gradient.
-    """
-
-    name: str
-    steps: int | None
-    bytes: int | None
-    matrices: float | None
-    distance: float
+    name: str  # of the mode
+    steps: int | None  # T; None for the fixed point
+    bytes: int | None  # of its temporaries; None where the compiler does not tell
+    matrices: float | None  # the same over the bytes of the features
+    distance: float  # from the implicit gradient
 
 
 def modes(steps: Sequence[int]) -> list[Mode]:

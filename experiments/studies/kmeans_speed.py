@@ -65,19 +65,12 @@ _COUNTED = {
 
 
 class Timed(NamedTuple):
-    """What both methods gave, and how long it took.
+    """What both methods gave, and how long it took."""
 
-    Attributes:
-        seconds: of every run, by stage.
-        refined: [N, D] our features.
-        neighbors: the candidates.
-        centred: [N] cluster of k-means, by its number of centres.
-    """
-
-    seconds: dict[str, list[float]]
-    refined: np.ndarray
-    neighbors: gfa.Neighbors
-    centred: dict[int, np.ndarray]
+    seconds: dict[str, list[float]]  # of every run, by stage
+    refined: np.ndarray  # [N, D] our features
+    neighbors: gfa.Neighbors  # the candidates
+    centred: dict[int, np.ndarray]  # [N] cluster of k-means, by its number of centres
 
 
 def main() -> None:

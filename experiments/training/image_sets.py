@@ -20,20 +20,13 @@ _MOST_NAMES = 5
 
 
 class ImageSet(NamedTuple):
-    """Images of identities.
+    """Images of identities."""
 
-    Attributes:
-        name: what the set is called in the report.
-        images: [N, S, S] uint8 grey values.
-        labels: [N] int32 identity of each image, in [0, P), every one present.
-        skipped: files that could not be read, with the reason.
-        duplicates: files left out for having the same bytes as another one.
-    """
-
-    name: str
-    images: np.ndarray
-    labels: np.ndarray
-    skipped: tuple[str, ...] = ()
+    name: str  # what the set is called in the report
+    images: np.ndarray  # [N, S, S] uint8 grey values
+    labels: np.ndarray  # [N] int32 identity of each image, in [0, P), every one present
+    skipped: tuple[str, ...] = ()  # files that could not be read, with the reason
+    # Files left out for having the same bytes as another one.
     duplicates: tuple[str, ...] = ()
 
     @property

@@ -26,35 +26,21 @@ from gfa_jax.types import PRESETS
 
 
 class Method(NamedTuple):
-    """How features become clusters, but for t and t_s.
+    """How features become clusters, but for t and t_s."""
 
-    Attributes:
-        k: candidates a row, the row itself counted; fewer in a smaller pool.
-        gamma: step of an update.
-        num_steps: updates; 0 is the ablation.
-        preset: of `gfa_jax.aggregate`.
-        max_size: most rows of a cluster, or None.
-    """
-
-    k: int = 15
-    gamma: float = 0.5
-    num_steps: int = 4
-    preset: str = "affinity"
-    max_size: int | None = None
+    k: int = 15  # candidates a row, the row itself counted; fewer in a smaller pool
+    gamma: float = 0.5  # step of an update
+    num_steps: int = 4  # updates; 0 is the ablation
+    preset: str = "affinity"  # of `gfa_jax.aggregate`
+    max_size: int | None = None  # most rows of a cluster, or None
 
 
 class Setting(NamedTuple):
-    """What is chosen, and how well it did on the choosing identities.
+    """What is chosen, and how well it did on the choosing identities."""
 
-    Attributes:
-        threshold: t; without meaning where nothing is refined.
-        merge_threshold: t_s.
-        scores: precision and recall of the module's equation.
-    """
-
-    threshold: float
-    merge_threshold: float
-    scores: metrics.PrecisionRecall
+    threshold: float  # t; without meaning where nothing is refined
+    merge_threshold: float  # t_s
+    scores: metrics.PrecisionRecall  # precision and recall of the module's equation
 
 
 def make_clusters(

@@ -21,61 +21,37 @@ _SCHEDULED = ("learning_rate", "decay_at", "warmup", "ripen", "scale", "margin")
 
 
 class Recipe(NamedTuple):
-    """What a network is and how it is trained; hashable.
+    """What a network is and how it is trained; hashable."""
 
-    Attributes:
-        network: which block.
-        widths: channels of the stages.
-        depth: blocks of a stage.
-        embedding_dim: D.
-        head: which margin.
-        scale: s of the head.
-        margin: m of the head.
-        batch_size: images of a step.
-        learning_rate: η at the start, after the warm-up.
-        weight_decay: λ.
-        decay_at: shares of the steps after which the rate is a tenth of it was.
-        warmup: share of the steps over which the rate rises from 0.
-        ripen: share of the steps over which the margin rises from 0 to m, and the scale
-            from s / 4 to s. A small network that starts under the whole margin learns
-            next to nothing (TPR .001 against .29 at 1e-4 on the generated heads).
-        flip: whether half of the images are mirrored.
-        max_shift: most pixels of a shift.
-        brightness: see `augmentation.augment`.
-        balance: whether every class weighs the same, whatever its images.
-    """
-
-    network: NetworkName = "residual"
-    widths: tuple[int, ...] = (16, 32, 64)
-    depth: int = 1
-    embedding_dim: int = 64
-    head: Head = "arcface"
-    scale: float = 64.0
-    margin: float = 0.5
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    weight_decay: float = 5e-4
+    network: NetworkName = "residual"  # which block
+    widths: tuple[int, ...] = (16, 32, 64)  # channels of the stages
+    depth: int = 1  # blocks of a stage
+    embedding_dim: int = 64  # D
+    head: Head = "arcface"  # which margin
+    scale: float = 64.0  # s of the head
+    margin: float = 0.5  # m of the head
+    batch_size: int = 64  # images of a step
+    learning_rate: float = 0.1  # η at the start, after the warm-up
+    weight_decay: float = 5e-4  # λ
+    # Shares of the steps after which the rate is a tenth of it was.
     decay_at: tuple[float, ...] = (0.5, 0.8)
-    warmup: float = 0.05
+    warmup: float = 0.05  # share of the steps over which the rate rises from 0
+    # Share of the steps over which the margin rises from 0 to m, and the scale from s /
+    # 4 to s. A small network that starts under the whole margin learns next to nothing
+    # (TPR .001 against .29 at 1e-4 on the generated heads).
     ripen: float = 0.8
-    flip: bool = False
-    max_shift: int = 1
-    brightness: float = 0.1
-    balance: bool = False
+    flip: bool = False  # whether half of the images are mirrored
+    max_shift: int = 1  # most pixels of a shift
+    brightness: float = 0.1  # see `augmentation.augment`
+    balance: bool = False  # whether every class weighs the same, whatever its images
 
 
 class Schedule(NamedTuple):
-    """What changes from step to step.
+    """What changes from step to step."""
 
-    Attributes:
-        rate: η.
-        scale: s of the head.
-        margin: m of the head.
-    """
-
-    rate: float
-    scale: float
-    margin: float
+    rate: float  # η
+    scale: float  # s of the head
+    margin: float  # m of the head
 
 
 def schedule(step: int, recipe: Recipe, *, num_steps: int) -> Schedule:

@@ -16,19 +16,12 @@ _LEAST = 2
 
 
 class Split(NamedTuple):
-    """Identities of each part, disjoint.
+    """Identities of each part, disjoint."""
 
-    Attributes:
-        first: [P1] integers, labelled; the first training sees only these.
-        choosing: [P2] integers, labelled; t and t_s are chosen on these.
-        unlabelled: [P3] integers.
-        test: [P4] integers; no training sees these.
-    """
-
-    first: np.ndarray
-    choosing: np.ndarray
-    unlabelled: np.ndarray
-    test: np.ndarray
+    first: np.ndarray  # [P1] integers, labelled; the first training sees only these
+    choosing: np.ndarray  # [P2] integers, labelled; t and t_s are chosen on these
+    unlabelled: np.ndarray  # [P3] integers
+    test: np.ndarray  # [P4] integers; no training sees these
 
     @property
     def labelled(self) -> np.ndarray:

@@ -32,66 +32,39 @@ NAMES = ("lower", "raw", "ours", "upper")
 
 
 class Options(NamedTuple):
-    """Everything but the images, the shares and the seeds.
+    """Everything but the images, the shares and the seeds."""
 
-    Attributes:
-        recipe: of every training.
-        first_steps: batches of the first training.
-        second_steps: batches of the second.
-        method: of the clusters.
-        thresholds: t to choose from.
-        merge_thresholds: t_s to choose from with each t; the ablation chooses from as
-            many t_s as there are pairs.
-        confidence: what becomes of samples that their cluster doubts.
-        min_confidence: below it, "drop" drops.
-        min_size: least images of a pseudo-class.
-        test_share: see `splits`.
-        choosing_share: see `splits`.
-        fprs: to report.
-        checkpoint_every: steps.
-    """
-
-    recipe: recipes.Recipe
-    first_steps: int
-    second_steps: int
-    method: pseudo_labeling.Method
-    thresholds: tuple[float, ...]
+    recipe: recipes.Recipe  # of every training
+    first_steps: int  # batches of the first training
+    second_steps: int  # batches of the second
+    method: pseudo_labeling.Method  # of the clusters
+    thresholds: tuple[float, ...]  # t to choose from
+    # T_s to choose from with each t; the ablation chooses from as many t_s as there are
+    # pairs.
     merge_thresholds: tuple[float, ...]
-    confidence: Confidence
-    min_confidence: float
-    min_size: int
-    test_share: float
-    choosing_share: float
-    fprs: tuple[float, ...]
-    checkpoint_every: int
+    confidence: Confidence  # what becomes of samples that their cluster doubts
+    min_confidence: float  # below it, "drop" drops
+    min_size: int  # least images of a pseudo-class
+    test_share: float  # see `splits`
+    choosing_share: float  # see `splits`
+    fprs: tuple[float, ...]  # to report
+    checkpoint_every: int  # steps
 
 
 class Row(NamedTuple):
-    """One network and how it did.
+    """One network and how it did."""
 
-    Attributes:
-        seed: of the cut, the weights and the batches.
-        share: of labelled identities; None for the upper bound.
-        name: one of NAMES.
-        points: on the test identities, one an FPR.
-        auc: of the same pairs.
-        genuine_pairs: of them.
-        impostor_pairs: of them.
-        setting: t, t_s and what they did on the choosing identities, or None.
-        pseudo_labels: how they agree with the truth, or None.
-        seconds: of the training, those of earlier processes not counted.
-    """
-
-    seed: int
-    share: float | None
-    name: str
-    points: tuple[metrics.OperatingPoint, ...]
-    auc: float
-    genuine_pairs: int
-    impostor_pairs: int
+    seed: int  # of the cut, the weights and the batches
+    share: float | None  # of labelled identities; None for the upper bound
+    name: str  # one of NAMES
+    points: tuple[metrics.OperatingPoint, ...]  # on the test identities, one an FPR
+    auc: float  # of the same pairs
+    genuine_pairs: int  # of them
+    impostor_pairs: int  # of them
+    # T, t_s and what they did on the choosing identities, or None.
     setting: pseudo_labeling.Setting | None
-    pseudo_labels: dict[str, Any] | None
-    seconds: float
+    pseudo_labels: dict[str, Any] | None  # how they agree with the truth, or None
+    seconds: float  # of the training, those of earlier processes not counted
 
 
 def run(

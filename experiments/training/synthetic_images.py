@@ -50,19 +50,12 @@ _TEXTURE, _DEPTH = 0.28, 0.16  # σ of a and of b
 
 
 class SyntheticImages(NamedTuple):
-    """Generated images and all that is true about them, one entry an image.
+    """Generated images and all that is true about them, one entry an image."""
 
-    Attributes:
-        images: [N, S, S] uint8 grey values, in random order.
-        labels: [N] int32 identity of each image, in [0, P), every one present.
-        pose: [N, 2] float32 yaw and pitch in radians.
-        light: [N, 3] float32 direction of the lamp times its strength λ.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    pose: np.ndarray
-    light: np.ndarray
+    images: np.ndarray  # [N, S, S] uint8 grey values, in random order
+    labels: np.ndarray  # [N] int32 identity of each image, in [0, P), every one present
+    pose: np.ndarray  # [N, 2] float32 yaw and pitch in radians
+    light: np.ndarray  # [N, 3] float32 direction of the lamp times its strength λ
 
 
 def synthetic_images(

@@ -31,31 +31,19 @@ _EMBED_BATCH = 256
 
 
 class TrainingSet(NamedTuple):
-    """Images to learn from.
+    """Images to learn from."""
 
-    Attributes:
-        images: [N, S, S] uint8.
-        labels: [N] integer classes in [0, num_classes).
-        weights: [N] floating >= 0.
-        num_classes: number of classes.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
-    num_classes: int
+    images: np.ndarray  # [N, S, S] uint8
+    labels: np.ndarray  # [N] integer classes in [0, num_classes)
+    weights: np.ndarray  # [N] floating >= 0
+    num_classes: int  # number of classes
 
 
 class Model(NamedTuple):
-    """A network's numbers.
+    """A network's numbers."""
 
-    Attributes:
-        params: weights, a tree.
-        statistics: means and variances of the batch norms, a tree.
-    """
-
-    params: Any
-    statistics: Any
+    params: Any  # weights, a tree
+    statistics: Any  # means and variances of the batch norms, a tree
 
 
 class _State(NamedTuple):

@@ -32,35 +32,23 @@ _BLOCK_PAIRS = 2**11
 
 
 class _Pairs(NamedTuple):
-    """Adjacent clusters, each pair once.
+    """Adjacent clusters, each pair once."""
 
-    Attributes:
-        first: [E] integer cluster.
-        second: [E] integer cluster, another one.
-        similarity: [E] floating S(first, second).
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    similarity: np.ndarray
+    first: np.ndarray  # [E] integer cluster
+    second: np.ndarray  # [E] integer cluster, another one
+    similarity: np.ndarray  # [E] floating S(first, second)
 
     def take(self, rows: np.ndarray) -> "_Pairs":
         return _Pairs(*(column[rows] for column in self))
 
 
 class Tree(NamedTuple):
-    """What joined what: rows are the nodes 0 … N − 1, every join is one more.
+    """What joined what: rows are the nodes 0 … N − 1, every join is one more."""
 
-    Attributes:
-        num_rows: N.
-        children: [M, 2] int64 nodes that join N + m made one; each joins once.
-        height: [M] floating S of the two.
-        rounds: [R + 1] int64 ends of the rounds: joins of a round share no node.
-    """
-
-    num_rows: int
-    children: np.ndarray
-    height: np.ndarray
+    num_rows: int  # N
+    children: np.ndarray  # [M, 2] int64 nodes that join N + m made one; each joins once
+    height: np.ndarray  # [M] floating S of the two
+    # [R + 1] int64 ends of the rounds: joins of a round share no node.
     rounds: np.ndarray
 
 

@@ -38,18 +38,12 @@ def options() -> dict[str, Any]:
 
 
 class Verification(NamedTuple):
-    """How well the cosines of one set of features verify.
+    """How well the cosines of one set of features verify."""
 
-    Attributes:
-        roc: the curve.
-        histogram: the cosines of both kinds of pairs.
-        points: TPR at each FPR asked for.
-        resampled: the draws behind the intervals, or None.
-    """
-
-    roc: metrics.Roc
-    histogram: metrics.ScoreHistogram
-    points: tuple[metrics.OperatingPoint, ...]
+    roc: metrics.Roc  # the curve
+    histogram: metrics.ScoreHistogram  # the cosines of both kinds of pairs
+    points: tuple[metrics.OperatingPoint, ...]  # TPR at each FPR asked for
+    # The draws behind the intervals, or None.
     resampled: metrics.ResampledTprs | None = None
 
     @property

@@ -51,24 +51,16 @@ flags.DEFINE_integer("seed", 0, "Of the sample, of splits and of the bootstrap."
 
 
 class Pool(NamedTuple):
-    """Features to refine, with the ground truth that only the figures see.
+    """Features to refine, with the ground truth that only the figures see."""
 
-    Attributes:
-        name: what the pool is called in the report.
-        features: [N, D] float32 unit rows.
-        norms: [N] float64 lengths of the rows as they were stored.
-        labels: [N] identities, or None.
-        pairs: verification pairs with `same` known, or None.
-        columns: [N] what else the file says of the rows, by name.
-        vectors: how it calls the columns of the vectors, or the array.
-    """
-
-    name: str
-    features: np.ndarray
-    norms: np.ndarray
-    labels: np.ndarray | None
-    pairs: datasets.Pairs | None
+    name: str  # what the pool is called in the report
+    features: np.ndarray  # [N, D] float32 unit rows
+    norms: np.ndarray  # [N] float64 lengths of the rows as they were stored
+    labels: np.ndarray | None  # [N] identities, or None
+    pairs: datasets.Pairs | None  # verification pairs with `same` known, or None
+    # [N] what else the file says of the rows, by name.
     columns: Mapping[str, np.ndarray] = {}
+    # How it calls the columns of the vectors, or the array.
     vectors: tuple[str, ...] = ("features",)
 
 

@@ -29,21 +29,14 @@ _GENUINE_PAIRS = 200_000
 
 
 class Problem(NamedTuple):
-    """The half to learn on.
+    """The half to learn on."""
 
-    Attributes:
-        features: [N, D] unit rows, or the frames that they are pooled from.
-        labels: [N] identity of each row.
-        neighbors: [N, K] candidates in it.
-        teaches: [N] bool, rows of the identities whose pairs teach.
-        chooses: [N] bool, rows of those whose pairs choose the step.
-    """
-
+    # [N, D] unit rows, or the frames that they are pooled from.
     features: np.ndarray | Frames
-    labels: np.ndarray
-    neighbors: gfa.Neighbors
-    teaches: np.ndarray
-    chooses: np.ndarray
+    labels: np.ndarray  # [N] identity of each row
+    neighbors: gfa.Neighbors  # [N, K] candidates in it
+    teaches: np.ndarray  # [N] bool, rows of the identities whose pairs teach
+    chooses: np.ndarray  # [N] bool, rows of those whose pairs choose the step
 
 
 def split(

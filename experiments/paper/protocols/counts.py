@@ -11,17 +11,11 @@ import numpy as np
 
 
 class Count(NamedTuple):
-    """One number of a protocol.
+    """One number of a protocol."""
 
-    Attributes:
-        name: what was counted, in the plural.
-        found: how many there are in the files that were read.
-        expected: how many were published; None where that is not known.
-    """
-
-    name: str
-    found: int
-    expected: int | None
+    name: str  # what was counted, in the plural
+    found: int  # how many there are in the files that were read
+    expected: int | None  # how many were published; None where that is not known
 
     def __str__(self) -> str:
         """Says both numbers, as in "5,999 pairs (expected 6,000)"."""

@@ -27,25 +27,18 @@ _TEMPLATES, _PAIRS = 140_739, 47_404_001
 
 
 class CovariateProtocol(NamedTuple):
-    """IJB-C test 2 without the templates that were dropped.
+    """IJB-C test 2 without the templates that were dropped."""
 
-    Attributes:
-        rows: [N] int64 row of each template in the probe_reference file, from 0:
-            `features[rows]` are its features where the features follow that file.
-        template_ids: [N] int64.
-        subject_ids: [N] int64.
-        names: [N] str image of each template. A picture of two people is the image of
-            two templates, so names alone do not tell features apart.
-        pairs: pairs of positions in [0, N), with `same` known.
-        counts: what was read beside what was published.
-    """
-
+    # [N] int64 row of each template in the probe_reference file, from 0:
+    # `features[rows]` are its features where the features follow that file.
     rows: np.ndarray
-    template_ids: np.ndarray
-    subject_ids: np.ndarray
+    template_ids: np.ndarray  # [N] int64
+    subject_ids: np.ndarray  # [N] int64
+    # [N] str image of each template. A picture of two people is the image of two
+    # templates, so names alone do not tell features apart.
     names: np.ndarray
-    pairs: Pairs
-    counts: tuple[Count, ...]
+    pairs: Pairs  # pairs of positions in [0, N), with `same` known
+    counts: tuple[Count, ...]  # what was read beside what was published
 
 
 def read_ijbc_covariate(

@@ -19,15 +19,10 @@ _NAME_COLUMN = "FILENAME"
 
 
 class FaceTable(NamedTuple):
-    """Columns of a list of faces.
+    """Columns of a list of faces."""
 
-    Attributes:
-        names: [M] str file names.
-        ids: [M, C] int64, the integer columns that were asked for.
-    """
-
-    names: np.ndarray
-    ids: np.ndarray
+    names: np.ndarray  # [M] str file names
+    ids: np.ndarray  # [M, C] int64, the integer columns that were asked for
 
 
 def read_face_table(

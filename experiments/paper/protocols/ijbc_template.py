@@ -31,25 +31,15 @@ _SCORE_FIELDS = 12
 
 
 class TemplateProtocol(NamedTuple):
-    """IJB-C test 1; what `pool` and `pool_media` need and what is scored after them.
+    """IJB-C test 1; what `pool` and `pool_media` need and what is scored after them."""
 
-    Attributes:
-        names: [M] str image of each face.
-        segments: [M] int64 template of each face, in [0, S).
-        media: [M] int64 medium of each face; the frames of a video share one.
-        scores: [M] float32 detector score of each face, or None.
-        template_ids: [S] int64 numbers of the templates, ascending.
-        pairs: pairs of templates in [0, S), with `same` known.
-        counts: what was read beside what was published.
-    """
-
-    names: np.ndarray
-    segments: np.ndarray
-    media: np.ndarray
-    scores: np.ndarray | None
-    template_ids: np.ndarray
-    pairs: Pairs
-    counts: tuple[Count, ...]
+    names: np.ndarray  # [M] str image of each face
+    segments: np.ndarray  # [M] int64 template of each face, in [0, S)
+    media: np.ndarray  # [M] int64 medium of each face; the frames of a video share one
+    scores: np.ndarray | None  # [M] float32 detector score of each face, or None
+    template_ids: np.ndarray  # [S] int64 numbers of the templates, ascending
+    pairs: Pairs  # pairs of templates in [0, S), with `same` known
+    counts: tuple[Count, ...]  # what was read beside what was published
 
 
 def read_ijbc_templates(

@@ -21,15 +21,10 @@ _ROWS = {"image": 1_862_120, "video": 203_848}
 
 
 class FileList(NamedTuple):
-    """The rows of a track.
+    """The rows of a track."""
 
-    Attributes:
-        names: [N] str image or video of each feature row.
-        counts: what was read beside what was published.
-    """
-
-    names: np.ndarray
-    counts: tuple[Count, ...]
+    names: np.ndarray  # [N] str image or video of each feature row
+    counts: tuple[Count, ...]  # what was read beside what was published
 
 
 def read_lfr_filelist(path: str | os.PathLike[str], *, track: Track) -> FileList:

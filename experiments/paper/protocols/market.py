@@ -23,22 +23,15 @@ _LEFT_OUT, _DISTRACTOR = -1, 0
 
 
 class MarketImages(NamedTuple):
-    """The images of a subset that count.
+    """The images of a subset that count."""
 
-    Attributes:
-        rows: [N] int64 position of each among all names, bad detections included:
-            `features[rows]` where the features follow the names.
-        names: [N] str.
-        identities: [N] int64 person; 0 is a distractor.
-        cameras: [N] int64 camera, from 1.
-        counts: what was read beside what was published.
-    """
-
+    # [N] int64 position of each among all names, bad detections included:
+    # `features[rows]` where the features follow the names.
     rows: np.ndarray
-    names: np.ndarray
-    identities: np.ndarray
-    cameras: np.ndarray
-    counts: tuple[Count, ...]
+    names: np.ndarray  # [N] str
+    identities: np.ndarray  # [N] int64 person; 0 is a distractor
+    cameras: np.ndarray  # [N] int64 camera, from 1
+    counts: tuple[Count, ...]  # what was read beside what was published
 
 
 def read_market(path: str | os.PathLike[str], *, subset: Subset) -> MarketImages:

@@ -23,19 +23,12 @@ _AMBIGUOUS = -1
 
 
 class PairList(NamedTuple):
-    """A verification protocol over named images or videos.
+    """A verification protocol over named images or videos."""
 
-    Attributes:
-        names: [N] str, every image or video of the protocol once.
-        pairs: pairs of positions in `names`, with `same` known.
-        folds: [M] int32 fold of each pair, from 0.
-        counts: what was read beside what was published.
-    """
-
-    names: np.ndarray
-    pairs: Pairs
-    folds: np.ndarray
-    counts: tuple[Count, ...]
+    names: np.ndarray  # [N] str, every image or video of the protocol once
+    pairs: Pairs  # pairs of positions in `names`, with `same` known
+    folds: np.ndarray  # [M] int32 fold of each pair, from 0
+    counts: tuple[Count, ...]  # what was read beside what was published
 
 
 def read_names(path: str | os.PathLike[str]) -> np.ndarray:

@@ -11,16 +11,11 @@ from gfa_jax.metrics.scored_pairs import ScoredPairs
 
 
 class PairScores(NamedTuple):
-    """What a re-ranker knows of every pair: s_ij = w F_i · F_j + b_ij.
+    """What a re-ranker knows of every pair: s_ij = w F_i · F_j + b_ij."""
 
-    Attributes:
-        features: [N, D] floating unit rows F.
-        added: [N, N] sparse b, strictly upper triangular.
-        weight: w > 0, so that pairs which the re-ranker has never seen keep an order.
-    """
-
-    features: np.ndarray
-    added: sp.csr_array
+    features: np.ndarray  # [N, D] floating unit rows F
+    added: sp.csr_array  # [N, N] sparse b, strictly upper triangular
+    # W > 0, so that pairs which the re-ranker has never seen keep an order.
     weight: float
 
     def __call__(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

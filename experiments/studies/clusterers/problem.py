@@ -20,34 +20,22 @@ Space = Mapping[str, Sequence[Any]]
 
 
 class Problem(NamedTuple):
-    """Rows to cluster.
+    """Rows to cluster."""
 
-    Attributes:
-        features: [N, D] float32 unit rows, on the host.
-        neighbors: [N, K] candidates on the host, the row itself among them, most
-            similar first.
-        num_identities: the true count.
-        seed: of clusterers that draw.
-    """
-
-    features: np.ndarray
+    features: np.ndarray  # [N, D] float32 unit rows, on the host
+    # [N, K] candidates on the host, the row itself among them, most similar first.
     neighbors: gfa.Neighbors
-    num_identities: int
-    seed: int
+    num_identities: int  # the true count
+    seed: int  # of clusterers that draw
 
 
 class Clusterer(NamedTuple):
-    """A way from rows to clusters.
+    """A way from rows to clusters."""
 
-    Attributes:
-        name: as in the table.
-        cluster: `cluster(problem, **setting)` to [N] integers, -1 for no cluster.
-        space: values of each keyword to try.
-    """
-
-    name: str
+    name: str  # as in the table
+    # `cluster(problem, **setting)` to [N] integers, -1 for no cluster.
     cluster: Callable[..., np.ndarray]
-    space: Space
+    space: Space  # values of each keyword to try
 
 
 def nearest(problem: Problem, k: int, *, mutual: bool = False) -> gfa.Neighbors:

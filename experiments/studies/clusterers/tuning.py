@@ -12,19 +12,13 @@ from gfa_jax import metrics
 
 
 class Outcome(NamedTuple):
-    """What a clusterer did in one split.
+    """What a clusterer did in one split."""
 
-    Attributes:
-        setting: chosen on the first half.
-        tried: the mean of both F on the first half, of each setting tried.
-        scores: on the other half.
-        seconds: of one run on the other half.
-    """
-
-    setting: dict[str, Any]
+    setting: dict[str, Any]  # chosen on the first half
+    # The mean of both F on the first half, of each setting tried.
     tried: list[tuple[dict[str, Any], float]]
-    scores: metrics.ClusterScores
-    seconds: float
+    scores: metrics.ClusterScores  # on the other half
+    seconds: float  # of one run on the other half
 
 
 def settings(

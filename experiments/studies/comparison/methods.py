@@ -21,17 +21,11 @@ Output = np.ndarray | baselines.PairScores | baselines.NormalizedScores
 
 
 class Range(NamedTuple):
-    """What the pool allows.
+    """What the pool allows."""
 
-    Attributes:
-        max_k: the most neighbours, the row itself counted.
-        low: lowest cosine worth a threshold.
-        high: highest cosine worth a threshold.
-    """
-
-    max_k: int
-    low: float
-    high: float
+    max_k: int  # the most neighbours, the row itself counted
+    low: float  # lowest cosine worth a threshold
+    high: float  # highest cosine worth a threshold
 
 
 Axis = Callable[[float, Range], Any]
@@ -40,22 +34,17 @@ _WIDE = 300
 
 
 class Method(NamedTuple):
-    """One row of the table.
+    """One row of the table."""
 
-    Attributes:
-        axes: the parameters, each from [0, 1) to a value.
-        run: features [N, D], neighbors [N, >= k] and the setting to refined features
-            or scores.
-        strength: orders settings, the gentlest lowest, for the rule of `choice`.
-        prepare: features and neighbours to those that `run` takes, without a setting.
-        takes_origin: whether `run` asks for the `cameras` of the rows.
-    """
-
-    axes: Mapping[str, Axis]
+    axes: Mapping[str, Axis]  # the parameters, each from [0, 1) to a value
+    # Features [N, D], neighbors [N, >= k] and the setting to refined features or
+    # scores.
     run: Callable[..., Output]
+    # Orders settings, the gentlest lowest, for the rule of `choice`.
     strength: Callable[[Setting], tuple]
+    # Features and neighbours to those that `run` takes, without a setting.
     prepare: Callable[..., tuple[np.ndarray, gfa.Neighbors]] = lambda *given: given
-    takes_origin: bool = False
+    takes_origin: bool = False  # whether `run` asks for the `cameras` of the rows
 
 
 def range_of(neighbors: gfa.Neighbors) -> Range:

@@ -18,17 +18,11 @@ Write = Callable[[pathlib.Path, Table], None]
 
 
 class Format(NamedTuple):
-    """How files of one suffix are read and written.
+    """How files of one suffix are read and written."""
 
-    Attributes:
-        read: gives the table in blocks.
-        write: writes one into an empty file.
-        columns: what it holds beside the vectors: "any", "numbers" or "none".
-    """
-
-    read: Read
-    write: Write
-    columns: str
+    read: Read  # gives the table in blocks
+    write: Write  # writes one into an empty file
+    columns: str  # what it holds beside the vectors: "any", "numbers" or "none"
 
 
 def _by_extra(name: str, package: str) -> tuple[Read, Write]:

@@ -18,35 +18,25 @@ _BLOCK_BYTES = 16 << 20
 
 
 class Table(NamedTuple):
-    """Vectors, and what else a file says of each of them.
+    """Vectors, and what else a file says of each of them."""
 
-    Attributes:
-        features: [N, D], as stored or as converted to floats.
-        columns: [N] other values by name: ids, labels, cameras; text as objects.
-        vectors: names of the D columns, or of the one that holds the vectors.
-    """
-
-    features: np.ndarray
+    features: np.ndarray  # [N, D], as stored or as converted to floats
+    # [N] other values by name: ids, labels, cameras; text as objects.
     columns: Mapping[str, np.ndarray] = {}
+    # Names of the D columns, or of the one that holds the vectors.
     vectors: tuple[str, ...] = ("features",)
 
 
 class Wanted(NamedTuple):
-    """What to read.
+    """What to read."""
 
-    Attributes:
-        key: name of the array, data set or column of the vectors, or what the names
-            of its numbered columns begin with; None to find it.
-        dim: D, for a file that does not say it.
-        without: names of columns that are no vectors.
-        only: whether to read one column, `column`, and no vectors.
-        column: its name or number; None for the one that is named as labels are.
-    """
-
+    # Name of the array, data set or column of the vectors, or what the names of its
+    # numbered columns begin with; None to find it.
     key: str | None = None
-    dim: int | None = None
-    without: tuple[str, ...] = ()
-    only: bool = False
+    dim: int | None = None  # D, for a file that does not say it
+    without: tuple[str, ...] = ()  # names of columns that are no vectors
+    only: bool = False  # whether to read one column, `column`, and no vectors
+    # Its name or number; None for the one that is named as labels are.
     column: str | None = None
 
 
