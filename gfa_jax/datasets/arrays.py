@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gfa_jax.datasets.guard import check_room, guarded
+from gfa_jax.datasets.reading import check_room, one_line_errors
 
 _BAD_NPY = (ValueError, EOFError, SyntaxError, TypeError, tokenize.TokenError)
 _BAD_ZIP = (
@@ -69,7 +69,7 @@ def known_suffix(
     return suffix
 
 
-@guarded
+@one_line_errors
 def read_array(path: str | os.PathLike[str], *, key: str) -> np.ndarray:
     """Reads the array of a `.npy` file, or the array `key` of a `.npz` file.
 

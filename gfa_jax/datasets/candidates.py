@@ -10,14 +10,14 @@ import os
 import numpy as np
 
 from gfa_jax.datasets import arrays
-from gfa_jax.datasets.guard import guarded
+from gfa_jax.datasets.reading import one_line_errors
 
 _BLOCK_ROWS = 1 << 14
 # Cosines stored in float16 stray this far outside [-1, 1].
 _SLACK = 1e-2
 
 
-@guarded
+@one_line_errors
 def read_candidates(
     path: str | os.PathLike[str], *, num_rows: int, k: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gfa_jax.datasets.formats.table import Table
-from gfa_jax.datasets.guard import guarded
+from gfa_jax.datasets.reading import one_line_errors
 from gfa_jax.datasets.tables import read_table, write_table
 
 _FLOATING = tuple(
@@ -22,7 +22,7 @@ _FLOATING = tuple(
 _BLOCK_ROWS = 8192
 
 
-@guarded
+@one_line_errors
 def read_features(
     path: str | os.PathLike[str],
     *,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gfa_jax.datasets.arrays import open_input, whole_numbers
-from gfa_jax.datasets.guard import guarded
+from gfa_jax.datasets.reading import one_line_errors
 from gfa_jax.datasets.tables import read_column
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}(\.0*)?")
@@ -27,7 +27,7 @@ _UNKNOWN = ("", "-1", "-1.0", "nan", "<na>")
 _MOST_TEXT_BYTES, _MOST_TEXT_FACTOR = 64 << 20, 32
 
 
-@guarded
+@one_line_errors
 def read_labels(
     path: str | os.PathLike[str], *, column: str | None = None
 ) -> np.ndarray:

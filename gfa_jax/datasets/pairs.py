@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gfa_jax.datasets import arrays
-from gfa_jax.datasets.guard import guarded
 from gfa_jax.datasets.integer_lines import count_lines, integer_blocks
+from gfa_jax.datasets.reading import one_line_errors
 
 
 class Pairs(NamedTuple):
@@ -21,7 +21,7 @@ class Pairs(NamedTuple):
     same: np.ndarray | None  # [M] bool, True for a genuine pair; None: not known
 
 
-@guarded
+@one_line_errors
 def read_pairs(path: str | os.PathLike[str], *, key: str = "pairs") -> Pairs:
     """Reads pairs of row numbers from text or from a NumPy file.
 

@@ -26,7 +26,7 @@ import numpy as np
 from gfa_jax.datasets.arrays import open_input
 from gfa_jax.datasets.atomic import write_array, write_json
 from gfa_jax.datasets.features import check_matrix, read_features
-from gfa_jax.datasets.guard import guarded
+from gfa_jax.datasets.reading import one_line_errors
 
 _MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "gfa_jax shards", 1
@@ -179,7 +179,7 @@ def open_parts(folder: str | os.PathLike[str], parts: Sequence[Part]) -> Shards:
     return Shards(folder, parts, arrays, arrays[0].dtype)
 
 
-@guarded
+@one_line_errors
 def open_shards(folder: str | os.PathLike[str]) -> Shards:
     """Opens a folder of shards and checks everything but the hashes.
 

@@ -17,10 +17,10 @@ from gfa_jax.datasets.arrays import open_input
 from gfa_jax.datasets.atomic import atomic_path, stream_array
 from gfa_jax.datasets.formats import tensors
 from gfa_jax.datasets.formats.table import Table, Wanted, blocks
-from gfa_jax.datasets.guard import check_room, guarded
+from gfa_jax.datasets.reading import check_room, one_line_errors
 
 
-@guarded
+@one_line_errors
 def read_table(
     path: str | os.PathLike[str],
     *,
@@ -68,7 +68,7 @@ def read_table(
     return table
 
 
-@guarded
+@one_line_errors
 def read_column(path: str | os.PathLike[str], column: str | None = None) -> np.ndarray:
     """Reads one column of a file of any format.
 

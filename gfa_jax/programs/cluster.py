@@ -37,6 +37,7 @@ from gfa_jax.programs import (
     outputs,
     pictures,
     pipeline,
+    results,
 )
 from gfa_jax.programs.backends.memory import MemoryBackend
 from gfa_jax.refinement import Refinement
@@ -104,9 +105,10 @@ def main() -> None:
         images = contact_sheet.open_images(FLAGS.images, inputs.open_source().shape[0])
     previous = _read_previous()
     run = pipeline.Run(MemoryBackend(), cli.Stages())
-    with run.refine(FLAGS.output_dir, _OUTPUTS) as refined:
+    names = (*results.label_names(), *_OUTPUTS)
+    with run.refine(FLAGS.output_dir, names) as refined:
         said = _cluster(run, refined, images, previous)
-        files = [name for name in _OUTPUTS if (run.hidden / name).exists()]
+        files = [name for name in names if (run.hidden / name).exists()]
     print(f"{said}\n\n{run.folder}: {', '.join(files)}")
 
 
@@ -168,6 +170,8 @@ def _cluster(
         datasets.write_array(hidden / "labels.npy", numbers)
         datasets.write_array(hidden / "confidence.npy", clusters.confidence)
         datasets.write_array(hidden / "dropped.npy", refined.dropped)
+        found = {"cluster": numbers, "confidence": clusters.confidence}
+        results.write_labels(hidden, run.pool, found | {"dropped": refined.dropped})
         if clusters.num_clusters:  # otherwise every row is left out: nothing to draw
             labels, sizes, confidence = clusters
             panels = {

@@ -18,6 +18,7 @@ PROGRAMS = {
     "tune": "learns the parameters from labels",
     "verify": "shows how well embeddings verify; checks a folder of results",
     "streamed": "refines a file that does not fit in memory",
+    "convert": "converts a file of features to another format, with its ids",
     "completion": "prints what lets bash or zsh complete programs, flags and files",
 }
 _USAGE = "\n".join(

@@ -20,6 +20,7 @@ from gfa_jax.programs import (
     flags,
     inputs,
     outputs,
+    results,
     settings,
 )
 from gfa_jax.programs.backends import Backend
@@ -29,6 +30,7 @@ FLAGS = flags.FLAGS
 
 flags.adopt(inputs)
 flags.adopt(settings)
+flags.adopt(results)
 flags.DEFINE_enum(
     "neighbors",
     None,
@@ -122,7 +124,12 @@ class Run:
 
     def write(self, refined: Refinement) -> None:
         """Writes the refined rows and which rows were dropped."""
-        self.backend.write(refined.features, self.folder, self.hidden)
+        stored = self.backend.refined_name
+        if results.refined_name(stored) == stored:
+            self.backend.write(refined.features, self.folder, self.hidden)
+        else:
+            table = refined.features, refined.dropped
+            results.write_refined(self.hidden, self.pool, *table)
         with self.backend.together():
             if self.backend.is_first:
                 datasets.write_array(self.hidden / "dropped.npy", refined.dropped)

@@ -30,6 +30,7 @@ from gfa_jax.programs import (
     pictures,
     pipeline,
     processes,
+    results,
 )
 from gfa_jax.programs.backends import Backend, mesh
 from gfa_jax.programs.backends.file import FileBackend
@@ -84,7 +85,8 @@ def main() -> None:
 def _refine(backend: Backend, options: dict[str, Any]) -> None:
     """Runs the pipeline; the first process writes what is of all."""
     run = pipeline.Run(backend, cli.Stages())
-    names = (backend.refined_name, *_OUTPUTS)
+    refined_name = results.refined_name(backend.refined_name)
+    names = (refined_name, *_OUTPUTS)
     with run.refine(FLAGS.output_dir, names) as refined:
         run.verify(refined, options)
         with run.stages("files"):
@@ -100,7 +102,7 @@ def _refine(backend: Backend, options: dict[str, Any]) -> None:
         said = [run.say(refined)]
         if run.figures:
             said.append(evaluation.table(**run.figures))
-        said.append(f"{run.folder}: {', '.join([backend.refined_name, *files])}")
+        said.append(f"{run.folder}: {', '.join([refined_name, *files])}")
         print("\n\n".join(said))
 
 

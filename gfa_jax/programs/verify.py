@@ -36,7 +36,8 @@ def main() -> None:
     options, stages = evaluation.options(), cli.Stages()
     if FLAGS.features is None:
         raise ValueError("name --features, or a folder of results: gfa verify FOLDER")
-    if FLAGS.labels is None and FLAGS.pairs is None:
+    truth = FLAGS.labels, FLAGS.labels_column, FLAGS.pairs
+    if not any(truth):
         raise ValueError("name --labels or --pairs: which rows belong together")
     folder = outputs.prepare_folder(FLAGS.output_dir, _OUTPUTS)
     with stages("load"):

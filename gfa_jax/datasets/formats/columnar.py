@@ -68,7 +68,7 @@ def write(path: pathlib.Path, table: Table) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    features, is_wide = table.features, len(table.vectors) > 1
+    features, is_wide = table.features, len(table.vectors) != 1
     if features.dtype == ml_dtypes.bfloat16:
         features = features[:0].astype(np.float32)
     value = pa.from_numpy_dtype(features.dtype)

@@ -18,6 +18,7 @@ from gfa_jax.datasets import arrays
 from gfa_jax.datasets.formats.table import (
     Table,
     Wanted,
+    array_name,
     block_rows,
     blocks,
     find_array,
@@ -74,14 +75,15 @@ def write(path: pathlib.Path, table: Table) -> None:
     """Writes vectors and columns as data sets."""
     import h5py
 
-    name = table.vectors[0] if len(table.vectors) == 1 else "features"
     with h5py.File(path, "w") as file:
-        shape, dtype = table.features.shape, table.features.dtype
-        rows = file.create_dataset(name, shape, dtype)
-        start = 0
-        for block in blocks(table.features):
-            rows[start : start + len(block)] = block
-            start += len(block)
+        if table.vectors:
+            rows = file.create_dataset(
+                array_name(table), table.features.shape, table.features.dtype
+            )
+            start = 0
+            for block in blocks(table.features):
+                rows[start : start + len(block)] = block
+                start += len(block)
         for each, values in table.columns.items():
             is_text = values.dtype.kind in "OU"
             options = {"dtype": h5py.string_dtype()} if is_text else {}

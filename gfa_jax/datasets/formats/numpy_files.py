@@ -6,7 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from gfa_jax.datasets import arrays, atomic
-from gfa_jax.datasets.formats.table import Table, Wanted, find_array, find_column
+from gfa_jax.datasets.formats.table import (
+    Table,
+    Wanted,
+    array_name,
+    find_array,
+    find_column,
+)
 
 
 def read_npy(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
@@ -41,8 +47,8 @@ def write_npz(path: pathlib.Path, table: Table) -> None:
         name: np.array(values.tolist(), np.str_) if values.dtype == object else values
         for name, values in table.columns.items()
     }
-    name = table.vectors[0] if len(table.vectors) == 1 else "features"
-    atomic.write_npz(path, {name: table.features, **columns})
+    vectors = {array_name(table): table.features} if table.vectors else {}
+    atomic.write_npz(path, vectors | columns)
 
 
 def _column(array: np.ndarray, name: str) -> Table:

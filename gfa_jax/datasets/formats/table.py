@@ -23,7 +23,8 @@ class Table(NamedTuple):
     features: np.ndarray  # [N, D], as stored or as converted to floats
     # [N] other values by name: ids, labels, cameras; text as objects.
     columns: Mapping[str, np.ndarray] = {}
-    # Names of the D columns, or of the one that holds the vectors.
+    # Names of the D columns, or of the one that holds the vectors; none where columns
+    # alone are written.
     vectors: tuple[str, ...] = ("features",)
 
 
@@ -50,6 +51,11 @@ def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     step = block_rows(array.nbytes // max(1, len(array)))
     for start in range(0, len(array), step):
         yield array[start : start + step]
+
+
+def array_name(table: Table) -> str:
+    """Names the one array that holds the vectors."""
+    return table.vectors[0] if len(table.vectors) == 1 else "features"
 
 
 def shown(names: Iterable[str]) -> str:

@@ -15,7 +15,13 @@ import numpy as np
 
 from gfa_jax.datasets import arrays
 from gfa_jax.datasets.atomic import stream_array
-from gfa_jax.datasets.formats.table import Table, Wanted, find_array, find_column
+from gfa_jax.datasets.formats.table import (
+    Table,
+    Wanted,
+    array_name,
+    find_array,
+    find_column,
+)
 
 _DTYPES = {
     "F64": "<f8",
@@ -66,9 +72,8 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
 
 def write(path: pathlib.Path, table: Table) -> None:
     """Writes vectors and columns of numbers as tensors; text has no place there."""
-    name = table.vectors[0] if len(table.vectors) == 1 else "features"
     told, end = {}, 0
-    tensors = {name: table.features, **table.columns}
+    tensors = {array_name(table): table.features, **table.columns}
     for each, values in tensors.items():
         span = [end, end + values.nbytes]
         end = span[1]

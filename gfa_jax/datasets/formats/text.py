@@ -81,7 +81,8 @@ def write(path: pathlib.Path, table: Table) -> None:
                 block = block.astype(np.float32)
             for number, row in enumerate(block.tolist()):
                 fields = [_quoted(values[number]) for values in others]
-                file.write(delimiter.join([*fields, line % tuple(row)]) + "\n")
+                fields += [line % tuple(row)] if row else []
+                file.write(delimiter.join(fields) + "\n")
             start = stop
 
 

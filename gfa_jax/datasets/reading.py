@@ -11,7 +11,7 @@ _MEMINFO = pathlib.Path("/proc/meminfo")
 _LONGEST = 300
 
 
-def guarded(read: Reader) -> Reader:
+def one_line_errors(read: Reader) -> Reader:
     """Makes a function of a path give data, or an error of one line.
 
     What a library raises on damaged bytes (zlib, a JSON that nests too deep, a size
