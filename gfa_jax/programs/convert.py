@@ -31,6 +31,7 @@ flags.DEFINE_enum(
 )
 flags.require("source", "target")
 POSITIONAL = ("source", "target")
+EVERYDAY = ("source", "target", "features_key", "dim", "id_column", "dtype")
 
 
 def main() -> None:

@@ -88,7 +88,7 @@ def write(path: pathlib.Path, table: Table) -> None:
             is_text = values.dtype.kind in "OU"
             options = {"dtype": h5py.string_dtype()} if is_text else {}
             file.create_dataset(
-                each, data=values.tolist() if is_text else values, **options
+                each or "index", data=values.tolist() if is_text else values, **options
             )
 
 
