@@ -53,15 +53,7 @@ def search(features: np.ndarray, index: Index, effort: int, *, k: int) -> gfa.Ne
 
 
 def exact_sample(features: np.ndarray, k: int) -> Sample:
-    """Searches evenly spaced rows exactly, by FAISS.
-
-    Args:
-        features: [N, D] float32 unit rows.
-        k: K, the row itself counted.
-
-    Returns:
-        Sample.
-    """
+    """Searches evenly spaced rows exactly, by FAISS; k counts the row itself."""
     num_rows = len(features)
     rows = np.linspace(0, num_rows - 1, min(_SAMPLE, num_rows)).astype(int)
     similarity, indices = import_faiss().knn(
@@ -80,15 +72,7 @@ def effort(
 ) -> int:
     """Finds the least effort that finds the target share of the edges of a sample.
 
-    Args:
-        features: [N, D] float32 unit rows.
-        exact: neighbours of some rows.
-        index: what to search.
-        threshold: cosine of an edge.
-        target: share of the edges.
-
-    Returns:
-        The effort; the largest tried, N, if nothing less will do.
+    An edge exceeds the threshold. N, the largest tried, if nothing less will do.
     """
     faiss, num_rows = import_faiss(), len(features)
     filled = build_index(faiss, features, index.factory, "")
@@ -104,15 +88,9 @@ def effort(
 
 
 def recall(found: Array, exact: Sample, *, threshold: float = -np.inf) -> float:
-    """Measures the share of the exact neighbours that were found.
+    """Measures the share of the sample's exact neighbours among those found, [S, M].
 
-    Args:
-        found: [S, M] row numbers, of the rows of the sample.
-        exact: their neighbours; the row itself does not count.
-        threshold: cosine that a neighbour must exceed to count.
-
-    Returns:
-        The share; 1 where none counts.
+    Those that exceed the threshold count, and not the row itself; 1 where none counts.
     """
     counts = (exact.indices != exact.rows[:, None]) & (exact.similarity > threshold)
     hits = np.zeros(counts.shape, bool)

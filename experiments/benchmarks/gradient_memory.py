@@ -33,14 +33,8 @@ def measure(
 ) -> list[Gradient]:
     """Compiles the gradient of 20 soft updates in the features and the parameters.
 
-    Args:
-        num_rows: N.
-        dim: D.
-        k: K; 4 K as well where there are as many rows.
-        graphs: options of `aggregate`.
-
-    Returns:
-        Gradient for each graph and K; none where the compiler does not tell.
+    For each graph and K, and 4 K where there are as many rows; none where the compiler
+    does not tell.
     """
     features = _array(num_rows, dim)
     params = gfa.Params(_array(), _array(), _array(), _array())

@@ -40,15 +40,7 @@ class Found(NamedTuple):
 
 
 def sides(name: str, num_rows: int) -> Iterator[tuple[int, stages.Side]]:
-    """Lists the peers of a stage that are installed and end in time.
-
-    Args:
-        name: of `stages.STAGES`.
-        num_rows: N.
-
-    Yields:
-        The number of the peer, and the peer.
-    """
+    """Lists, with their numbers, the peers installed that end in time."""
     for number, side in enumerate(stages.STAGES[name].peers):
         if side.least_rows <= num_rows <= side.most_rows and installed(side.package):
             yield number, side
@@ -107,16 +99,10 @@ def run_once(folder: pathlib.Path, name: str, peer: int | None) -> None:
 def all_bytes(
     folder: pathlib.Path, names: list[str], num_rows: int
 ) -> dict[tuple[str, int | None], dict[str, int] | None]:
-    """Measures the most bytes of every side of every stage.
+    """Measures the most bytes of every side of every stage, by stage and number.
 
-    Args:
-        folder: of the problem.
-        names: of `stages.STAGES`.
-        num_rows: N.
-
-    Returns:
-        Bytes by stage and number of the peer, None for ours; None where the process
-        was ended, for want of memory as a rule. ("", None) is a process that reads.
+    None is ours; None are the bytes where the process was ended, for want of memory as
+    a rule. ("", None) is a process that only reads.
     """
     jobs: list[tuple[str, int | None]] = [("", None)]
     for name in names:
@@ -141,18 +127,9 @@ def all_times(
     repeats: int,
     patience: float,
 ) -> tuple[list[Row], list[Found]]:
-    """Times ours and each peer in turn.
+    """Times ours and each peer in turn: the rows, and what approximate searches found.
 
-    Args:
-        folder: of the problem.
-        names: of `stages.STAGES`.
-        limits: measured rates of "product" and "copy".
-        measured: from `all_bytes`.
-        repeats: timed runs of each, after one.
-        patience: seconds after which no further pair is started.
-
-    Returns:
-        The rows of the table; what the approximate searches found.
+    No further pair is started after `patience` seconds.
     """
     problem = stages.load(folder)
     num_rows = len(problem.features)

@@ -18,15 +18,10 @@ _SERVED = ["experiments.benchmarks.stages"]
 
 
 def measure(function: Callable[..., None], *arguments: Any) -> dict[str, int]:
-    """Calls a function in a process of its own.
+    """Calls a function of a module's top level in a process of its own.
 
-    Args:
-        function: of the top level of a module.
-        *arguments: what can be pickled.
-
-    Returns:
-        The most bytes held: "resident_bytes", and "device_bytes" where the device
-        counts them.
+    Gives the most bytes held: "resident_bytes", and "device_bytes" where the device
+    counts them.
     """
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context(

@@ -10,13 +10,7 @@ def faiss_flat(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Searches a set in itself by FAISS's exact inner-product search.
 
-    Args:
-        features: [N, D] float32 unit rows.
-        k: neighbours, the row itself counted.
-        num_queries: rows to search for, the first ones; all by default.
-
-    Returns:
-        similarity [N, k] float32 and indices [N, k] int64.
+    The row itself is counted; `num_queries` are the first rows, all by default.
     """
     import faiss
 
@@ -34,20 +28,9 @@ def faiss_kmeans(
     num_starts: int = 1,
     seed: int = 0,
 ) -> np.ndarray:
-    """Clusters by FAISS's k-means.
+    """Clusters by FAISS's k-means, the best of so many starts: [N] numbers of centers.
 
-    Args:
-        features: [N, D] float32 rows.
-        num_centers: C <= N.
-        num_iterations: rounds of assignment and mean.
-        spherical: whether the means are scaled to unit length.
-        num_starts: starts, of which the best is taken.
-        seed: of the starts.
-
-    Returns:
-        [N] int64 numbers of the centers.
-
-    Cost: N C D multiply-adds a round.
+    The means are scaled to unit length where `spherical`. N C D multiply-adds a round.
     """
     import faiss
 
@@ -69,12 +52,7 @@ def faiss_kmeans(
 def mean_shift(features: np.ndarray, *, threshold: float) -> np.ndarray:
     """Shifts every row to its mode by scikit-learn's mean shift, without bins.
 
-    Args:
-        features: [N, D] float32 unit rows.
-        threshold: cosine t; the radius of the flat kernel is √(2 − 2t).
-
-    Returns:
-        [modes, D].
+    The radius of the flat kernel is √(2 − 2t).
     """
     import sklearn.cluster  # pyright: ignore[reportMissingImports]
 
@@ -92,15 +70,8 @@ def scipy_update(
 ) -> np.ndarray:
     """Makes one rescored update of the paper by einsum and a scipy CSR product.
 
-    Args:
-        features: [N, D] float32 unit rows.
-        indices: [N, K] int32 candidates.
-        gamma: step.
-        threshold: cosine t.
-        temperature: width of a soft mask; 0 for a hard one.
-
-    Returns:
-        [N, D] unit rows. Holds [N, K, D] for a block of rows only, as it must.
+    A temperature of 0 is a hard mask. Holds [N, K, D] for a block of rows only, as it
+    must.
     """
     import scipy.sparse
     import scipy.special
@@ -194,12 +165,7 @@ def numba_update():
 def bare_products(features: np.ndarray, *, tile_size: int = 1024) -> float:
     """Multiplies all tiles of F Fᵀ on and above the diagonal, and keeps nothing.
 
-    Args:
-        features: [N, D] float32 rows.
-        tile_size: rows of a tile.
-
-    Returns:
-        The sum of one element a tile, so that nothing is left out.
+    Gives the sum of one element a tile, so that nothing is left out.
     """
     import jax
     import jax.numpy as jnp

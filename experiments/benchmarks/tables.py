@@ -19,19 +19,10 @@ def render(
     dim: int,
     k: int,
 ) -> str:
-    """Lays everything out.
+    """Lays everything out in Markdown.
 
-    Args:
-        rows: of the main table.
-        found: what the approximate searches found.
-        gradients: memory of the gradient.
-        limits: measured rates of "product" and "copy".
-        reading: by N, the most bytes of a process that only reads the rows.
-        dim: D.
-        k: K.
-
-    Returns:
-        Markdown, ending with a line break.
+    `limits` are the measured rates of "product" and "copy"; `reading`, by N, the most
+    bytes of a process that only reads the rows.
     """
     device = jax.devices()[0]
     only_read = ", ".join(f"{_mb(held)} ({size:,})" for size, held in reading.items())

@@ -37,17 +37,10 @@ def paired(
     share: float = 1.0,
     patience: float = float("inf"),
 ) -> tuple[Paired, Any, Any]:
-    """Runs both once to warm up, then in turn.
+    """Runs both once to warm up, then in turn; gives what they returned, too.
 
-    Args:
-        ours: the call to time.
-        peer: what to compare it with.
-        repeats: timed runs of each.
-        share: of its work that the peer's call does; its seconds are divided by it.
-        patience: seconds after which no further pair is started.
-
-    Returns:
-        Paired; what ours and what the peer returned.
+    The peer's seconds are divided by the share of its work that it does; after
+    `patience` seconds no further pair is started.
     """
     results = [jax.block_until_ready(warm_up()) for warm_up in (ours, peer)]
     times = Paired([], [])

@@ -113,20 +113,11 @@ def fit(
     seed: int,
     progress: Callable | None = None,
 ) -> Trained:
-    """Trains an encoder from random weights.
+    """Trains an encoder from random weights, its loss of refined embeddings or not.
 
-    Args:
-        views: what to learn from; as many rows of each identity.
-        recipe: how.
-        has_layer: whether the loss is of refined embeddings.
-        seed: of the weights, the same with and without the layer, and of the batches.
-        progress: called as tqdm is, around the steps in runs of 50.
-
-    Returns:
-        Trained.
-
-    Raises:
-        ValueError: a batch that the views cannot fill, or a loss that is not finite.
+    The weights are the same with and without the layer. `progress` goes around the
+    steps in runs of 50. Raises ValueError for a batch that the views cannot fill, or a
+    loss that is not finite.
     """
     rows = views.inputs.reshape(views.num_identities, -1, views.inputs.shape[1])
     check_batch(recipe, rows.shape[0], rows.shape[1])
@@ -150,29 +141,12 @@ def fit(
 
 
 def embed(trained: Trained, inputs: np.ndarray) -> np.ndarray:
-    """Extracts features, the layer left out.
-
-    Args:
-        trained: an encoder.
-        inputs: [N, d] float32.
-
-    Returns:
-        [N, D] float32 unit rows.
-    """
+    """Extracts unit features [N, D] of inputs [N, d], without the layer."""
     return np.asarray(numerics.normalize(trained.network.encoder(jnp.asarray(inputs))))
 
 
 def check_batch(recipe: Recipe, num_identities: int, num_views: int) -> None:
-    """Refuses a batch of more identities or views than there are.
-
-    Args:
-        recipe: its batch.
-        num_identities: to learn from.
-        num_views: of each.
-
-    Raises:
-        ValueError: what was got, what was expected.
-    """
+    """Refuses a batch of more identities, or views of each, than there are."""
     for name, asked, there in (
         ("batch_identities", recipe.batch_identities, num_identities),
         ("batch_views", recipe.batch_views, num_views),
@@ -211,16 +185,7 @@ def _train(graph, state, rows, steps, seed, *, recipe: Recipe):
 def contrastive_loss(
     embeddings: jax.Array, labels: jax.Array, *, scale: float
 ) -> jax.Array:
-    """Evaluates L of the module.
-
-    Args:
-        embeddings: [B, D] floating, of any length.
-        labels: [B] integer; every one at least twice.
-        scale: s > 0.
-
-    Returns:
-        [] loss.
-    """
+    """Evaluates L of the module, of embeddings [B, D]; each label twice or more."""
     features = numerics.normalize(embeddings)
     itself = jnp.eye(len(labels), dtype=bool)
     logits = scale * numerics.dot("id,jd->ij", features, features)

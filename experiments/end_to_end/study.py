@@ -70,21 +70,10 @@ def run(
     fprs: Sequence[float],
     progress: Callable | None = None,
 ) -> list[Row]:
-    """Trains, chooses and tests for every seed.
+    """Trains, chooses and tests for every seed, one world each.
 
-    Args:
-        sizes: of each world.
-        recipe: of both encoders.
-        settings: to choose from.
-        seeds: one world each.
-        fprs: to report; their mean TPR chooses.
-        progress: called as tqdm is, around the steps of each training.
-
-    Returns:
-        The rows, by seed in the order of NAMES.
-
-    Raises:
-        ValueError: a batch, or K, that does not fit the sizes.
+    The mean TPR at `fprs` chooses. Gives the rows by seed in the order of NAMES. Raises
+    ValueError for a batch, or K, that does not fit the sizes.
     """
     encoders.check_batch(recipe, sizes.num_training, sizes.num_views)
     rows = []

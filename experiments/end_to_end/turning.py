@@ -46,20 +46,7 @@ class Parts(NamedTuple):
 def generate(
     *, num_training: int, num_choosing: int, num_test: int, num_views: int, seed: int
 ) -> Parts:
-    """Makes a world and sees identities of it.
-
-    Args:
-        num_training: identities to learn from, at least 2, as of the others.
-        num_choosing: identities to choose on.
-        num_test: identities to report on.
-        num_views: rows of each identity, at least 2.
-        seed: of everything.
-
-    Returns:
-        Parts.
-
-    Cost: 256 bytes a row.
-    """
+    """Makes a world and sees so many identities of it in each part."""
     rng = np.random.default_rng(seed)
     width = _STABLE + 2 * _PLANES
     mixing = np.linalg.qr(rng.standard_normal((DIM, DIM)))[0][:, :width]

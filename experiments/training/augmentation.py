@@ -18,17 +18,10 @@ def augment(
     max_shift: int = 2,
     brightness: float = 0.2,
 ) -> jax.Array:
-    """Draws one view of every image.
+    """Draws one view, float32 and not clipped, of every image [B, S, S] in [0, 255].
 
-    Args:
-        key: the same key gives the same views.
-        images: [B, S, S] floating grey values in [0, 255].
-        flip: whether half of the images are mirrored.
-        max_shift: most pixels of a shift, each way.
-        brightness: c in [0, 1).
-
-    Returns:
-        [B, S, S] float32, not clipped.
+    Half of them are mirrored where `flip`; shifts go up to `max_shift` pixels each way,
+    and `brightness` is c in [0, 1). The same key gives the same views.
     """
     count, size, _ = images.shape
     images = images.astype(jnp.float32)

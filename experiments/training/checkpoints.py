@@ -21,16 +21,9 @@ class Checkpoints:
         self._configuration = dict(configuration)
 
     def restore(self, like: Any) -> Any | None:
-        """Reads the last state.
+        """Reads the last state as a tree like the one given, or None.
 
-        Args:
-            like: a tree of arrays of the shapes and dtypes to expect.
-
-        Returns:
-            The tree, or None where nothing was saved yet.
-
-        Raises:
-            ValueError: the checkpoint is of another configuration.
+        Raises ValueError where the checkpoint is of another configuration.
         """
         from orbax import checkpoint as ocp
 
@@ -62,17 +55,10 @@ class Checkpoints:
 def open_checkpoints(
     folder: pathlib.Path, configuration: Mapping[str, Any]
 ) -> Iterator[Checkpoints]:
-    """Opens the folder of a run, which is made where it does not exist.
+    """Opens the folder of one run, which is made where it does not exist.
 
-    Args:
-        folder: of this run alone.
-        configuration: what the weights depend on: strings, numbers, lists and None.
-
-    Yields:
-        Its checkpoints.
-
-    Raises:
-        ValueError: the folder cannot be written.
+    The configuration is what the weights depend on: strings, numbers, lists and None.
+    Raises ValueError where the folder cannot be written.
     """
     try:
         from orbax import checkpoint as ocp

@@ -37,20 +37,11 @@ def margin_logits(
     margin: float | jax.Array = 0.5,
     num_classes: int | jax.Array | None = None,
 ) -> jax.Array:
-    """Evaluates s ψ(θ) for the own class and s cos θ for the others.
+    """Evaluates s ψ(θ) for the own class and s cos θ for the others: [B, C] logits.
 
-    Args:
-        embeddings: [B, D] floating, of any length.
-        centers: [C, D] floating, one row a class, of any length.
-        labels: [B] integer own class of each row.
-        head: which ψ.
-        scale: s > 0.
-        margin: m, radians in [0, π] for ArcFace, a cosine for CosFace.
-        num_classes: only the first so many classes exist, the logits of the others
-            are −∞; all of them by default.
-
-    Returns:
-        [B, C] logits. Gradients are finite also at cos θ = ±1.
+    Embeddings [B, D] and centers [C, D] have any length; m is radians in [0, π] for
+    ArcFace, a cosine for CosFace. Where only the first `num_classes` classes exist, the
+    logits of the others are −∞. Gradients are finite also at cos θ = ±1.
     """
     cosine = numerics.dot(
         "bd,cd->bc", numerics.normalize(embeddings), numerics.normalize(centers)
@@ -68,18 +59,9 @@ def margin_logits(
 def add_margin(
     cosine: jax.Array, *, head: Head, margin: float | jax.Array
 ) -> jax.Array:
-    """Evaluates ψ of the module's equation, elementwise.
+    """Evaluates ψ of the module's equation, elementwise, for a head that is known.
 
-    Args:
-        cosine: [...] floating cos θ; a rounding error beyond ±1 is taken as ±1.
-        head: which ψ.
-        margin: m.
-
-    Returns:
-        [...] ψ(θ) of the same dtype.
-
-    Raises:
-        ValueError: an unknown head.
+    A rounding error of cos θ beyond ±1 is taken as ±1.
     """
     if head == "cosface":
         return cosine - jnp.asarray(margin, cosine.dtype)
@@ -100,16 +82,9 @@ def margin_loss(
     sample_weights: jax.Array | None = None,
     class_weights: jax.Array | None = None,
 ) -> jax.Array:
-    """Averages the cross entropy with weights; 0 where all weights are 0.
+    """Averages the cross entropy of logits [B, C] and labels [B]; 0 without weight.
 
-    Args:
-        logits: [B, C] of `margin_logits`.
-        labels: [B] integer own class of each row.
-        sample_weights: [B] w_i >= 0; 1 by default.
-        class_weights: [C] v_k >= 0; 1 by default.
-
-    Returns:
-        The loss, a scalar.
+    A row weighs w_i >= 0, [B], times the v_k >= 0 of its class, [C]; 1 by default.
     """
     weights = jnp.ones(len(labels), logits.dtype)
     if sample_weights is not None:

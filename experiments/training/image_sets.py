@@ -43,16 +43,7 @@ class ImageSet(NamedTuple):
 def generate(
     *, num_identities: int, seed: int, progress: Callable | None = None
 ) -> ImageSet:
-    """Makes a set, so that the program runs without any file.
-
-    Args:
-        num_identities: P.
-        seed: of the set.
-        progress: called as tqdm is.
-
-    Returns:
-        The set.
-    """
+    """Makes a set, so that the program runs without any file."""
     sample = synthetic_images(
         num_identities=num_identities, seed=seed, progress=progress
     )
@@ -62,20 +53,10 @@ def generate(
 def read_array_file(
     path: str, *, images_key: str, labels_key: str, transpose: bool
 ) -> ImageSet:
-    """Reads images and labels from a .npz file.
+    """Reads uint8 images [N, S, S] or [N, S²] and labels [N] from a .npz file.
 
-    Args:
-        path: the file.
-        images_key: of an array [N, S, S] or [N, S²], uint8.
-        labels_key: of an array [N], integers or strings.
-        transpose: whether the pixels of an image lie column by column, as MATLAB
-            stores them.
-
-    Returns:
-        The set; images with the same bytes count once.
-
-    Raises:
-        ValueError: other shapes or dtypes.
+    `transpose` tells that pixels lie column by column, as MATLAB stores them. Images
+    with the same bytes count once. Raises ValueError for other shapes or dtypes.
     """
     images = np.asarray(datasets.read_array(path, key=images_key))
     labels = datasets.read_labels(path, column=labels_key)
@@ -110,15 +91,8 @@ def read_folder(
 
     An image is scaled to `size` pixels a side. A file that is empty or unreadable is
     skipped; of files with the same bytes the first, in the order of their paths, stays,
-    and a person left without an image is left out.
-
-    Args:
-        folder: with a folder a person.
-        size: S.
-        progress: called as tqdm is, around the files.
-
-    Returns:
-        The set, people numbered in the order of their names.
+    and a person left without an image is left out. People are numbered in the order of
+    their names.
 
     Raises:
         ValueError: no such folder, or no readable image of two people.

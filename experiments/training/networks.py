@@ -178,21 +178,10 @@ def build(
     embedding_dim: int = 64,
     seed: int | jax.Array,
 ) -> EmbeddingNetwork:
-    """Makes a network with random weights.
+    """Makes a network with random weights, for images of S pixels a side.
 
-    Args:
-        name: which block.
-        image_size: S, pixels of a side.
-        widths: channels of each stage.
-        depth: blocks of a stage, at least 1.
-        embedding_dim: D.
-        seed: of the weights.
-
-    Returns:
-        The network.
-
-    Raises:
-        ValueError: an unknown name, or numbers out of range.
+    `widths` are the channels of each stage, `depth` its blocks, at least 1. Raises
+    ValueError for an unknown name, or numbers out of range.
     """
     if name not in NETWORKS:
         raise ValueError(f"network is {name!r}; expected one of {', '.join(NETWORKS)}")

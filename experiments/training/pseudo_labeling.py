@@ -46,17 +46,7 @@ class Setting(NamedTuple):
 def make_clusters(
     features: np.ndarray, method: Method, *, threshold: float, merge_threshold: float
 ) -> gfa.Clusters:
-    """Refines and clusters one pool.
-
-    Args:
-        features: [N, D] float32 unit rows.
-        method: how.
-        threshold: t.
-        merge_threshold: t_s.
-
-    Returns:
-        Clusters of all rows.
-    """
+    """Refines and clusters one pool of float32 unit rows [N, D], at t and t_s."""
     neighbors = _neighbors(features, method)
     refined = _refine(features, neighbors, method, threshold)
     return gfa.cluster(
@@ -73,20 +63,10 @@ def choose(
     merge_thresholds: Sequence[float],
     progress: Callable | None = None,
 ) -> Setting:
-    """Finds the t and t_s of the largest F on the known rows.
+    """Finds the t and t_s of the largest F on the rows of known identity, not -1.
 
-    Args:
-        features: [N, D] float32 unit rows.
-        identities: [N] integers, -1 for a row whose identity is not known.
-        method: how.
-        thresholds: t to try.
-        merge_thresholds: t_s to try with each.
-        progress: called as tqdm is, around the thresholds.
-
-    Returns:
-        The best setting; of equal ones the stricter, t_s first.
-
-    Cost: one search, an update a t and a clustering a pair of t and t_s.
+    Of equal ones the stricter is taken, t_s first. Cost: one search, an update a t and
+    a clustering a pair of t and t_s.
     """
     neighbors = _neighbors(features, method)
     tried = []
@@ -107,14 +87,10 @@ def choose(
 def known_scores(
     clusters: np.ndarray, identities: np.ndarray
 ) -> metrics.PrecisionRecall:
-    """Evaluates P and R of the module's equation.
+    """Evaluates P and R of the module's equation; 1 where nothing can be wrong.
 
-    Args:
-        clusters: [N] integers >= 0.
-        identities: [N] integers, -1 for a row whose identity is not known.
-
-    Returns:
-        Precision and recall in [0, 1]; 1 where there is nothing to get wrong.
+    Clusters are [N] integers >= 0; identities, -1 for a row whose identity is not
+    known.
     """
     known = identities >= 0
     sizes = np.bincount(clusters)
@@ -133,15 +109,9 @@ def known_scores(
 def describe(
     labels: gfa.PseudoLabels, clusters: gfa.Clusters, truth: np.ndarray
 ) -> dict[str, Any]:
-    """Compares pseudo-labels with the truth that nothing else sees.
+    """Compares pseudo-labels with the truth [N] that nothing else sees, for the report.
 
-    Args:
-        labels: pseudo-labels of some rows.
-        clusters: what they were made of.
-        truth: [N] identities.
-
-    Returns:
-        What the report stores; a row without a label is alone in recall.
+    A row without a label is alone in recall.
     """
     given = np.full(len(truth), -1)
     given[labels.rows] = labels.labels
@@ -164,12 +134,7 @@ def spread_settings(
 ) -> list[float]:
     """Spreads as many t_s as the grid has pairs evenly over what the grid spans.
 
-    Args:
-        thresholds: t of the grid.
-        merge_thresholds: t_s of the grid.
-
-    Returns:
-        The t_s for the ablation, which has no t to choose.
+    They are for the ablation, which has no t to choose.
     """
     count = len(thresholds) * len(merge_thresholds)
     low = min(*thresholds, *merge_thresholds)

@@ -55,16 +55,7 @@ class Schedule(NamedTuple):
 
 
 def schedule(step: int, recipe: Recipe, *, num_steps: int) -> Schedule:
-    """Says how step number `step` of `num_steps` is trained.
-
-    Args:
-        step: from 0.
-        recipe: its rate, its shares of the steps, its head.
-        num_steps: of the training.
-
-    Returns:
-        Schedule.
-    """
+    """Says how step number `step`, from 0, of `num_steps` is trained."""
     done = step / num_steps
     ripe = min(1.0, done / recipe.ripen) if recipe.ripen else 1.0
     rise = min(1.0, (step + 1) / max(1, round(recipe.warmup * num_steps)))

@@ -18,18 +18,10 @@ def plot_semi_supervised(
     *,
     fpr: float,
 ) -> "Figure":
-    """Draws TPR against the share of labelled identities (paper, Fig. 13).
+    """Draws TPRs [seeds, H] against the labelled shares [H] (paper, Fig. 13).
 
     A point is the mean over the seeds, its bar one sample standard deviation each way.
     Curves stand a little apart from each other, so that bars do not cover bars.
-
-    Args:
-        shares: [H] labelled shares in (0, 1].
-        tprs: by name of the curve, [seeds, H] true positive rates.
-        fpr: false positive rate of the TPRs, for the label of the axis.
-
-    Returns:
-        The figure.
     """
     (axes,) = panels(1, (6.0, 4.2))
     percent = 100 * np.asarray(shares, np.float64)

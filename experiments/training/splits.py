@@ -44,18 +44,9 @@ def split_identities(
 ) -> Split:
     """Cuts the identities 0 … P − 1 into the parts of the module's drawing.
 
-    Args:
-        num_identities: P.
-        share: of the training identities that are labelled, in (0, 1).
-        test_share: of all identities, in (0, 1).
-        choosing_share: of the labelled identities, in (0, 1).
-        seed: of the order.
-
-    Returns:
-        Split; every part has at least two identities.
-
-    Raises:
-        ValueError: a part would have fewer.
+    Shares are in (0, 1): of labelled identities among the training ones, of the test
+    among all, of the choosing among the labelled. Raises ValueError where a part would
+    have fewer than two.
     """
     order = np.random.default_rng([seed, 0]).permutation(num_identities)
     num_test = round(test_share * num_identities)

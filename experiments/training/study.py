@@ -77,19 +77,11 @@ def run(
     progress: Callable | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
-    """Trains, clusters and tests for every seed and share.
+    """Trains, clusters and tests for every seed and share of labelled identities.
 
-    Args:
-        images: the set.
-        options: everything else.
-        shares: of labelled identities among the training identities, in (0, 1).
-        seeds: one run each.
-        folder: of the checkpoints; what is finished there is not done again.
-        progress: called as tqdm is, around the steps of each training.
-        say: called with each row as it is measured.
-
-    Returns:
-        The rows, by seed: the upper bound, then the others by share.
+    What is finished in the folder of checkpoints is not done again. `progress` goes
+    around the steps of each training, and `say` is called with each row as it is
+    measured. Gives the rows by seed: the upper bound, then the others by share.
 
     Raises:
         ValueError: a part without identities, or checkpoints of another configuration.
@@ -267,15 +259,7 @@ class _Bench(NamedTuple):
 
 
 def labelled_set(images: ImageSet, identities: np.ndarray) -> trainer.TrainingSet:
-    """Takes the images of some identities, numbered in their order.
-
-    Args:
-        images: the set.
-        identities: [C] integers.
-
-    Returns:
-        A training set of weights 1.
-    """
+    """Takes the images of some identities [C], numbered in their order."""
     number = np.full(images.num_identities, -1, np.int64)
     number[identities] = np.arange(len(identities))
     labels = number[images.labels]
@@ -291,15 +275,9 @@ def labelled_set(images: ImageSet, identities: np.ndarray) -> trainer.TrainingSe
 def select(
     clusters: gfa.Clusters, options: Options, *, first_label: int
 ) -> gfa.PseudoLabels:
-    """Turns clusters into pseudo-labels; "drop" leaves doubted rows out.
+    """Turns clusters of unlabelled images into pseudo-labels, from `first_label` on.
 
-    Args:
-        clusters: of the unlabelled images.
-        options: of which `min_size`, `confidence` and `min_confidence` count.
-        first_label: number of the first new class.
-
-    Returns:
-        Pseudo-labels.
+    "drop" leaves doubted rows out.
     """
     drops = options.confidence == "drop"
     return gfa.pseudo_labels(
@@ -316,16 +294,9 @@ def add_pseudo_labels(
     labels: gfa.PseudoLabels,
     options: Options,
 ) -> trainer.TrainingSet:
-    """Joins what is labelled with what clusters say of the rest.
+    """Joins what is labelled with what clusters say of some of the unlabelled images.
 
-    Args:
-        labelled: training set.
-        unlabelled: [N, S, S] uint8 images.
-        labels: pseudo-labels of some of them, after the classes of `labelled`.
-        options: "weight" gives each new row its confidence as weight, otherwise 1.
-
-    Returns:
-        The training set of both.
+    "weight" gives each new row its confidence as weight, otherwise 1.
     """
     weights = np.ones(len(labels.rows), np.float32)
     if options.confidence == "weight":

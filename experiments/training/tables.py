@@ -24,16 +24,7 @@ _TITLES = {
 
 
 def tprs(rows: Sequence[Row], name: str, share: float | None) -> np.ndarray:
-    """Collects the TPRs of one network: [seeds, FPRs] float64, by ascending seed.
-
-    Args:
-        rows: of a study.
-        name: one of NAMES.
-        share: of labelled identities; of no meaning for the upper bound.
-
-    Returns:
-        The TPRs.
-    """
+    """Collects the TPRs of one network: [seeds, FPRs], by ascending seed."""
     found = [r for r in rows if r.name == name and r.share in (share, None)]
     found.sort(key=lambda row: row.seed)
     return np.array([[point.tpr for point in row.points] for row in found])
@@ -42,13 +33,7 @@ def tprs(rows: Sequence[Row], name: str, share: float | None) -> np.ndarray:
 def gains(rows: Sequence[Row], name: str, share: float) -> np.ndarray:
     """Evaluates the module's equation: [seeds, FPRs]; NaN where upper is not above.
 
-    Args:
-        rows: of a study.
-        name: one of NAMES.
-        share: of labelled identities.
-
-    Returns:
-        1 on the upper bound, 0 on the lower one.
+    1 on the upper bound, 0 on the lower one.
     """
     lower, upper = tprs(rows, "lower", share), tprs(rows, "upper", share)
     way = upper - lower

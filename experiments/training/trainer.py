@@ -67,22 +67,11 @@ def fit(
 ) -> Model:
     """Trains a network, or goes on where an earlier process was killed.
 
-    Args:
-        data: what to learn from.
-        recipe: what to train and how.
-        num_steps: batches.
-        seed: of the weights, the batches and the augmentation.
-        folder: of the checkpoints of this run alone. Where it holds the finished run,
-            that is returned.
-        start: weights to fine-tune; random ones by default. The head then starts
-            with the mean feature of each class (Qi et al., Low-Shot Learning with
-            Imprinted Weights, CVPR 2018).
-        checkpoint_every: steps between checkpoints; the last step always is one.
-        configuration: what else made the data and the start what they are.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`.
-
-    Returns:
-        The trained model.
+    The folder of checkpoints, one every so many steps, is of this run alone; where it
+    holds the finished run, that is returned. The configuration says what else made the
+    data and the start what they are. With weights to fine-tune the head starts with the
+    mean feature of each class (Qi et al., Low-Shot Learning with Imprinted Weights,
+    CVPR 2018).
 
     Raises:
         ValueError: a set without images, or a checkpoint of another configuration.
@@ -128,16 +117,7 @@ def fit(
 
 
 def embed(model: Model, images: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Extracts features.
-
-    Args:
-        model: trained.
-        images: [N, S, S] uint8.
-        recipe: of the model.
-
-    Returns:
-        [N, D] float32 unit rows.
-    """
+    """Extracts features of uint8 images [N, S, S]: [N, D] unit rows."""
     graph = _graph(recipe, images.shape[1])[0]
     features = np.empty((len(images), recipe.embedding_dim), np.float32)
     for begin in range(0, len(images), _EMBED_BATCH):

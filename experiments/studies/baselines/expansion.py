@@ -21,17 +21,9 @@ from experiments.studies.baselines.graph import (
 def average_query_expansion(
     features: np.ndarray, neighbors: gfa.Neighbors, *, k: int
 ) -> np.ndarray:
-    """Averages each row with its neighbours, all alike.
+    """Averages each row with its k neighbours, itself among them, all alike.
 
-    Args:
-        features: [N, D] floating unit rows.
-        neighbors: [N, >= k] candidates, the row itself first.
-        k: neighbours, the row itself counted.
-
-    Returns:
-        [N, D] unit rows.
-
-    Cost: O(N k D) time; memory: [N, D] and the [N, k] graph.
+    O(N k D) time; memory: [N, D] and the [N, k] graph.
     """
     return weighted_mean(features, candidate_matrix(first_columns(neighbors, k)))
 
@@ -39,19 +31,7 @@ def average_query_expansion(
 def alpha_query_expansion(
     features: np.ndarray, neighbors: gfa.Neighbors, *, k: int, alpha: float
 ) -> np.ndarray:
-    """Averages each row with its neighbours, weighted by a power of their cosine.
-
-    Args:
-        features: [N, D] floating unit rows.
-        neighbors: [N, >= k] candidates with cosines, the row itself first.
-        k: neighbours, the row itself counted.
-        alpha: exponent >= 0; 0 is the plain average.
-
-    Returns:
-        [N, D] unit rows.
-
-    Cost: as `average_query_expansion`.
-    """
+    """Averages each row with its neighbours, weighted by a power of the cosine."""
     near = first_columns(neighbors, k)
     # An empty slot has cosine -inf, which the clipping takes to weight 0.
     weights = np.maximum(near.similarity, 0.0) ** alpha
@@ -61,18 +41,7 @@ def alpha_query_expansion(
 def database_augmentation(
     features: np.ndarray, neighbors: gfa.Neighbors, *, k: int
 ) -> np.ndarray:
-    """Averages each row with its neighbours, weighted by their rank.
-
-    Args:
-        features: [N, D] floating unit rows.
-        neighbors: [N, >= k] candidates by descending cosine, the row itself first.
-        k: neighbours, the row itself counted.
-
-    Returns:
-        [N, D] unit rows.
-
-    Cost: as `average_query_expansion`.
-    """
+    """Averages each row with its neighbours, weighted by their rank."""
     weights = (k - np.arange(k)) / k
     return weighted_mean(
         features, candidate_matrix(first_columns(neighbors, k), weights)

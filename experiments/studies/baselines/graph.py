@@ -32,14 +32,9 @@ class PairScores(NamedTuple):
 
 
 def candidate_matrix(neighbors: gfa.Neighbors, values: Any = 1.0) -> sp.csr_array:
-    """Turns the candidates into a matrix with a value for each.
+    """Turns the candidates into an [N, N] CSR matrix with a value for each.
 
-    Args:
-        neighbors: [N, K] candidates; -1 is an empty slot.
-        values: broadcast to [N, K].
-
-    Returns:
-        [N, N] CSR; slots that are empty or of value 0 are not stored.
+    Slots that are empty or of value 0 are not stored.
     """
     indices = np.asarray(neighbors.indices)
     values = np.broadcast_to(np.asarray(values), indices.shape)
@@ -52,12 +47,7 @@ def candidate_matrix(neighbors: gfa.Neighbors, values: Any = 1.0) -> sp.csr_arra
 def weighted_mean(features: np.ndarray, weights: sp.csr_array) -> np.ndarray:
     """Replaces each row by the mean of its neighbours, F_i ← normalise(Σ_j w_ij F_j).
 
-    Args:
-        features: [N, D] floating.
-        weights: [N, N] sparse, >= 0.
-
-    Returns:
-        [N, D] unit rows; a row whose sum vanishes stays as it is.
+    A row whose sum vanishes stays as it is.
     """
     sums = weights.astype(features.dtype) @ features
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)

@@ -25,17 +25,8 @@ def mean_shift(
 ) -> np.ndarray:
     """Moves each row to the mean of the data near it, T times.
 
-    Args:
-        features: [N, D] floating unit rows.
-        neighbors: [N, >= k] candidates; -1 is an empty slot.
-        k: candidates to use, the row itself counted.
-        threshold: cosine t, the edge of the kernel.
-        num_steps: T >= 0.
-
-    Returns:
-        [N, D] unit rows; a point with no data within the kernel stays.
-
-    Cost: O(T N k D) time; memory: [N, D] and one [256, k, D] block.
+    The kernel ends at the cosine t; a point with no data within it stays. O(T N k D)
+    time; memory: [N, D] and one [256, k, D] block.
     """
     indices = first_columns(neighbors, k).indices
     moved = features.copy()

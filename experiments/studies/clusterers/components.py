@@ -20,17 +20,7 @@ SPACE: problems.Space = {
 def cluster(
     problem: problems.Problem, *, k: int, threshold: float, mutual: bool
 ) -> np.ndarray:
-    """Clusters by connected components.
-
-    Args:
-        problem: see `Problem`.
-        k: candidates of a row, the row itself counted.
-        threshold: least cosine of a link.
-        mutual: whether both rows must list each other.
-
-    Returns:
-        [N] int32.
-    """
+    """Clusters by connected components, mutual candidates only where asked: [N]."""
     return gfa.cluster(
         problem.features,
         problems.nearest(problem, k, mutual=mutual),

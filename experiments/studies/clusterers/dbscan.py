@@ -19,17 +19,7 @@ SPACE: problems.Space = {
 def cluster(
     problem: problems.Problem, *, k: int, threshold: float, min_rows: int
 ) -> np.ndarray:
-    """Clusters by DBSCAN.
-
-    Args:
-        problem: see `Problem`.
-        k: candidates of a row, the row itself counted.
-        threshold: least cosine of a link.
-        min_rows: rows that make a core, the row itself counted.
-
-    Returns:
-        [N] int64, -1 for noise.
-    """
+    """Clusters by DBSCAN, a core having `min_rows` with itself: [N], -1 for noise."""
     cluster_ = problems.need("sklearn.cluster", "clusters")
     distances = problems.graph(problem, k=k, threshold=threshold)
     # A distance of 0 would be no link.

@@ -24,19 +24,11 @@ def cluster(
     min_samples: int,
     selection: str,
 ) -> np.ndarray:
-    """Clusters by HDBSCAN.
+    """Clusters by HDBSCAN, "eom" or "leaf": [N] int64, -1 for noise.
 
-    Args:
-        problem: see `Problem`.
-        min_rows: least rows of a cluster, at least 2.
-        min_samples: rows whose distance is the density of a row, itself counted.
-        selection: "eom" or "leaf".
-
-    Returns:
-        [N] int64, -1 for noise.
-
-    Cost: N² D. Memory: up to 10,000 rows, two N × N arrays of float64, which is this
-    peer's way and at most 1.6 GB.
+    The density of a row is the distance of `min_samples` rows, itself counted. Cost: N²
+    D. Memory: up to 10,000 rows, two N × N arrays of float64, which is this peer's way
+    and at most 1.6 GB.
     """
     cluster_ = problems.need("sklearn.cluster", "clusters")
     method = cluster_.HDBSCAN(

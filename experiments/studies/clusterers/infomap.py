@@ -19,16 +19,7 @@ SPACE: problems.Space = {
 
 
 def cluster(problem: problems.Problem, *, k: int, threshold: float) -> np.ndarray:
-    """Clusters by Infomap.
-
-    Args:
-        problem: see `Problem`.
-        k: candidates of a row, the row itself counted.
-        threshold: least cosine of a link.
-
-    Returns:
-        [N] int64; a row without links is alone.
-    """
+    """Clusters by Infomap: [N]; a row without links is alone."""
     package = problems.need("infomap", "clusters")
     links = sparse.triu(problems.graph(problem, k=k, threshold=threshold), k=1).tocoo()
     labels = np.full(len(problem.features), -1)

@@ -54,17 +54,9 @@ def nearest(problem: Problem, k: int, *, mutual: bool = False) -> gfa.Neighbors:
 
 
 def graph(problem: Problem, *, k: int, threshold: float) -> sparse.csr_array:
-    """Links every row to its near candidates, in both directions.
+    """Links every row to its near candidates, in both directions: [N, N] symmetric.
 
-    Args:
-        problem: see `Problem`.
-        k: candidates of a row, the row itself counted.
-        threshold: least cosine of a link.
-
-    Returns:
-        [N, N] symmetric, the cosine of each link, none of a row to itself.
-
-    Cost and memory: O(N K).
+    Cosines of at least the threshold, none of a row to itself; k counts it. O(N K).
     """
     indices, similarity = nearest(problem, k)
     num_rows = len(indices)

@@ -25,17 +25,9 @@ SPACE: problems.Space = {
 
 
 def cluster(problem: problems.Problem, *, k: int, threshold: float) -> np.ndarray:
-    """Clusters by approximate rank-order distances.
+    """Clusters by approximate rank-order distances; every row lists itself first.
 
-    Args:
-        problem: see `Problem`; every row lists itself first.
-        k: length of the lists, the row itself counted.
-        threshold: largest D of a link, about [0, 2].
-
-    Returns:
-        [N] int32.
-
-    Cost: O(N k²) time, O(N k) memory.
+    A link has a D of at most the threshold, about [0, 2]. O(N k²) time, O(N k) memory.
     """
     indices = np.asarray(problems.nearest(problem, k).indices)
     distances = rank_order_distances(indices)

@@ -24,15 +24,9 @@ class Outcome(NamedTuple):
 def settings(
     space: Mapping[str, Sequence[Any]], *, trials: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Draws settings from a space without repeats.
+    """Draws settings from a space, values of each keyword, without repeats.
 
-    Args:
-        space: values of each keyword.
-        trials: most settings.
-        seed: of the draw.
-
-    Returns:
-        All combinations where they are no more than `trials`, else so many of them.
+    All combinations where they are no more than `trials`, else so many of them.
     """
     cells = [
         dict(zip(space, cell, strict=True))
@@ -50,17 +44,9 @@ def compete(
     trials: int,
     seed: int,
 ) -> Outcome:
-    """Tunes a clusterer on one problem and scores it on another.
+    """Tunes a clusterer on one problem and its identities, and scores it on another.
 
-    Args:
-        clusterer: see `Clusterer`.
-        first: problem to choose the setting on, and its identities.
-        second: problem to score, and its identities.
-        trials: most settings to try.
-        seed: of their draw.
-
-    Returns:
-        Outcome; of equally good settings the first.
+    Of equally good settings the first is taken.
     """
     problem, identities = first
     tried = tune(clusterer, problem, identities, trials=trials, seed=seed)
@@ -83,18 +69,7 @@ def tune(
     trials: int,
     seed: int,
 ) -> list[tuple[dict[str, Any], float]]:
-    """Tries settings of a clusterer.
-
-    Args:
-        clusterer: see `Clusterer`.
-        problem: rows to cluster.
-        identities: [N] integers, the truth.
-        trials: most settings to try.
-        seed: of their draw.
-
-    Returns:
-        Each setting with the mean of its pairwise F and its BCubed F.
-    """
+    """Tries settings: each with the mean of its pairwise F and its BCubed F."""
     tried = []
     for setting in settings(clusterer.space, trials=trials, seed=seed):
         labels = clusterer.cluster(problem, **setting)

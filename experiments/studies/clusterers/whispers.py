@@ -23,19 +23,7 @@ SPACE: problems.Space = {
 def cluster(
     problem: problems.Problem, *, k: int, threshold: float, num_sweeps: int
 ) -> np.ndarray:
-    """Clusters by Chinese whispers.
-
-    Args:
-        problem: see `Problem`.
-        k: candidates of a row, the row itself counted.
-        threshold: least cosine of a link.
-        num_sweeps: most sweeps.
-
-    Returns:
-        [N] int64 labels, row numbers.
-
-    Cost: O(N k) a sweep, compiled by numba.
-    """
+    """Clusters by Chinese whispers: [N] row numbers; O(N k) a sweep, by numba."""
     links = problems.graph(problem, k=k, threshold=threshold)
     rng = np.random.default_rng(problem.seed)
     labels = np.arange(len(problem.features))
@@ -57,13 +45,8 @@ def _compiled():
 def sweep(indptr, indices, data, order, labels, weights):
     """Goes over all rows once, in place; tells whether a label changed.
 
-    Args:
-        indptr: [N + 1] integer start of the links of each row.
-        indices: [E] integer other end.
-        data: [E] floating weight.
-        order: [N] integer rows, in the order of their turns.
-        labels: [N] integer labels in [0, N), changed in place.
-        weights: [N] float64 zeros, which are zeros again afterwards.
+    Links are CSR arrays; `order` is that of the turns, and `weights`, [N], are zeros
+    before and afterwards.
     """
     changed = False
     for row in order:
