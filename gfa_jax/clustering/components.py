@@ -40,18 +40,8 @@ def split_large(
 ) -> np.ndarray:
     """Cuts every component of more than `max_size` rows; see the module's equation.
 
-    Equal similarities (to 4e-16) are cut together, so the pieces do not depend on
-    the order of the rows.
-
-    Args:
-        components: [N] int32 component of each row in the graph of `survives`.
-        indices: [N, K] int32 candidates.
-        similarity: [N, K] floating cosines.
-        survives: [N, K] bool, which candidates are edges.
-        max_size: most rows of a piece, >= 1.
-
-    Returns:
-        [N] integer component of each row, none of more than `max_size` rows.
+    Components [N] are those of the candidates [N, K] that survive. Equal similarities
+    (to 4e-16) are cut together, so the pieces do not depend on the order of the rows.
 
     Cost, of the components that are cut only: a sort of their edges and about 3 µs a
     row. Memory: about 40 bytes an edge and 200 bytes a row of them.

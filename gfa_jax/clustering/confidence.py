@@ -30,19 +30,12 @@ def membership(
     *,
     exponent: float = EXPONENT,
 ) -> np.ndarray:
-    """Evaluates c_i of the module's equation.
+    """Evaluates c_i of the module's equation: [N] in [0, 1], 0 for a row alone.
 
-    Args:
-        groups: [N] integer cluster of each row in [0, C), none of them empty.
-        indices: [N, K] int32 candidates.
-        is_other: [N, K] bool, False for an empty slot and the row itself.
-        similarity: [N, K] floating cosines.
-        rows: [N, D] floating unit rows; without them S_own and S_other are of the
-            candidates alone: the mean of those inside, the largest outside.
-        exponent: of the odds.
-
-    Returns:
-        [N] floating in [0, 1], 0 for a row alone in its cluster.
+    Clusters [N] are 0 to C − 1, none of them empty; candidates and their cosines are
+    [N, K], `is_other` False for an empty slot and the row itself. Without the unit rows
+    [N, D], S_own and S_other are of the candidates alone: the mean of those inside, the
+    largest outside. The exponent is that of the odds.
 
     Cost: 3 N D multiply-adds. Memory: a copy of the rows, 20 bytes a candidate.
     """

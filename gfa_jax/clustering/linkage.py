@@ -63,20 +63,10 @@ def average_linkage(
 ) -> Tree:
     """Joins clusters while the mean cosine of their pairs reaches t_s.
 
-    The equations are in the module's docstring. Equal similarities join in the order
-    of the rows.
-
-    Args:
-        features: [N, D] float32 or float64 rows of unit length (or zero).
-        indices: [N, K] int32 candidates.
-        similarity: [N, K] floating cosines of the rows with their candidates.
-        survives: [N, K] bool, which candidates are edges; one direction is enough.
-        threshold: t_s, the least mean cosine of two clusters that join.
-        progress: called as tqdm is, around the rounds, whose number is not known
-            before.
-
-    Returns:
-        Tree; its roots are the clusters.
+    The equations are in the module's docstring. Features are [N, D] unit rows (or
+    zero), candidates and their cosines [N, K]; of those that survive one direction is
+    enough. Equal similarities join in the order of the rows. `progress` goes around the
+    rounds, whose number is not known before. The roots of the tree are the clusters.
 
     Cost: E D multiply-adds for every time that an end of an edge has grown, in rounds
     whose number is about the size of the largest cluster at worst; NumPy on one core.

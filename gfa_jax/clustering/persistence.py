@@ -34,17 +34,9 @@ _BELOW, _SOFTNESS = 1.0, 3.0
 
 
 def choose_clusters(tree: Tree, *, spread: float, center: float) -> np.ndarray:
-    """Chooses the clusters of the module's equation.
+    """Chooses the clusters of the module's equation: [N] the tree's node of each row.
 
-    Args:
-        tree: of average linkage.
-        spread: s > 0.
-        center: z₀.
-
-    Returns:
-        [N] integer node of the tree that each row is in.
-
-    Cost: a few operations a join.
+    Takes s > 0 and z₀. A few operations a join.
     """
     num_rows, children = tree.num_rows, tree.children
     num_nodes = num_rows + len(children)

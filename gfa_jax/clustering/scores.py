@@ -28,13 +28,8 @@ def score_candidates(
 ) -> np.ndarray:
     """Evaluates the cosine of every row with each of its candidates (Eq. 5).
 
-    Args:
-        features: [N, D] float32 or float64 rows of unit length or zero.
-        indices: [N, K] int32 candidates, -1 for an empty slot; K >= 1.
-        progress: called as tqdm is, around the parts of the set.
-
-    Returns:
-        [N, K] floating cosines, on the host; meaningless in an empty slot.
+    Rows are [N, D] of unit length or zero, candidates [N, K], -1 for an empty slot,
+    whose cosine means nothing. The result is on the host.
 
     Raises:
         ValueError: a row that is neither of unit length nor zero, or not finite.

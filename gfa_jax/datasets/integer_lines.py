@@ -34,17 +34,11 @@ def integer_blocks(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Reads lines of integers >= 0, separated by commas or by blanks, in blocks.
 
-    The first line may be a header: it is skipped if none of its fields is a number.
-    The first line of numbers says how many a line holds and whether commas or
-    blanks (spaces, tabs) separate them. Lines end with LF or CRLF. Memory: about 15
+    The first line may be a header: it is skipped if none of its fields is a number. The
+    first line of numbers says how many a line holds, one of `widths`, and whether
+    commas or blanks (spaces, tabs) separate them. Lines end with LF or CRLF. Yields the
+    line number, from 1, of the block's first line, and [m, C] int64. Memory: about 15
     bytes for each byte of a block of 8 MB.
-
-    Args:
-        path: the file.
-        widths: allowed numbers of integers a line.
-
-    Yields:
-        Line number (from 1) of the block's first line, and [m, C] int64.
 
     Raises:
         ValueError: missing or empty file, only a header, or a malformed line, named

@@ -101,21 +101,16 @@ def search_others(
 ) -> tuple[Best, int]:
     """Finds the K other rows with the largest inner product with each row.
 
-    Args:
-        features: [N, D] float32 or float64 rows shorter than `LONGEST`.
-        k: K in [1, min(N, 129)), the row itself not counted.
-        block_size: rows of a block, a multiple of 32; halved, with a RuntimeWarning,
-            where the device has no memory for it.
-        progress: called as tqdm is, `progress(iterable, total=, desc=)`.
+    Rows are [N, D], shorter than `LONGEST`, and K in [1, min(N, 129)). A block of so
+    many rows, a multiple of 32, is halved, with a RuntimeWarning, where the device has
+    no memory for it. Gives the lists as `tiles.Best`, those of `exact` but for ties
+    within the rounding of the dtype; and the number of rows that were searched a second
+    time.
 
-    Returns:
-        The lists as `tiles.Best`, those of `exact` but for ties within the rounding of
-        the dtype; the number of rows that were searched a second time.
-
-    Cost: 2 N² D operations in float16, 2 N² bytes written and as many read; 2 N
-    (K + margin) D operations in full precision. Memory beyond the features: half of
-    them again, two [K, N] arrays, and the products and groups of a block, 1.3 GB for
-    every 1,024 of its rows where N is a million.
+    Cost: 2 N² D operations in float16, 2 N² bytes written and as many read; 2 N (K +
+    margin) D operations in full precision. Memory beyond the features: half of them
+    again, two [K, N] arrays, and the products and groups of a block, 1.3 GB for every
+    1,024 of its rows where N is a million.
     """
     num_rows = len(features)
     plan = make_plan(num_rows, k)

@@ -40,14 +40,8 @@ class Checkpoints:
     ) -> dict[str, np.ndarray]:
         """Reads what a stage left where every process can, otherwise computes it.
 
-        Args:
-            stage: its name.
-            key: hash of all that the stage depends on.
-            fields: names of its arrays.
-            compute: gives the arrays; a collective of all processes.
-
-        Returns:
-            The arrays of this process.
+        The key is the hash of all that the stage depends on; `compute` gives the arrays
+        of this process, and is a collective of all processes.
         """
         store, stored = resumable.Store(self._folder, key), None
         name = _name(stage, jax.process_index())

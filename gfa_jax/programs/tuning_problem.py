@@ -45,14 +45,8 @@ def split(
     """Cuts a pool by identity, and searches the half to learn on.
 
     With --held_out that share of the identities of the first half chooses the step and
-    does not teach; without, all do both.
-
-    Args:
-        pool: with labels, without listed pairs.
-        frames: that its rows are pooled from, where the power is learnt too.
-
-    Returns:
-        The half to learn on, the half to report on, and the frames of that.
+    does not teach; without, all do both. Gives the half to learn on, the half to report
+    on, and the frames of that, where the power is learnt too.
 
     Raises:
         ValueError: a pool without identities, a part without both kinds of pairs, K

@@ -153,16 +153,7 @@ def refine_rows(
     stages: Callable = contextlib.nullcontext,
     progress: Callable | None = None,
 ) -> Refinement:
-    """Refines unit rows on one device.
-
-    Args:
-        features: [N, D] float32.
-        request: the settings as given.
-        searched: [N, C] candidates, the row itself first.
-        seed: see `refine`.
-        stages: see `run_stages`.
-        progress: see `refine`.
-    """
+    """Refines unit rows [N, D] on one device; each leads its own candidates."""
     return run_stages(
         request,
         searched,
@@ -198,13 +189,9 @@ def run_stages(
 ) -> Refinement:
     """Chooses the settings and updates, wherever the rows live.
 
-    Args:
-        request: the settings as given.
-        searched: [n, C] candidates, the row itself first.
-        choose: gives `choose_settings` of the pool.
-        update: gives what `aggregate` does.
-        gather: joins values of the rows of all processes: [n, …] to [N, …].
-        stages: a context for each of "settings" and "updates", to time them.
+    `choose` gives `choose_settings` of the pool, `update` what `aggregate` does;
+    `gather` joins values of the rows of all processes, [n, …] to [N, …]. `stages` is a
+    context for each of "settings" and "updates", to time them.
     """
     searched = Neighbors(*map(np.asarray, searched))
     with stages("settings"):

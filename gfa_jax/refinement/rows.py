@@ -16,18 +16,11 @@ _UNIT_TOLERANCE = 1e-5
 
 
 def take(features: Any) -> tuple[np.ndarray, Callable[[jax.Array], Any]]:
-    """Reads an array of any library.
+    """Reads an array [N, D] of any library, with DLPack or `__array__`, as NumPy.
 
-    Args:
-        features: [N, D] of NumPy, JAX, torch or pandas, or anything with DLPack or
-            `__array__`. Integers are converted to float32.
-
-    Returns:
-        [N, D] as NumPy, a view where that can be; what turns a result into an array
-        of the same library, on the same device, with the same index.
-
-    Raises:
-        ValueError: what no NumPy array can be made of.
+    A view where that can be; integers are converted to float32. Beside it stands what
+    turns a result into an array of the same library, on the same device, with the same
+    index. Raises ValueError for what no NumPy array can be made of.
     """
     if isinstance(features, Tracer):
         raise ValueError(
@@ -77,15 +70,10 @@ def is_scaled(norms: np.ndarray) -> bool:
 def unit_rows(
     stored: np.ndarray, norms: np.ndarray, *, scaled: bool | None = None
 ) -> np.ndarray:
-    """Converts stored rows to float32 rows of unit length.
+    """Converts stored rows [n, D] of lengths [n] to float32 rows of unit length.
 
-    Args:
-        stored: [n, D] floating rows.
-        norms: [n] their lengths.
-        scaled: whether to scale them; by default where any of them needs it.
-
-    Returns:
-        [n, D] float32; the stored rows themselves where they are that already.
+    By default they are scaled where any of them needs it. The stored rows themselves
+    where they are that already.
     """
     if not (is_scaled(norms) if scaled is None else scaled):
         return np.asarray(stored, np.float32)

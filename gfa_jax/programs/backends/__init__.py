@@ -98,13 +98,10 @@ class Backend(abc.ABC):
         score: Callable[[np.ndarray], Any],
         own: slice = slice(None),
     ) -> gfa.Neighbors:
-        """Reads the candidates that --candidates names.
+        """Reads the candidates of the own rows that --candidates names.
 
-        Args:
-            num_rows: N.
-            width: columns of the result, the row itself counted.
-            score: gives cosines of candidates [n, width], for a file of numbers only.
-            own: the n rows of this process.
+        They have `width` columns, the row itself counted; `score` gives the cosines of
+        a file of numbers only.
         """
         with self.together():
             found = datasets.read_candidates(FLAGS.candidates, num_rows=num_rows)
