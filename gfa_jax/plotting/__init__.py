@@ -7,7 +7,6 @@ from gfa_jax.plotting.clusters import plot_cluster_sizes, plot_confidence, plot_
 from gfa_jax.plotting.iteration import plot_degree, plot_residual
 from gfa_jax.plotting.settings import plot_candidates, plot_closure, plot_edges
 from gfa_jax.plotting.style import Panel, join
-from gfa_jax.plotting.tuning import plot_loss, plot_parameters, plot_validation
 from gfa_jax.plotting.verification import plot_roc, plot_scores
 
 __all__ = [
@@ -19,11 +18,8 @@ __all__ = [
     "plot_confidence",
     "plot_degree",
     "plot_edges",
-    "plot_loss",
-    "plot_parameters",
     "plot_purity",
     "plot_residual",
     "plot_roc",
     "plot_scores",
-    "plot_validation",
 ]

@@ -83,9 +83,10 @@ def plot_purity(
     )
     _size_axis(axes)
     axes.set_ylim(-0.08, 1.12)
+    axes.set_xlabel("rows of the cluster; area: number of clusters")
     axes.set_ylabel("share of its most frequent identity")
     pure = f"{np.sum(purity == 1):,} of {len(sizes):,} clusters of two rows and more"
-    return finish(axes, f"{pure} are pure", note="area: number of clusters")
+    return finish(axes, f"{pure} are pure")
 
 
 def _size_axis(axes: "Axes") -> None:

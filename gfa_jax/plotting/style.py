@@ -77,10 +77,8 @@ def curve_style(number: int) -> dict[str, Any]:
     }
 
 
-def finish(
-    axes: "Axes", title: str = "", *twins: "Axes", ncols: int = 2, note: str = ""
-) -> "Figure":
-    """Adds the grid and, above the axes, the title, a note and the legend of all."""
+def finish(axes: "Axes", title: str = "", *twins: "Axes", ncols: int = 2) -> "Figure":
+    """Adds the grid and, above the axes, the title and the legend of all."""
     entries = []
     for each in (axes, *twins):
         entries += zip(*each.get_legend_handles_labels(), strict=True)
@@ -96,16 +94,6 @@ def finish(
             ncols=ncols,
         )
         pad += _LINE * -(-len(entries) // ncols)
-    if note:
-        axes.annotate(
-            note,
-            (0, 1),
-            (3, pad),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            fontsize="small",
-        )
-        pad += _LINE
     axes.set_title(title, loc="left", fontsize="medium", pad=pad)
     axes.grid(visible=True, which="major", alpha=0.3)
     return axes.figure  # pyright: ignore[reportReturnType]  # never a sub-figure

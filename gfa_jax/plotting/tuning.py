@@ -14,15 +14,7 @@ if TYPE_CHECKING:
 
 
 def plot_loss(result: "TuneResult", axes: "Axes | None" = None) -> "Figure":
-    """Draws the loss of each batch.
-
-    Args:
-        result: of `tune`.
-        axes: where to draw; a figure of its own by default.
-
-    Returns:
-        The figure.
-    """
+    """Draws the loss of each batch."""
     axes = axes or own()
     axes.plot(result.history.loss, "o-", color=COLORS[1], markersize=3)
     return _over_steps(axes, "Loss of each batch", "loss")
@@ -31,16 +23,7 @@ def plot_loss(result: "TuneResult", axes: "Axes | None" = None) -> "Figure":
 def plot_validation(
     result: "TuneResult", axes: "Axes | None" = None, *, score: str
 ) -> "Figure":
-    """Draws the validations and the step that was kept.
-
-    Args:
-        result: of `tune`.
-        axes: where to draw; a figure of its own by default.
-        score: what the validations measured.
-
-    Returns:
-        The figure.
-    """
+    """Draws the validations, which measured `score`, and the step that was kept."""
     axes = axes or own()
     history = result.history
     axes.plot(history.validated, history.score, "o-", color=COLORS[1], markersize=4)
@@ -52,15 +35,7 @@ def plot_validation(
 
 
 def plot_parameters(result: "TuneResult", axes: "Axes | None" = None) -> "Figure":
-    """Draws each parameter divided by its value at the start, a [T] one as its mean.
-
-    Args:
-        result: of `tune`.
-        axes: where to draw; a figure of its own by default.
-
-    Returns:
-        The figure.
-    """
+    """Draws each parameter divided by its value at the start, a [T] one as its mean."""
     axes = axes or own()
     column = 0
     for number, (name, kept) in enumerate(result.params._asdict().items()):

@@ -1,7 +1,7 @@
 """Panels of verification: the ROC, and the similarities that it is made of."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from gfa_jax.metrics import (
     tpr_at_fpr,
 )
 from gfa_jax.metrics.histogram import coarsen
-from gfa_jax.plotting.style import COLORS, STYLES, finish, own
+from gfa_jax.plotting.style import COLORS, STYLES, curve_style, finish, own
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,16 +47,12 @@ def plot_roc(
     Returns:
         The figure.
     """
-    intervals = {} if intervals is None else intervals
-    axes = axes or own()
+    intervals, axes = intervals or {}, axes or own()
     left = max(1e-8, 0.5 / max(roc.num_impostor for roc in curves.values()))
     lowest = 1.0
     for number, (label, roc) in enumerate(curves.items()):
         color = COLORS[number % len(COLORS)]
-        line: dict[str, Any] = {
-            "color": color,
-            "linestyle": STYLES[number % len(STYLES)],
-        }
+        line = curve_style(number) | {"marker": "None"}
         fpr, tpr = _thinned(roc)
         points = [p for p in tpr_at_fpr(roc) if p.fpr_target >= left]
         reliable = [p.fpr_target for p in points if p.is_reliable]
@@ -94,8 +90,8 @@ def plot_roc(
     axes.set_ylim(lowest - margin, 1 + margin)
     axes.set_xlabel("false positive rate")
     axes.set_ylabel("true positive rate")
-    note = f"pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts"
-    return finish(axes, title, ncols=3, note=note)
+    title = f"{title} (pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts)"
+    return finish(axes, title, ncols=3)
 
 
 def _thinned(roc: Roc) -> tuple[np.ndarray, np.ndarray]:

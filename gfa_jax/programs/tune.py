@@ -25,6 +25,7 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics, plotting
+from gfa_jax.plotting import tuning
 from gfa_jax.programs import (
     cli,
     evaluation,
@@ -155,9 +156,9 @@ def main() -> None:
     }
     score = f"mean TPR around {fpr:g}"
     panels = {
-        "loss": functools.partial(plotting.plot_loss, result),
-        "validation": functools.partial(plotting.plot_validation, result, score=score),
-        "parameters": functools.partial(plotting.plot_parameters, result),
+        "loss": functools.partial(tuning.plot_loss, result),
+        "validation": functools.partial(tuning.plot_validation, result, score=score),
+        "parameters": functools.partial(tuning.plot_parameters, result),
         "roc": functools.partial(
             plotting.plot_roc,
             {"raw": before.roc, "refined": after.roc},

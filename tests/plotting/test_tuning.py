@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import plotting
+from gfa_jax.plotting import tuning
 from gfa_jax.tuning.loop import History, TuneResult
 from tests.plotting.reading import legend_of, points_of
 
@@ -22,13 +22,13 @@ def test_a_tuning_is_drawn_as_it_went():
     gamma: Any = np.array([0.25, 0.75])
     params = gfa.Params(gamma, 0.2, 0.02, 3.0)
     result = TuneResult(params, 2, 0.7, 0.69, history, "all steps were made")
-    (loss,) = plotting.plot_loss(result).axes
+    (loss,) = tuning.plot_loss(result).axes
     np.testing.assert_allclose(points_of(loss.lines[0]), [[0, 0.3], [1, 0.2]])
-    (validation,) = plotting.plot_validation(result, score="mean TPR").axes
+    (validation,) = tuning.plot_validation(result, score="mean TPR").axes
     np.testing.assert_allclose(points_of(validation.lines[0]), [[0, 0.6], [2, 0.7]])
     assert points_of(validation.lines[1])[0, 0] == 2
     assert validation.get_title(loc="left").endswith("+0.1000 over the start")
-    (parameters,) = plotting.plot_parameters(result).axes
+    (parameters,) = tuning.plot_parameters(result).axes
     ends = [points_of(line)[1, 1] for line in parameters.lines]
     np.testing.assert_allclose(ends, [1, 0.5, 1, 3])  # of [T] values the mean
     assert legend_of(parameters)[0] == "gamma, 0.5 at first"

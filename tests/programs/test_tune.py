@@ -109,7 +109,10 @@ def test_held_out_identities_choose_and_the_run_is_kept(files, sample):
     flags = ("--held_out=0.4", "--max_iterations=4", "--validate_every=2")
     flags += ("--mask=hard", "--threshold=auto")
     kept = f"--checkpoint={files}/run.npz"
-    output, report, _ = tuned(files, "out", *flags, kept)
+    flags += ("--min_gain=0.9",)  # more than any step can add
+    output, report, printed = tuned(files, "out", *flags, kept)
+    assert "learning gained nothing: no step adds --min_gain=0.9" in printed
+    assert report["learning"]["step"] == 0
     assert json.loads((output / "params.json").read_text())["mask"] == "hard"
     # All identities of the half would give another score.
     _, everyone, _ = tuned(files, "all", *flags[1:])
