@@ -55,6 +55,14 @@ class Clusters(NamedTuple):
     sizes: np.ndarray
     confidence: np.ndarray
 
+    def __repr__(self) -> str:
+        """Says how many there are, in one line."""
+        return (
+            f"Clusters({self.num_clusters:,} of {len(self.labels):,} rows, the largest "
+            f"of {self.sizes.max(initial=0):,}, {np.sum(self.sizes == 1):,} of one, "
+            f"{np.sum(self.labels < 0):,} rows left out)"
+        )
+
     @property
     def num_clusters(self) -> int:
         """C, the number of clusters of at least `min_size` rows."""

@@ -1,5 +1,6 @@
 """Features of any library in, the same kind out; what is computed are unit rows."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,11 @@ def take(features: Any) -> tuple[np.ndarray, Callable[[jax.Array], Any]]:
         raise ValueError(
             "features are traced: refine reads their values; under jit, grad or vmap "
             "use aggregate"
+        )
+    if isinstance(features, str | os.PathLike):
+        raise ValueError(
+            f"features are the path {str(features)!r}; expected rows: "
+            "gfa_jax.datasets.read_features reads them"
         )
     if hasattr(features, "tocoo"):
         raise ValueError("features are a sparse matrix; expected rows: .toarray()")

@@ -63,6 +63,8 @@ def test_a_person_reads_what_was_done(refined):
     assert f"K = {refined.settings.k} (the row itself counted), T = " in lines[1]
     assert lines[3] == f"rows dropped: {refined.dropped.sum()}"
     assert lines[4].startswith(f"clusters: {refined.labels.max() + 1}, the largest of ")
+    said = f"Clusters({refined.labels.max() + 1} of 600 rows, the largest of "
+    assert repr(refined.clusters).startswith(said)
     assert gfa.refine(ROWS, num_steps=0).labels is None
 
 
@@ -197,6 +199,7 @@ def test_few_neighbors_and_empty_slots_are_enough():
         ({"features": ROWS > 0}, "got dtype bool"),
         ({"features": ROWS * np.nan}, "600 of 600 rows hold NaN"),
         ({"features": ROWS * 0}, "600 of 600 rows are zero"),
+        ({"features": "x.npy"}, "the path 'x.npy'; expected rows: gfa_jax.datasets"),
         ({"features": scipy.sparse.eye_array(5)}, "a sparse matrix"),
         ({"neighbors": (ROWS, ROWS)}, "expected one array of integers"),
         ({"neighbors": np.zeros((5, 3), int)}, "neighbors are of 5 rows; expected 600"),
