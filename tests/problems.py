@@ -1,6 +1,7 @@
 """Random problems that the tests of the core share."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -39,3 +40,30 @@ def gathered(arguments: dict[str, Any]) -> dict[str, Any]:
     options = Options(**{name: arguments[name] for name in names})
     rest = {k: v for k, v in arguments.items() if k not in names}
     return {"options": options, **rest}
+
+
+def recorded() -> tuple[list[tuple[int, str]], Callable]:
+    """A list, and a progress that adds to it what it goes around: (total, desc)."""
+    calls = []
+
+    def progress(iterable, *, total, desc):
+        calls.append((total, desc))
+        return iterable
+
+    return calls, progress
+
+
+class StoppedError(Exception):
+    """What a user does who presses Ctrl-C, or a kill."""
+
+
+def interrupt_after(steps: int, stage: str | None = None) -> Callable:
+    """A progress that is interrupted before the given step, of a stage or of any."""
+
+    def progress(iterable, *, total, desc):
+        for number, item in enumerate(iterable):
+            if number == steps and stage in (None, desc):
+                raise StoppedError
+            yield item
+
+    return progress

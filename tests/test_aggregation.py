@@ -16,7 +16,13 @@ from gfa_jax import Options
 from gfa_jax.types import GRAPHS, MASKS, WEIGHTINGS
 from tests import oracle
 from tests.conftest import X64
-from tests.problems import TOLERANCE, as_neighbors, clustered_features, gathered
+from tests.problems import (
+    TOLERANCE,
+    as_neighbors,
+    clustered_features,
+    gathered,
+    recorded,
+)
 
 OPTIONS = st.fixed_dictionaries(
     {
@@ -155,12 +161,7 @@ def test_vmap_over_parameters_and_over_pools(rng):
 def test_progress_compiles_nothing_and_changes_no_bit(rng):
     features = clustered_features(rng, num_rows=50, dim=6)
     neighbors = gfa.exact_neighbors(features, k=6)
-    calls = []
-
-    def progress(iterable, *, total, desc):
-        calls.append((total, desc))
-        return iterable
-
+    calls, progress = recorded()
     for graph in GRAPHS:
         run = functools.partial(
             gfa.aggregate,

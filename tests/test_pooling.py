@@ -9,7 +9,7 @@ from jax.test_util import check_grads
 from gfa_jax import pooling, streaming
 from gfa_jax.pooling import pool, pool_media
 from tests.conftest import X64
-from tests.problems import TOLERANCE
+from tests.problems import TOLERANCE, recorded
 
 DTYPE = np.float64 if X64 else np.float32
 needs_x64 = pytest.mark.skipif(not X64, reason="differences need float64")
@@ -238,12 +238,7 @@ def test_a_memory_map_is_streamed_with_progress(tmp_path):
     np.save(tmp_path / "frames.npy", features)
     mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")
     options = {"num_segments": 40, "method": "norm_power", "weights": weights}
-    calls = []
-
-    def progress(iterable, *, total, desc):
-        calls.append((total, desc))
-        return iterable
-
+    calls, progress = recorded()
     got = streaming.pool(
         mapped, np.sort(segments), **options, block_size=17, progress=progress
     )

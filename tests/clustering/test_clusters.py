@@ -21,6 +21,7 @@ from tests.clustering.problems import (
     problems,
     reorder,
 )
+from tests.problems import recorded
 
 OPTIONS = st.fixed_dictionaries(
     {
@@ -145,12 +146,7 @@ def test_blocks_and_parts_do_not_show(rng, monkeypatch, num_rows):
     options = {"threshold": 0.5, "max_size": 5}
     whole = cluster(*problem, **options)
     monkeypatch.setattr(scores, "_PART", 8)
-    seen = []
-
-    def progress(iterable, *, total, desc):
-        seen.append((total, desc))
-        return iterable
-
+    seen, progress = recorded()
     assert_same(cluster(*problem, progress=progress, **options), whole)
     assert seen == [(-(-num_rows // 8), "similarities")]
 

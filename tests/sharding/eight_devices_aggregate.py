@@ -12,7 +12,7 @@ from jax.sharding import AxisType
 import gfa_jax as gfa
 from gfa_jax import sharding
 from gfa_jax.sharding.exchange import EXCHANGES
-from tests.problems import as_neighbors, clustered_features
+from tests.problems import as_neighbors, clustered_features, recorded
 from tests.sharding.meshes import DOORS, PARAMS, TOLERANCE, mesh, on_mesh
 
 
@@ -140,12 +140,7 @@ def test_half_precision_is_computed_in_float32(problem):
 def test_inside_jit_with_progress_and_again(problem):
     run = functools.partial(on_mesh(), num_steps=3, exchange="ring")
     want = run(*problem)
-    calls = []
-
-    def progress(iterable, *, total, desc):
-        calls.append((total, desc))
-        return iterable
-
+    calls, progress = recorded()
     stepped = run(*problem, progress=progress)
     chex.assert_trees_all_close(stepped, want, rtol=0, atol=TOLERANCE)
     assert calls == [(3, "updates")]

@@ -10,7 +10,7 @@ import gfa_jax as gfa
 from gfa_jax import metrics, sharding
 from gfa_jax.sharding.exchange import EXCHANGES
 from tests import oracle
-from tests.problems import clustered_features
+from tests.problems import clustered_features, recorded
 from tests.sharding.meshes import TOLERANCE, mesh
 
 
@@ -165,12 +165,7 @@ def test_an_inverted_file_a_process(rng):
     pytest.importorskip("faiss")
     features = clustered_features(rng, num_rows=602, dim=8).astype(np.float32)
     spread = sharding.shard_rows(features, mesh=mesh(), axis_name="rows")
-    calls = []
-
-    def progress(iterable, *, total, desc):
-        calls.append((total, desc))
-        return iterable
-
+    calls, progress = recorded()
     got = sharding.faiss_neighbors(
         spread,
         mesh=mesh(),

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import gfa_jax as gfa
 from gfa_jax import sharding
 from tests import oracle
-from tests.problems import clustered_features
+from tests.problems import clustered_features, recorded
 from tests.sharding.meshes import mesh
 
 
@@ -47,12 +47,7 @@ def test_the_smallest_k_is_the_row_itself(rng):
 @pytest.mark.parametrize("num_devices", [3, 4])
 def test_progress_goes_round_the_hops_and_changes_no_bit(rng, num_devices):
     features = clustered_features(rng, num_rows=61, dim=8)
-    calls = []
-
-    def progress(iterable, *, total, desc):
-        calls.append((total, desc))
-        return iterable
-
+    calls, progress = recorded()
     search = functools.partial(
         sharding.exact_neighbors,
         features,

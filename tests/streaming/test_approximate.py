@@ -11,7 +11,7 @@ import gfa_jax as gfa
 from gfa_jax import datasets, streaming
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.ivf import calibrated, cell_search, cells
-from tests.streaming.interrupting import StoppedError, interrupt_after
+from tests.problems import StoppedError, interrupt_after
 
 pytest.importorskip("faiss")
 
@@ -151,7 +151,7 @@ def test_an_interrupted_search_goes_on_where_it_was(mapped, tmp_path, stage, ste
 def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path):
     folder = tmp_path / "search"
     with pytest.raises(StoppedError):
-        stream(features, checkpoint=folder, progress=interrupt_after(2))
+        stream(features, checkpoint=folder, progress=interrupt_after(2, "neighbors"))
     before = (folder / "neighbors.npz").read_bytes()
     other = features.copy()
     other[2500, 3] += 1e-6
@@ -167,7 +167,7 @@ def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path):
 def test_a_damaged_file_is_refused(features, tmp_path, name):
     folder = tmp_path / "search"
     with pytest.raises(StoppedError):
-        stream(features, checkpoint=folder, progress=interrupt_after(1))
+        stream(features, checkpoint=folder, progress=interrupt_after(1, "neighbors"))
     path = folder / f"{name}.npz"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])

@@ -17,8 +17,12 @@ from gfa_jax.neighbors import exact, memory
 from gfa_jax.streaming import exact as streamed
 from tests import oracle
 from tests.neighbors.agreement import assert_agree
-from tests.problems import clustered_features
-from tests.streaming.interrupting import StoppedError, interrupt_after
+from tests.problems import (
+    StoppedError,
+    clustered_features,
+    interrupt_after,
+    recorded,
+)
 
 N, D, K = 300, 6, 5
 # One shape of tile for the searches in memory as well: compiling is what they cost.
@@ -67,7 +71,7 @@ def test_ties_go_to_the_lower_number_whatever_the_chunks(rng, chunk_size):
 
 
 def test_half_precision_read_by_slices_is_multiplied_in_float32(features):
-    half, calls = features.astype(ml_dtypes.bfloat16), []
+    half, (calls, progress) = features.astype(ml_dtypes.bfloat16), recorded()
 
     class Slices:
         shape, dtype = half.shape, half.dtype
@@ -78,10 +82,6 @@ def test_half_precision_read_by_slices_is_multiplied_in_float32(features):
         def __getitem__(self, rows: slice):
             assert len(half[rows]) <= 64
             return half[rows]
-
-    def progress(iterable, *, total, desc):
-        calls.append((total, desc))
-        return iterable
 
     got = stream(Slices(), progress=progress)
     assert_same(got, stream(half.astype(np.float32)))

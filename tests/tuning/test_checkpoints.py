@@ -13,6 +13,7 @@ import optax
 import pytest
 
 from gfa_jax.tuning import Objective, Validation
+from tests.problems import StoppedError, interrupt_after, recorded
 from tests.tuning.test_loop import START, Problem
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -34,30 +35,6 @@ def same_result(first, second):
     assert first.stopped == second.stopped
 
 
-class StopError(Exception):
-    """Ends a run from within, as a kill would."""
-
-
-def stopping(after):
-    def progress(iterable, *, total, desc):
-        for number, item in enumerate(iterable):
-            if number == after:
-                raise StopError
-            yield item
-
-    return progress
-
-
-class Counting:
-    """A progress that keeps how many steps were to be made."""
-
-    total = 0
-
-    def __call__(self, iterable, *, total, desc):
-        self.total = total
-        return iterable
-
-
 def test_it_goes_on_with_the_same_bits(problem, tmp_path):
     options = {
         "max_iterations": 12,
@@ -70,11 +47,11 @@ def test_it_goes_on_with_the_same_bits(problem, tmp_path):
     whole = problem.tune(**options)
     options["checkpoint"] = tmp_path / "run.npz"
     for after in (4, 5):  # steps 0–3, then 3–7: the second goes on from the first
-        with pytest.raises(StopError):
-            problem.tune(**options, progress=stopping(after))
-    counting = Counting()
-    same_result(problem.tune(**options, progress=counting), whole)
-    assert counting.total == 6
+        with pytest.raises(StoppedError):
+            problem.tune(**options, progress=interrupt_after(after))
+    calls, progress = recorded()
+    same_result(problem.tune(**options, progress=progress), whole)
+    assert calls == [(6, "tuning")]
     # Once it is through, it repeats what follows the last checkpoint.
     same_result(problem.tune(**options), whole)
 
@@ -91,8 +68,8 @@ def test_early_stopping_and_hard_pairs_survive_a_stop(problem, tmp_path):
     whole = problem.tune(**options)
     assert "nothing better" in whole.stopped
     options["checkpoint"] = tmp_path / "run.npz"
-    with pytest.raises(StopError):
-        problem.tune(**options, progress=stopping(3))
+    with pytest.raises(StoppedError):
+        problem.tune(**options, progress=interrupt_after(3))
     same_result(problem.tune(**options), whole)
 
 
@@ -145,7 +122,8 @@ def test_it_survives_sigkill(problem, tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    options, counting = {"max_iterations": 40, "validate_every": 2}, Counting()
-    resumed = problem.tune(**options, checkpoint=path, progress=counting)
-    assert counting.total < 40
+    options = {"max_iterations": 40, "validate_every": 2}
+    calls, progress = recorded()
+    resumed = problem.tune(**options, checkpoint=path, progress=progress)
+    assert calls[0][0] < 40
     same_result(resumed, problem.tune(**options))

@@ -12,6 +12,7 @@ from gfa_jax.tuning import Objective, Validation, scaled_adam, tune
 from gfa_jax.tuning.losses import LOSSES
 from gfa_jax.tuning.objective import unconstrain
 from tests.conftest import X64
+from tests.problems import recorded
 
 SOFT = gfa.Options(mask="soft")
 FAST = optax.adam(0.1)  # one for all, since each is compiled anew
@@ -157,12 +158,7 @@ def test_a_loss_that_is_not_finite_stops_it_with_the_last_good_parameters(proble
 
 
 def test_the_same_seed_gives_the_same_bits_and_progress_is_shown(problem):
-    seen = []
-
-    def progress(iterable, *, total, desc):
-        seen.append((total, desc))
-        return iterable
-
+    seen, progress = recorded()
     pairs, same = problem.training
     # A pair that repeats another one counts once.
     again = np.concatenate([pairs, pairs[:7, ::-1]]), np.concatenate([same, same[:7]])
