@@ -121,6 +121,8 @@ def measure(
     mean, shares = metrics.mean_average_precision(rankings), metrics.cmc(rankings)
     figures: dict[str, Any] = {
         "mean_average_precision": mean,
+        "map_at_10": metrics.mean_average_precision(rankings, k=10),
+        "map_at_r": metrics.map_at_r(rankings),
         "cmc": dict(zip(map(str, metrics.DEFAULT_RANKS), shares, strict=True)),
         "queries": len(task.queries),
         "queries_with_a_match": int(rankings.counted.sum()),
@@ -178,6 +180,8 @@ def report(
         "rules": {
             "ties": "a match stands behind every non-match of its score",
             "average_precision": "sum of precision at each match / matches",
+            "map_at_10": "the same up to rank 10 / min(matches, 10)",
+            "map_at_r": "the same up to rank R / R, R the matches of the query",
             "same_identity_and_camera": "kept" if task.cameras is None else "left out",
             "the_query_itself": own,
             "queries_without_a_match": "skipped",

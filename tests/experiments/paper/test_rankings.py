@@ -33,6 +33,7 @@ def check_rows(folder, features, rank):
         # Two scores that are one in float32 may change places.
         np.testing.assert_allclose(values, expected, rtol=0, atol=1e-3)
         assert entry["queries_with_a_match"] == len(found)
+        assert 0 <= entry["map_at_r"] <= entry["mean_average_precision"] + 1e-12
         assert f"{name} " + " ".join(f"{value:.4f}" for value in values) in lines
         for value, (low, high) in zip(values, entry["interval"], strict=True):
             assert 0 <= low <= value <= high <= 1
