@@ -8,7 +8,6 @@ runs.
 
 import difflib
 import json
-import pathlib
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 import gfa_jax
+from gfa_jax.datasets.arrays import open_input
 
 Error = flags.Error
 
@@ -181,7 +181,8 @@ def _read_config(defined: _Defined, path: str) -> str | None:
     """Sets what the command line left, by the options of a report."""
     given, own = f"--config={path}", _name(defined)
     try:
-        report = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        with open_input(path) as file:
+            report = json.loads(file.read())
         options = report["options"]
         program, version = report["program"], report["environment"]["gfa_jax"]
         values = [*options.items()]

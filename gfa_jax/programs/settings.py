@@ -7,13 +7,13 @@ Importing this module defines the flags.
 
 import json
 import math
-import pathlib
 from typing import Any
 
 import absl.flags
 import numpy as np
 
 import gfa_jax as gfa
+from gfa_jax.datasets.arrays import open_input
 from gfa_jax.programs import cli, flags
 from gfa_jax.refinement import Request, Settings
 from gfa_jax.selection.expansion import expansion_weights
@@ -122,15 +122,14 @@ def read() -> Request:
 
 def _read_file(path: str) -> dict[str, Any]:
     """Reads settings by name; every one must be known and of its kind."""
+    with open_input(path) as file:
+        text = file.read()
     try:
-        stored = json.loads(pathlib.Path(path).read_text())
-    except json.JSONDecodeError as error:
+        stored = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path}:{error.lineno}: no JSON ({error.msg}); expected params.json, as "
-            "gfa tune writes it"
+            f"{path}: no JSON ({error}); expected params.json, as gfa tune writes it"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read --params={path}: {error}") from error
     if not isinstance(stored, dict) or stored.get("threshold") is None:
         raise ValueError(
             f"{path}: expected an object of settings, a threshold among them, as "
