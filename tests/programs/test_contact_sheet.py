@@ -83,6 +83,7 @@ def test_shows_the_largest_and_the_least_certain_from_sure_to_unsure(tmp_path):
     assert "cluster 0: 3 rows, confidence 0.700, purity 0.667" in page.texts
     assert "cluster 1: 2 rows, confidence 0.300, purity 1.000" in page.texts
     assert told == {"shown": 5, "unreadable": []}
+    assert "http" not in (tmp_path / "sheet.html").read_text()  # runs from the disk
     # Ranks by which the buttons sort: as a purity that is not known, NaN, is last.
     ranks = [[int(s[f"data-{by}"]) for s in page.sections] for by in ORDERS]
     assert ranks == [[0, 1], [1, 0], [0, 1]]
