@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from gfa_jax import Neighbors, Options
 from tests.conftest import X64
@@ -67,3 +68,11 @@ def interrupt_after(steps: int, stage: str | None = None) -> Callable:
             yield item
 
     return progress
+
+
+def refused(message: str, function: Callable, *arguments: Any, **options: Any) -> str:
+    """Calls a function that refuses what it is given, in one line: what it says."""
+    with pytest.raises(ValueError, match=message) as error:
+        function(*arguments, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)

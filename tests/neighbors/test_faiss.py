@@ -11,7 +11,7 @@ import gfa_jax as gfa
 from gfa_jax.neighbors import faiss_neighbors
 from tests import oracle
 from tests.neighbors.agreement import assert_agree, assert_no_repeats, products
-from tests.problems import clustered_features
+from tests.problems import clustered_features, refused
 
 pytest.importorskip("faiss")
 
@@ -139,11 +139,9 @@ def test_slots_that_stay_empty_stand_last(rng):
 def test_bad_input_is_refused_in_one_line(rng, change, message):
     options = {"features": unit_rows(rng, num_rows=50, dim=8), "k": 3} | change
     features = options.pop("features")
-    with pytest.raises(ValueError, match=message) as error:
-        faiss_neighbors(features, **options)
-    assert "\n" not in str(error.value)
+    said = refused(message, faiss_neighbors, features, **options)
     # No C++ signature and source file of the machine that built FAISS.
-    assert ".cpp" not in str(error.value)
+    assert ".cpp" not in said
 
 
 def test_without_faiss_the_message_says_what_to_install(monkeypatch):

@@ -12,7 +12,7 @@ from jax.sharding import AxisType
 import gfa_jax as gfa
 from gfa_jax import sharding
 from gfa_jax.sharding.exchange import EXCHANGES
-from tests.problems import as_neighbors, clustered_features, recorded
+from tests.problems import as_neighbors, clustered_features, recorded, refused
 from tests.sharding.meshes import DOORS, PARAMS, TOLERANCE, mesh, on_mesh
 
 
@@ -180,12 +180,6 @@ def test_one_axis_of_a_larger_mesh(problem, axis_type):
 
 
 # --- bad input ------------------------------------------------------------------------
-
-
-def refused(message, function, *arguments, **options):
-    with pytest.raises(ValueError, match=message) as error:
-        function(*arguments, **options)
-    assert "\n" not in str(error.value)
 
 
 def test_bad_devices_are_refused(problem):

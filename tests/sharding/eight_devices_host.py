@@ -10,7 +10,7 @@ import gfa_jax as gfa
 from gfa_jax import metrics, sharding
 from gfa_jax.sharding.exchange import EXCHANGES
 from tests import oracle
-from tests.problems import clustered_features, recorded
+from tests.problems import clustered_features, recorded, refused
 from tests.sharding.meshes import TOLERANCE, mesh
 
 
@@ -83,12 +83,9 @@ def test_bad_clusterings_are_refused(rng):
     features = clustered_features(rng, num_rows=61, dim=8)
     neighbors = gfa.exact_neighbors(features, k=5)
     run = functools.partial(sharding.cluster, mesh=mesh(), axis_name="rows")
-    with pytest.raises(ValueError, match="threshold is 2"):
-        run(features, neighbors, threshold=2)
-    with pytest.raises(ValueError, match="do not fit"):
-        run(features[0], neighbors, threshold=0.5)
-    with pytest.raises(ValueError, match="length"):
-        run(features * 2, neighbors, threshold=0.5)
+    refused("threshold is 2", run, features, neighbors, threshold=2)
+    refused("do not fit", run, features[0], neighbors, threshold=0.5)
+    refused("length", run, features * 2, neighbors, threshold=0.5)
 
 
 # --- all pairs ------------------------------------------------------------------------
@@ -191,11 +188,8 @@ def test_bad_indexes_are_refused(rng):
     pytest.importorskip("faiss")
     features = clustered_features(rng, num_rows=61, dim=8)
     run = functools.partial(sharding.faiss_neighbors, mesh=mesh(), axis_name="rows")
-    with pytest.raises(ValueError, match="k is 61 with 61 rows"):
-        run(features, k=61)
-    with pytest.raises(ValueError, match="FAISS refused factory 'Nonsense'") as error:
-        run(features, k=3, factory="Nonsense")
-    assert "\n" not in str(error.value)
+    refused("k is 61 with 61 rows", run, features, k=61)
+    refused("FAISS refused factory 'Nonsense'", run, features, k=3, factory="Nonsense")
 
 
 # --- rows of a process ----------------------------------------------------------------

@@ -2,6 +2,7 @@ import pytest
 
 from experiments.paper.protocols import lines
 from experiments.paper.protocols.lines import text_lines, to_integer
+from tests.problems import refused
 
 
 def read(tmp_path, content):
@@ -32,9 +33,7 @@ def test_lines_with_their_numbers(tmp_path, line_end, end):
     ],
 )
 def test_refused(tmp_path, content, match):
-    with pytest.raises(ValueError, match=match) as got:
-        read(tmp_path, content)
-    assert "\n" not in str(got.value)
+    refused(match, read, tmp_path, content)
 
 
 @pytest.mark.parametrize(
