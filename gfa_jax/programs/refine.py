@@ -135,6 +135,6 @@ def _draw(run: pipeline.Run, refined: Refinement) -> None:
     )
     panels["residual"] = partial(plotting.plot_residual, {"_": refined.residual})
     rows, columns = len(refined.degree), run.pool.features.shape[1]
-    title = f"{run.pool.name}: {rows:,} rows of {columns} values, K = {chosen.k}, "
-    title += f"T = {chosen.num_steps}"
+    title = f"{run.pool.name}: {rows:,} rows of {columns} values, K = {chosen.k} "
+    title += f"(the row itself counted), T = {chosen.num_steps}"
     pictures.save(run.hidden, panels, title=title)

@@ -79,8 +79,8 @@ def _check(folder: pathlib.Path) -> str:
     if mixed := generation.differing(folder, report):
         raise ValueError(
             f"{folder}: {', '.join(mixed)} changed, gone or of another run than "
-            f"report.json, {of_run}; run it again: "
-            f"gfa {program} --config={folder}/report.json"
+            f"report.json, {of_run}; run {program} again with "
+            f"--config={folder}/report.json"
         )
     for name, stored in report["inputs"].items():
         path = pathlib.Path(stored.pop("path"))

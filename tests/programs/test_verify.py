@@ -57,7 +57,7 @@ def test_a_folder_of_results_is_checked(made, tmp_path):
     result = call("verify", f"--results={output}")
     assert (result.returncode, result.stdout) == (2, "")
     assert "refined.npy, dropped.npy changed, gone or of another run" in result.stderr
-    assert f"gfa refine --config={output}/report.json" in result.stderr
+    assert f"run refine again with --config={output}/report.json" in result.stderr
     (output / "refined.npy").write_bytes(rows)
     (tmp_path / "dropped.npy").rename(output / "dropped.npy")
     np.save(made / "y.npy", np.load(made / "y.npy") + 1)
