@@ -22,6 +22,8 @@ T = TypeVar("T")
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 _kept: list[Any] = []
+# The folders that the running program writes to, open and locked (`outputs`).
+locks: dict[pathlib.Path, int] = {}
 
 
 def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
@@ -60,6 +62,8 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
         os._exit(_INTERRUPTED)
     finally:
         sys.stdout, sys.stderr = sys.stdout.stream, sys.stderr.stream
+        while locks:
+            os.close(locks.popitem()[1])
 
 
 def progress(iterable: Iterable[T], *, total: int | None, desc: str) -> Iterable[T]:

@@ -38,8 +38,6 @@ class _Run(NamedTuple):
 
 
 _runs: dict[pathlib.Path, _Run] = {}
-# The folders that this process writes to, open and locked.
-_locks: dict[pathlib.Path, int] = {}
 
 
 def prepare_folder(
@@ -166,13 +164,13 @@ def _lock(folder: pathlib.Path) -> bool:
     except OSError:
         os.close(descriptor)
         return False
-    _locks[folder] = descriptor
+    cli.locks[folder] = descriptor
     return True
 
 
 def _unlock(folder: pathlib.Path) -> None:
-    if folder in _locks:
-        os.close(_locks.pop(folder))
+    if folder in cli.locks:
+        os.close(cli.locks.pop(folder))
 
 
 def _warn(inputs: Mapping[str, pathlib.Path]) -> None:
