@@ -88,9 +88,9 @@ def plot_roc(
     lowest = min(lowest, 0.99)
     margin = 0.08 * (1 - lowest)
     axes.set_ylim(lowest - margin, 1 + margin)
-    axes.set_xlabel("false positive rate")
+    about = f"pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts"
+    axes.set_xlabel(f"false positive rate\n{about}")
     axes.set_ylabel("true positive rate")
-    title = f"{title} (pale, hollow: fewer than {MIN_FALSE_ACCEPTS} false accepts)"
     return finish(axes, title, ncols=3)
 
 

@@ -33,7 +33,7 @@ def test_a_panel_is_named_by_what_is_varied(cells, named):
     settings = [Setting("paper", *cell) for cell in cells]
     figure = tables.draw(task, [row(None), *map(row, settings)])
     assert figure.get_suptitle() == "Tab. 3: faces.npz"
-    titles = [axes.get_title(loc="left").split(" (")[0] for axes in figure.axes]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == [f"ROC, preset paper: {varied}" for varied in named]
     first = axes_of(figure)[0]
     assert legend_of(first) == ["raw", *(f"K={k}, t=0.5" for k, t in cells if t == 0.5)]
