@@ -111,7 +111,7 @@ def torch_update(
     """
     import torch  # pyright: ignore[reportMissingImports]
 
-    rows, neighbors = torch.from_numpy(features), torch.from_numpy(indices).long()
+    rows, neighbors = torch.from_numpy(features), torch.tensor(indices).long()
     moved = torch.empty_like(rows)
     for block in torch.arange(len(rows)).split(1024):
         neighborhood = rows[neighbors[block]]
