@@ -15,6 +15,8 @@ from gfa_jax.refinement.rows import is_scaled as is_scaled
 from gfa_jax.refinement.rows import unit_rows as unit_rows
 
 FLAGS = flags.FLAGS
+# The flags that name columns of --features which are no vectors.
+_NO_VECTORS = ("id_column", "labels_column", "camera_column")
 
 flags.DEFINE_input(
     "features",
@@ -118,7 +120,7 @@ def open_source(spill: pathlib.Path | None = None) -> Source:
             path,
             key=FLAGS.features_key,
             dim=FLAGS.dim,
-            without=(FLAGS.id_column, FLAGS.labels_column),
+            without=[FLAGS[name].value for name in _NO_VECTORS if name in FLAGS],
             spill=spill,
         )
         datasets.check_matrix(table.features, name=FLAGS.features)

@@ -153,6 +153,27 @@ def test_retrieval(tmp_path):
     assert report["rows"][1]["queries"] == 6
     assert report["rows"][1]["queries_with_a_match"] == 5
 
+    # Of one table: people, and cameras that a match must not share.
+    cameras = [f"c{row % 3}" for row in range(96)]
+    lines = [f"{a},{b}" for a, b in zip(labels, cameras, strict=True)]
+    (tmp_path / "labels.csv").write_text("\n".join(["label,cam", *lines]))
+    flags[1] = f"--labels={tmp_path}/labels.csv"
+    succeed("retrieval", *flags, "--k=6", "--camera_column=cam")
+
+    def rank_apart(F):
+        return [
+            rank_literally(
+                F[q] @ F.T, labels[q], labels, own=q, cameras=(cameras[q], cameras)
+            )
+            for q in range(96)
+        ]
+
+    check_rows(tmp_path / "out", faces, rank_apart)
+    lines = [f"{label},c0" for label in labels]
+    (tmp_path / "labels.csv").write_text("\n".join(["label,cam", *lines]))
+    result = call("retrieval", *flags, "--k=6", "--camera_column=cam")
+    assert result.returncode == 2 and "own camera" in result.stderr
+
     (tmp_path / "queries.txt").write_text("96")
     result = call("retrieval", *flags, f"--queries={tmp_path}/queries.txt")
     assert result.returncode == 2 and "got row 96, expected 0 to 95" in result.stderr
