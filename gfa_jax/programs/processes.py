@@ -14,6 +14,7 @@ Importing this module defines the flags.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -29,7 +30,7 @@ from typing import Any, NoReturn
 import jax
 
 from gfa_jax import sharding
-from gfa_jax.programs import flags
+from gfa_jax.programs import flags, rendezvous
 
 FLAGS = flags.FLAGS
 
@@ -54,13 +55,15 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 
-_FAILED = 1
-_USAGE_ERROR = 2
+_FAILED = 2
 _POLL_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1
 # Seconds to wait for all processes.
 _START_TIMEOUT = 300
 # Seconds that processes have to say themselves why they end.
 _GRACE = 10
+# Seconds that the one who started all has to name the one that died.
+_LAUNCHER_SECONDS = 0.5
 # What a collective says when its other end is gone.
 _LOST = ("Gloo", "NCCL", "Connection", "UNAVAILABLE", "heartbeat")
 
@@ -107,6 +110,7 @@ def launch() -> NoReturn:
             child = subprocess.Popen(
                 [sys.executable, *sys.orig_argv[1:], *own],
                 env=os.environ | {"JAX_LOCAL_DEVICE_IDS": str(number)},
+                preexec_fn=_die_with_parent,
                 stderr=log if number else None,
             )
             stack.callback(child.wait)
@@ -121,9 +125,9 @@ def launch() -> NoReturn:
         said = logs[failed].read().strip()
     if said:
         print(said.splitlines()[-1], file=sys.stderr)
-    if code == _USAGE_ERROR:
+    if code > 0:
         sys.exit(code)
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    how = signal.Signals(-code).name
     print(
         f"{pathlib.Path(sys.argv[0]).stem}: process {failed} of {FLAGS.num_processes} "
         f"died ({how}) and the job with it; the same command goes on after the last "
@@ -146,13 +150,32 @@ def distributed_session() -> Iterator[None]:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # Otherwise a SIGTERM would only be noted, for a checkpoint that is never made.
     jax.config.update("jax_enable_preemption_service", False)
-    _check_coordinator()
+    given = f"--coordinator={FLAGS.coordinator}"
+    host, _, port = FLAGS.coordinator.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError(f"{given}: expected host:port, such as 10.0.0.1:8476")
+    try:
+        links = rendezvous.meet(
+            host,
+            int(port),
+            number=FLAGS.process_id,
+            count=FLAGS.num_processes,
+            timeout=_START_TIMEOUT,
+        )
+    except ValueError as error:
+        raise ValueError(f"{given}: {error}") from error
+    rendezvous.watch(links, silence=FLAGS.heartbeat_timeout, lost=_end)
     try:
         jax.distributed.initialize(
             FLAGS.coordinator,
             FLAGS.num_processes,
             FLAGS.process_id,
             initialization_timeout=_START_TIMEOUT,
+            # Otherwise the runtime listens on every address of this machine.
+            coordinator_bind_address=FLAGS.coordinator
+            if rendezvous.is_local(host)
+            else None,
             heartbeat_timeout_seconds=FLAGS.heartbeat_timeout,
             shutdown_timeout_seconds=FLAGS.heartbeat_timeout,
         )
@@ -168,8 +191,10 @@ def distributed_session() -> Iterator[None]:
             _fail(error)
         # A ValueError that all processes raise, so all of them end here.
         jax.distributed.shutdown()
+        rendezvous.part(links)
         raise
     jax.distributed.shutdown()
+    rendezvous.part(links)
 
 
 def is_first() -> bool:
@@ -205,6 +230,12 @@ def agree(facts: Mapping[str, Any]) -> None:
                 )
 
 
+def _die_with_parent() -> None:
+    """Asks the system to end this process when its launcher ends, however it does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _wait(children: list[subprocess.Popen]) -> int | None:
     """Waits until all have ended well or one has not: its number."""
     while True:
@@ -224,50 +255,24 @@ def _wait(children: list[subprocess.Popen]) -> int | None:
         time.sleep(_POLL_SECONDS)
 
 
-def _check_coordinator() -> None:
-    """Says in one line what the runtime would say by aborting."""
-    given = f"--coordinator={FLAGS.coordinator}"
-    host, _, port = FLAGS.coordinator.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise ValueError(f"{given}: expected host:port, such as 10.0.0.1:8476")
-    if FLAGS.process_id == 0:
-        try:
-            # The runtime listens on every address of this machine.
-            socket.create_server(("", int(port))).close()
-        except OSError as error:
-            raise ValueError(
-                f"{given}: port {port} cannot be opened ({error.strerror}); is it in "
-                "use? Name another one"
-            ) from error
-        return
-    end = time.monotonic() + _START_TIMEOUT
-    while True:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            return
-        except OSError as error:
-            if time.monotonic() > end:
-                raise ValueError(
-                    f"{given}: process 0 did not answer in {_START_TIMEOUT} s "
-                    f"({error.strerror or error}); start it there"
-                ) from error
-        time.sleep(_POLL_SECONDS)
-
-
 def _fail(error: Exception) -> NoReturn:
-    """Ends this process, after the runtime has named the one that is gone."""
+    """Ends this process, after the one that is gone was named where one is."""
     reason = " ".join(str(error).split())
-    number, timeout = FLAGS.process_id, FLAGS.heartbeat_timeout
-    is_lost = any(word in reason for word in _LOST)
-    print(
-        f"process {number} lost contact with another one ({reason}); within {timeout} "
-        "s the runtime says which, and ends the job"
-        if is_lost
-        else f"process {number} failed: {reason}",
-        file=sys.stderr,
-        flush=True,
+    if any(word in reason for word in _LOST):
+        time.sleep(FLAGS.heartbeat_timeout + _GRACE)
+    _say(f"process {FLAGS.process_id} failed: {reason}")
+
+
+def _end(number: int) -> NoReturn:
+    """Ends this process because another one has ended."""
+    time.sleep(_LAUNCHER_SECONDS)
+    _say(
+        f"process {number} of {FLAGS.num_processes} is gone and the job with it; the "
+        "same command goes on after the last finished stage"
     )
-    if is_lost:
-        time.sleep(timeout + _GRACE)
+
+
+def _say(line: str) -> NoReturn:
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {line}", file=sys.stderr, flush=True)
     # An orderly exit would wait for the others, who wait for this one.
     os._exit(_FAILED)

@@ -1,0 +1,172 @@
+"""The processes of a job meet before JAX's runtime starts, and notice who is gone.
+
+Where one is missing the runtime aborts, after minutes and with a page of traces. So
+process 0 first listens on the coordinator's port until all others have said who they
+are. The connections then stay open: the system closes that of a process that ends,
+and process 0 tells the others.
+"""
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+_GREETING = b"gfa_jax\n"
+_GO, _BYE, _LOST = b"go", b"bye", b"lost "
+# Seconds that another end has for its first words.
+_PATIENCE = 10.0
+_POLL_SECONDS = 0.05
+
+Links = Mapping[int, socket.socket]
+
+
+def meet(host: str, port: int, *, number: int, count: int, timeout: float) -> Links:
+    """Waits until all processes are there.
+
+    Gives the connections, by number of process: process 0 has one to each other, the
+    others have one to process 0.
+
+    Raises:
+        ValueError: one that does not come in `timeout` seconds, a number that is taken,
+            another count, a port that is in use or answers as another program.
+    """
+    end = time.monotonic() + timeout
+    if number:
+        return {0: _join(host, port, number, count, end, timeout)}
+    try:
+        # Nobody from elsewhere is let in where all are on this machine.
+        server = socket.create_server((host if is_local(host) else "", port))
+    except OSError as error:
+        raise ValueError(
+            f"port {port} cannot be opened ({error.strerror}); is it in use, or is "
+            "another process 0 running? Name another one"
+        ) from error
+    links: dict[int, socket.socket] = {}
+    with server:
+        while len(links) < count - 1:
+            server.settimeout(max(0.01, end - time.monotonic()))
+            try:
+                link = server.accept()[0]
+            except TimeoutError:
+                for link in links.values():
+                    link.close()
+                missing = sorted({*range(1, count)} - links.keys())
+                raise ValueError(
+                    f"process {', '.join(map(str, missing))} of {count} did not come "
+                    f"in {timeout:g} s; start all with the same flags"
+                ) from None
+            with contextlib.suppress(OSError):
+                _admit(link, links, count)
+    for link in links.values():
+        link.sendall(_GO + b"\n")
+    return links
+
+
+def is_local(host: str) -> bool:
+    """Tells whether an address is reached from this machine alone."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def watch(links: Links, *, silence: float, lost: Callable[[int], None]) -> None:
+    """Calls `lost` with the number of a process that ends without a good-bye.
+
+    In a thread, at once; after `silence` seconds where a whole machine is gone.
+    """
+    for link in links.values():
+        link.setblocking(True)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, seconds in (("TCP_KEEPIDLE", 4), ("TCP_KEEPINTVL", 8)):
+            if hasattr(socket, name):
+                value = max(1, int(silence / seconds))
+                link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        if hasattr(socket, "TCP_KEEPCNT"):
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+    threading.Thread(target=_watch, args=(links, lost), daemon=True).start()
+
+
+def part(links: Links) -> None:
+    """Says good-bye, so that the end of this process is no loss."""
+    for link in links.values():
+        with contextlib.suppress(OSError):
+            link.sendall(_BYE + b"\n")
+
+
+def _join(host, port, number, count, end, timeout) -> socket.socket:
+    where = f"{host}:{port}"
+    while True:
+        try:
+            link = socket.create_connection((host, port), timeout=_PATIENCE)
+            break
+        except OSError as error:
+            if time.monotonic() > end:
+                raise ValueError(
+                    f"process 0 did not answer in {timeout:g} s "
+                    f"({error.strerror or error}); start it there"
+                ) from error
+        time.sleep(_POLL_SECONDS)
+    try:
+        greeting = _read_line(link)
+        link.sendall(b"%d %d\n" % (number, count))
+        link.settimeout(max(_PATIENCE, end - time.monotonic() + _PATIENCE))
+        answer = _read_line(link) if greeting == _GREETING.strip() else None
+    except OSError:
+        answer = None
+    if answer == _GO:
+        return link
+    link.close()
+    if answer is None:
+        reason = f"{where} does not answer as process 0 does; another program has it"
+    else:
+        reason = answer.decode() or f"process 0 at {where} ended while it waited"
+    raise ValueError(reason)
+
+
+def _admit(link: socket.socket, links: dict[int, socket.socket], count: int) -> None:
+    """Takes in one that says who it is; tells it why not; ignores a stranger."""
+    link.settimeout(_PATIENCE)
+    link.sendall(_GREETING)
+    words = _read_line(link).split()
+    if len(words) != 2 or not all(word.isdigit() for word in words):
+        return link.close()
+    number, theirs = map(int, words)
+    if theirs != count:
+        reason = f"process 0 was started with --num_processes={count}"
+    elif number in links or not 0 < number < count:
+        reason = f"process {number} is there already; each has its own --process_id"
+    else:
+        links[number] = link
+        return None
+    link.sendall(reason.encode() + b"\n")
+    return link.close()
+
+
+def _read_line(link: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n") and len(line) < 1000:
+        piece = link.recv(1)
+        if not piece:
+            break
+        line += piece
+    return line.strip()
+
+
+def _watch(links: Links, lost: Callable[[int], None]) -> None:
+    with selectors.DefaultSelector() as selector:
+        for number, link in links.items():
+            selector.register(link, selectors.EVENT_READ, number)
+        while selector.get_map():
+            for key, _ in selector.select():
+                number, word = key.data, b""
+                with contextlib.suppress(OSError):
+                    word = _read_line(links[number])
+                selector.unregister(links[number])
+                if word == _BYE:
+                    continue
+                if word.startswith(_LOST):
+                    number = int(word.removeprefix(_LOST))
+                for other in links.values():
+                    with contextlib.suppress(OSError):
+                        other.sendall(_LOST + b"%d\n" % number)
+                lost(number)
