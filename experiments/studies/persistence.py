@@ -9,9 +9,13 @@ prints and writes, as pairwise F / BCubed F,
                the raw features (at least three rows)
     numbers    means over the sets for each (b, τ) of π(h) = σ((h / s − z₀ + b) / τ)
     networks   the best of these on all other networks, shown on the one left out
+    methods    the other methods of `gfa_jax.cluster`, without a number either
+    confidence, exponents, review
+               whether the confidence is a probability, and what pairwise F gains by
+               answers to the pairs of `review` (see `cluster_confidence`)
 
 A cell counts as behind where it is under HDBSCAN by more than .005.
-Writes tables.md and report.json.
+Writes tables.md, reliability.png and report.json.
 """
 
 from collections.abc import Sequence
@@ -20,9 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 import gfa_jax as gfa
-from experiments.studies import evidence
+from experiments.studies import cluster_confidence, evidence
 from experiments.studies.clusterers import Problem, hdbscan
 from gfa_jax import metrics
+from gfa_jax.clustering import Method
 from gfa_jax.programs import cli, flags, outputs
 from gfa_jax.selection import Evidence
 from gfa_jax.selection.metric import pool_views
@@ -35,6 +40,7 @@ flags.require("sets")
 _SHIPPED = (1.0, 3.0)
 CELLS = [(0.0, 2.0), (1.0, 1.0), (1.0, 2.0), _SHIPPED, (2.0, 2.0)]
 _METHODS = ("default", "components", "HDBSCAN")
+_OTHERS: tuple[Method, ...] = ("infomap", "leiden", "hdbscan")
 _SLACK = 0.005
 
 
@@ -44,6 +50,7 @@ class Result(NamedTuple):
     name: str
     network: str
     scores: dict[str | tuple[float, float], np.ndarray]
+    confidence: cluster_confidence.Confidence
 
 
 def main() -> None:
@@ -54,20 +61,23 @@ def main() -> None:
     shown = cli.progress(sets, total=len(sets), desc="sets")
     results = [_measure(given) for given in shown]
     tables = {
-        "sets": _table_of_sets(results),
+        "sets": _table_of_sets(results, _METHODS),
+        "methods": _table_of_sets(results, ("default", *_OTHERS)),
         "numbers": evidence.markdown(
             "b, τ | mean | not behind",
             [[_title(cell), *_sum_up(results, cell)] for cell in CELLS],
         ),
         "networks": _table_of_networks(results),
-    }
+    } | cluster_confidence.tables([result.confidence for result in results])
     report = {
         "sets": {
             name: {str(method): f.tolist() for method, f in scores.items()}
-            for name, _, scores in results
+            for name, _, scores, _ in results
         },
     }
     evidence.write_tables(folder, tables, report)
+    figure = cluster_confidence.plot_reliability([r.confidence for r in results])
+    figure.savefig(folder / "reliability.png", dpi=150)
 
 
 def _measure(given: evidence.Set) -> Result:
@@ -87,9 +97,13 @@ def _measure(given: evidence.Set) -> Result:
     problem = Problem(rows, near, len(np.unique(identities)), 0)
     options = {"min_rows": 3, "min_samples": 3, "selection": "eom"}
     keep("HDBSCAN", hdbscan.cluster(problem, **options))
+    for method in _OTHERS:
+        found = gfa.cluster(features, near, evidence=seen, method=method)
+        keep(method, found.labels)
     for cell in CELLS:
         keep(cell, gfa.cluster(features, near, evidence=_move(seen, *cell)).labels)
-    return Result(given.pool.name, given.network, scores)
+    confidence = cluster_confidence.measure(given, refined)
+    return Result(given.pool.name, given.network, scores, confidence)
 
 
 def _move(seen: Evidence, below: float, softness: float) -> Evidence:
@@ -109,12 +123,12 @@ def _sum_up(results: Sequence[Result], method) -> tuple[str, str]:
     return _cell(_mean(results, method)), f"{np.sum(cells)} of {np.size(cells)}"
 
 
-def _table_of_sets(results: Sequence[Result]) -> str:
-    lines = [[r.name, *(_cell(r.scores[m]) for m in _METHODS)] for r in results]
+def _table_of_sets(results: Sequence[Result], methods: Sequence[str]) -> str:
+    lines = [[r.name, *(_cell(r.scores[m]) for m in methods)] for r in results]
     for line, title in enumerate(("mean", "not behind")):
-        figures = (_sum_up(results, method)[line] for method in _METHODS)
+        figures = (_sum_up(results, method)[line] for method in methods)
         lines.append([f"*{title}*", *figures])
-    return evidence.markdown(" | ".join(["set", *_METHODS]), lines)
+    return evidence.markdown(" | ".join(["set", *methods]), lines)
 
 
 def _table_of_networks(results: Sequence[Result]) -> str:

@@ -7,7 +7,7 @@ taken that persist longest (persistence.py). With a threshold t_s given, the pap
 section 3.4: prune the pairs with S < t_s, and what the rest connects is a cluster
 ("components"), or what agrees as a whole ("average").
 
-How likely a row belongs to its cluster is read from the same rows (confidence.py).
+How likely a row belongs to its cluster: confidence.py.
 """
 
 from collections.abc import Callable
@@ -18,22 +18,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import numerics
+from gfa_jax.clustering import communities
 from gfa_jax.clustering.components import connected, split_large
 from gfa_jax.clustering.confidence import membership
 from gfa_jax.clustering.linkage import average_linkage
-from gfa_jax.clustering.persistence import (
-    FLOOR,
-    choose_clusters,
-    parts_below_roots,
-)
+from gfa_jax.clustering.persistence import FLOOR, below_roots, choose_clusters
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.selection import Evidence
 from gfa_jax.selection.evidence import CONSTANTS
 from gfa_jax.selection.metric import measure_pool, measure_rows_in_blocks, pool_views
 from gfa_jax.types import Array, Neighbors
 
-Method = Literal["persistent", "components", "average"]
+Method = Literal["persistent", "components", "average", "infomap", "leiden", "hdbscan"]
 METHODS: tuple[Method, ...] = get_args(Method)
+BY_THRESHOLD = ("components", "average")
 
 # Rows from which the pool is measured, at most: its time is O(S D²).
 _SAMPLE = 2**14
@@ -90,8 +88,7 @@ def cluster(
     """Clusters rows by their similar pairs; by default without any number given.
 
     "persistent", the default, is the cut of the tree of average linkage at which
-    clusters persist longest (see `persistence`). With a threshold, which the others
-    need,
+    clusters persist longest (see `persistence`). With a threshold,
 
         y_i = y_j  ⟺  a path of pairs with S >= t_s leads from i to j,
         S_ij = F_i · F_j,  j ∈ KNN_i or i ∈ KNN_j              (paper, section 3.4)
@@ -106,8 +103,9 @@ def cluster(
             (a row of zeros has S = 0). Half precision is computed in float32.
         neighbors: [N, K] candidates; only `indices` is read, S is computed from
             `features`. Whether a row lists itself makes no difference.
-        method: "persistent", "components" or "average"; by default "components",
-            the paper's rule, where a threshold is given and else "persistent".
+        method: by default "components", the paper's rule, where a threshold is given
+            and else "persistent". "infomap", "leiden" and "hdbscan" are those of other
+            packages (see the module `communities`), without a number either.
         threshold: t_s in [−1, 1], a cosine of the features given. Refined features
             are closer to each other than raw ones and want a higher t_s. At 1 equal
             rows stay together, whatever rounding leaves of their cosine.
@@ -146,37 +144,30 @@ def cluster(
     _check_method(method, threshold, max_size)
     check_options(threshold=threshold or 0.0, min_size=min_size, max_size=max_size)
     indices = check_candidates(features.shape, np.asarray(neighbors.indices))
-    if method == "persistent":
+    spread = center = 1.0
+    if method not in BY_THRESHOLD:
         numerics.check_unit_rows(features)
         features, spread, center = measure(features, evidence)
         threshold = FLOOR * spread
     assert threshold is not None
     similarity = score_candidates(features, jnp.asarray(indices), progress=progress)
     if method == "components":
-        return cluster_scored(
-            indices,
-            similarity,
-            threshold=threshold,
-            min_size=min_size,
-            max_size=max_size,
-        )
-    is_other = others(indices)
+        sizes = {"min_size": min_size, "max_size": max_size}
+        return cluster_scored(indices, similarity, threshold=threshold, **sizes)
+    rows, is_other = np.asarray(features), others(indices)
+    if method not in ("persistent", "average"):
+        weights = 1 / (1 + np.exp(center - similarity / spread))
+        groups = communities.find(method, rows, indices, is_other, weights)
+        return _finish(groups, indices, is_other, similarity, min_size, rows=rows)
     threshold = reachable(threshold, similarity.dtype)
-    tree = average_linkage(
-        np.asarray(features),
-        indices,
-        similarity,
-        is_other & (similarity >= threshold),
-        threshold=threshold,
-        progress=progress,
-    )
+    options = {"threshold": threshold, "progress": progress}
+    survives = is_other & (similarity >= threshold)
+    tree = average_linkage(rows, indices, similarity, survives, **options)
     if method == "average":
-        groups, _ = parts_below_roots(tree)
+        groups, _ = below_roots(tree)
     else:
         groups = choose_clusters(tree, spread=spread, center=center)
-    return _finish(
-        groups, indices, is_other, similarity, min_size, rows=np.asarray(features)
-    )
+    return _finish(groups, indices, is_other, similarity, min_size, rows=rows)
 
 
 def measure(
@@ -219,7 +210,7 @@ def others(indices: np.ndarray) -> np.ndarray:
 
 
 def _finish(groups, indices, is_other, similarity, min_size: int, *, rows) -> Clusters:
-    numbers, sizes = number_clusters(groups, min_size=1)
+    numbers, sizes = number_clusters(groups)
     confidence = membership(numbers, indices, is_other, similarity, rows)
     is_kept = sizes[numbers] >= min_size
     return Clusters(
@@ -229,31 +220,29 @@ def _finish(groups, indices, is_other, similarity, min_size: int, *, rows) -> Cl
     )
 
 
-def number_clusters(
-    components: np.ndarray, *, min_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers components, [N], by descending size, then first row; small ones get -1.
+def number_clusters(components: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers components by size, then first row: [N] int32, their sizes [C] int64.
 
-    Returns labels [N] int32 and sizes [C] int64, as in `Clusters`.
+    A row of a negative one is alone.
     """
+    alone = components.max() + 1 + np.arange(len(components))
+    components = np.where(components < 0, alone, components)
     _, first, inverse, counts = np.unique(
         components, return_index=True, return_inverse=True, return_counts=True
     )
     order = np.lexsort((first, -counts))
-    sizes = counts[order]
-    sizes = sizes[sizes >= min_size]
-    number = np.full(len(order), -1, np.int32)
-    number[order[: len(sizes)]] = np.arange(len(sizes))
-    return number[inverse], sizes
+    number = np.empty(len(order), np.int32)
+    number[order] = np.arange(len(order))
+    return number[inverse], counts[order]
 
 
 def _check_method(method: str, threshold: float | None, max_size: int | None) -> None:
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
-    if (threshold is None) != (method == "persistent"):
+    if (threshold is not None) != (method in BY_THRESHOLD):
         raise ValueError(
             f"method is {method!r} and threshold is {threshold}; expected a threshold "
-            "with components and average, none with persistent"
+            "with components and average alone"
         )
     if max_size is not None and method != "components":
         raise ValueError(

@@ -8,9 +8,8 @@ none: chance, in the pool's own units), the odds that it belongs to its own are
 
 which is the membership of fuzzy c-means (Bezdek 1981) between the two clusters, at its
 exponent m = 1.5. c_i is to be the probability that another row of the cluster, drawn at
-random, is of the same identity, and its mean over a cluster the share of pairs that are
-right; experiments/RESULTS.md shows how far it is, and the exponent chosen without each
-network in turn.
+random, is of the same identity; experiments/RESULTS.md shows how far it is, and the
+exponent chosen without each network in turn.
 """
 
 import numpy as np

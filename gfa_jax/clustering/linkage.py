@@ -72,7 +72,7 @@ def average_linkage(
     whose number is about the size of the largest cluster at worst; NumPy on one core.
     Memory: a copy of the features, and about 60 bytes an edge.
     """
-    pairs = _unique_pairs(indices, similarity, survives)
+    pairs = unique_pairs(indices, similarity, survives)
     num_rows = len(features)
     sums = np.array(features)
     sizes = np.ones(num_rows, np.int64)
@@ -99,7 +99,7 @@ def average_linkage(
     )
 
 
-def _unique_pairs(
+def unique_pairs(
     indices: np.ndarray, similarity: np.ndarray, survives: np.ndarray
 ) -> _Pairs:
     """Lists the edges as pairs first < second, each once, in ascending order."""

@@ -72,7 +72,7 @@ def choose_clusters(tree: Tree, *, spread: float, center: float) -> np.ndarray:
     return chosen[:num_rows]
 
 
-def parts_below_roots(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
+def below_roots(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
     """Lists the root that each row is under, and the child of it, or it itself: [N]."""
     num_rows, children = tree.num_rows, tree.children
     root = np.arange(num_rows + len(children))

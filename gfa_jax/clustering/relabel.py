@@ -29,9 +29,8 @@ def relabel(
     labels, previous = np.asarray(labels), np.asarray(previous)
     for name, given in (("labels", labels), ("previous", previous)):
         if given.ndim != 1 or given.dtype.kind not in "iu":
-            raise ValueError(
-                f"{name} are {given.dtype} {given.shape}; expected a row of integers"
-            )
+            what = f"{name} are {given.dtype} {given.shape}"
+            raise ValueError(f"{what}; expected a row of integers")
     if len(previous) > len(labels):
         raise ValueError(
             f"previous has {len(previous)} rows; expected at most {len(labels)}, those "

@@ -21,7 +21,7 @@ from gfa_jax import numerics
 from gfa_jax.clustering import clusters as clustering
 from gfa_jax.clustering.confidence import sum_groups
 from gfa_jax.clustering.linkage import Tree, average_linkage, dot_pairs, mean_cosines
-from gfa_jax.clustering.persistence import parts_below_roots, posterior
+from gfa_jax.clustering.persistence import below_roots, posterior
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.selection import Evidence
 from gfa_jax.types import Array, Neighbors
@@ -66,9 +66,6 @@ def review(
         evidence: of the pool.
         progress: called as tqdm is.
 
-    Returns:
-        Review of M <= count pairs.
-
     Raises:
         ValueError: a count under 1, another number of labels, what `cluster` refuses.
 
@@ -83,9 +80,8 @@ def review(
     similarity = score_candidates(views, jnp.asarray(indices), progress=progress)
     rows, is_other = np.asarray(views), clustering.others(indices)
     is_member = is_other & (groups[indices] == groups[:, None])
-    tree = average_linkage(
-        rows, indices, similarity, is_member, threshold=-2, progress=progress
-    )
+    options = {"threshold": -2, "progress": progress}
+    tree = average_linkage(rows, indices, similarity, is_member, **options)
     parts, halves = _parts(tree, groups)
     edges = np.nonzero(is_other & ~is_member)
     ends = np.sort([groups[edges[0]], groups[indices[edges]]], axis=0)
@@ -116,19 +112,16 @@ def review(
     )
 
 
-def answer(
-    labels: np.ndarray, asked: Review, same: np.ndarray, *, min_size: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
+def answer(labels: np.ndarray, asked: Review, same: np.ndarray) -> np.ndarray:
     """Parts and joins clusters as a person says of their pairs.
 
     Args:
         labels: [N] those that `review` was given.
         asked: what it returned.
         same: [M] bool, whether the rows of each pair are of one identity.
-        min_size: as for `cluster`.
 
     Returns:
-        [N] int32 labels and [C] int64 sizes, numbered as `Clusters` are.
+        [N] int32 labels, numbered as `Clusters` are; a row without one is alone.
 
     Raises:
         ValueError: answers of another number of pairs.
@@ -153,13 +146,13 @@ def answer(
     ends = np.append(links, first), np.append(links + 1, second)
     graph = csr_array((np.ones(len(ends[0])), ends), shape=(len(cluster_of),) * 2)
     joined = connected_components(graph, directed=False)[1][parts]
-    return clustering.number_clusters(joined, min_size=min_size)
+    return clustering.number_clusters(joined)[0]
 
 
 def _parts(tree: Tree, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbers the parts of `Review`; lists the halves of the roots, [2, R]."""
     num_nodes = tree.num_rows + len(tree.children)
-    root, part = parts_below_roots(tree)
+    root, part = below_roots(tree)
     root = np.unique(groups * num_nodes + root, return_inverse=True)[1]
     part = np.unique(root * num_nodes + part, return_inverse=True)[1]
     root_of = np.empty(part.max() + 1, np.int64)
@@ -169,11 +162,9 @@ def _parts(tree: Tree, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _all_labelled(labels: np.ndarray, num_rows: int) -> np.ndarray:
-    """Numbers clusters from 0 and gives rows without one a cluster of their own."""
     labels = np.asarray(labels)
     if labels.shape != (num_rows,) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"labels are {labels.dtype} {labels.shape}; expected [{num_rows}] integers"
         )
-    alone = np.where(labels < 0, labels.max() + 1 + np.arange(num_rows), labels)
-    return np.unique(alone, return_inverse=True)[1]
+    return clustering.number_clusters(labels)[0].astype(np.int64)

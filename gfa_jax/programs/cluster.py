@@ -29,6 +29,7 @@ import numpy as np
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics, plotting
 from gfa_jax.clustering import METHODS, Method, Review, relabel, review
+from gfa_jax.clustering.clusters import BY_THRESHOLD
 from gfa_jax.programs import (
     cli,
     contact_sheet,
@@ -61,7 +62,8 @@ flags.DEFINE_enum(
     None,
     METHODS,
     "Rule, by default persistent. components: the paper's, the default with "
-    "--merge_threshold or --preset=paper; average: by the mean over two clusters.",
+    "--merge_threshold or --preset=paper; average: by the mean over two clusters; "
+    "infomap, leiden, hdbscan: other packages' (the extra clusters).",
 )
 flags.DEFINE_float(
     "merge_threshold",
@@ -113,8 +115,9 @@ def main() -> None:
 
 
 def _method() -> Method:
-    if FLAGS.method == "persistent" and FLAGS.merge_threshold is not None:
-        raise ValueError("--merge_threshold is not for --method=persistent; drop one")
+    if FLAGS.merge_threshold is not None and FLAGS.method not in (None, *BY_THRESHOLD):
+        name = FLAGS.method
+        raise ValueError(f"--merge_threshold is not for --method={name}; drop one")
     is_paper = FLAGS.merge_threshold is not None or FLAGS.preset == "paper"
     return FLAGS.method or ("components" if is_paper else "persistent")
 
@@ -129,7 +132,7 @@ def _cluster(
     identities, hidden = run.pool.labels, run.hidden
     chosen, features, threshold = refined.settings, refined.features, None
     method, neighbors = _method(), refined.neighbors
-    if method != "persistent":
+    if method in BY_THRESHOLD:
         is_plain = chosen.weights is None
         features = features if is_plain else pool_views(features)
         neighbors, threshold = chosen.neighbors, FLAGS.merge_threshold

@@ -187,6 +187,7 @@ def test_neighborhoods_are_never_all_in_memory():
         ({"max_size": 2, "min_size": 3}, "max_size is 2; expected .* which is 3"),
         ({"method": "complete"}, "'complete'; expected one of persistent, components"),
         ({"method": "persistent"}, "'persistent' and threshold is 0.5; expected"),
+        ({"method": "leiden"}, "'leiden' and threshold is 0.5; expected"),
         ({"method": "average", "threshold": None}, "threshold is None; expected"),
         ({"method": "average", "max_size": 2}, "max_size is 2; expected None"),
         ({"features": np.zeros(4, np.float32)}, "do not fit"),

@@ -1,6 +1,9 @@
 """Clusters that persist: against every cut of a small tree, and by hand."""
 
+import functools
+import sys
 import types
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -124,6 +127,30 @@ def test_people_of_any_size_and_density_are_found(pool):
     found = cluster(features, gfa.exact_neighbors(features, k=15))
     assert partition(found.labels) == partition(labels)
     assert found.confidence.min() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("method", "package"),
+    [("infomap", "infomap"), ("leiden", "leidenalg"), ("hdbscan", "sklearn")],
+)
+def test_other_packages_by_name(pool, monkeypatch, method, package):
+    features, labels = pool
+    near = gfa.exact_neighbors(features, k=15)
+    pytest.importorskip(package)
+    seen: Any = types.SimpleNamespace(spread=0.1, center=5.0)
+    run = functools.partial(cluster, evidence=seen, method=method)
+    found = run(features, near)
+    assert cluster_scores(labels, found.labels).bcubed.f_score > 0.8
+    assert found.sizes.sum() == len(labels)
+    apart = gfa.Neighbors(np.full((9, 1), -1), np.zeros((9, 1)))
+    if method != "hdbscan":  # which reads no candidates
+        assert run(features[:9], apart).num_clusters == 9
+    names = (package, "sklearn.cluster")
+    monkeypatch.setattr("sys.modules", sys.modules | dict.fromkeys(names, None))
+    with pytest.raises(
+        ImportError, match=r"needs .*; pip install 'gfa_jax\[clusters\]'"
+    ):
+        cluster(features, near, method=method)
 
 
 def test_a_change_of_all_cosines_alike_changes_nothing(pool):
