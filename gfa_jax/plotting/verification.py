@@ -1,7 +1,7 @@
 """Panels of verification: the ROC, and the similarities that it is made of."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def plot_roc(
     lowest = 1.0
     for number, (label, roc) in enumerate(curves.items()):
         color = COLORS[number % len(COLORS)]
-        line = curve_style(number) | {"marker": "None"}
+        line: dict[str, Any] = {**curve_style(number), "marker": "None"}
         fpr, tpr = _thinned(roc)
         points = [p for p in tpr_at_fpr(roc) if p.fpr_target >= left]
         reliable = [p.fpr_target for p in points if p.is_reliable]

@@ -104,7 +104,7 @@ def test_damaged(tmp_path_factory, whole, name):
         max_examples=examples,
         deadline=None,
         database=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[*HealthCheck.__members__.values()],
     )
     @given(damage())
     def check(changes):

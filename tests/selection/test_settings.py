@@ -309,7 +309,7 @@ class _Parts:
 
 
 def test_the_sample_is_that_of_the_seed(monkeypatch):
-    monkeypatch.setattr(selection.settings, "SAMPLE_SIZE", 100)
+    monkeypatch.setattr("gfa_jax.selection.settings.SAMPLE_SIZE", 100)
     features, _ = make_groups()
     first, second, other = (choose(features, seed=seed).weights for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, second)
