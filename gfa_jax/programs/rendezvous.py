@@ -36,7 +36,7 @@ def meet(host: str, port: int, *, number: int, count: int, timeout: float) -> Li
     if number:
         return {0: _join(host, port, number, count, end, timeout)}
     try:
-        # Nobody from elsewhere is let in where all are on this machine.
+        # Only this machine is let in where all are on it.
         server = socket.create_server((host if is_local(host) else "", port))
     except OSError as error:
         raise ValueError(
