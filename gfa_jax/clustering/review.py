@@ -66,6 +66,9 @@ def review(
         evidence: of the pool.
         progress: called as tqdm is.
 
+    Returns:
+        Review: at most `count` pairs, the one that would change most first.
+
     Raises:
         ValueError: a count under 1, another number of labels, what `cluster` refuses.
 
