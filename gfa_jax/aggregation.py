@@ -33,6 +33,7 @@ from gfa_jax.affinity import (
     score,
 )
 from gfa_jax.blocks import Pool, gather_rows, map_neighborhoods
+from gfa_jax.checks import check_update
 from gfa_jax.pseudo_center import (
     NeighborSums,
     pseudo_center,
@@ -49,7 +50,6 @@ from gfa_jax.types import (
     Options,
     Params,
     at_step,
-    check_arguments,
     track,
 )
 
@@ -92,7 +92,7 @@ def aggregate(
         features: [N, D] floating rows of unit length. Half precision is computed
             in float32.
         neighbors: [N, K] candidates, the row itself among them where it is to count;
-            only `indices` is read.
+            only `indices` is read. One listed twice in a row counts once.
         params: gamma in [0, 1], threshold in [-1, 1], temperature > 0, exponent
             >= 0; each a number or [T], one value an update. With graph="fixed" the
             edges, and so the threshold, are those of the first.
@@ -110,8 +110,9 @@ def aggregate(
         Aggregation: features [N, D], residual [T], degree [N].
 
     Raises:
-        ValueError: a shape that does not fit, or a concrete parameter or weight
-            outside its range.
+        ValueError: a shape or dtype that does not fit; where it is not traced, a
+            parameter or weight outside its range, an index outside [-1, N), a row that
+            is not finite or, where its cosines are read, not of unit length.
 
     Cost: O(T N K D) time. Memory: two [N, D] arrays, [N, K] weights and one
     [block, K, D] block; a reverse-mode gradient adds one [N, D] array a step. With
@@ -124,18 +125,19 @@ def aggregate(
         (300, 32)
     """
     features = numerics.to_compute_dtype(features)
-    check_arguments(
+    indices = check_update(
         features,
         neighbors,
         params,
         num_steps=num_steps,
         weights=weights,
-        per_step=num_steps > 0,
+        options=options,
+        per_step=True,
     )
     params = Params(
         *(p if np.ndim(p) == 0 else jnp.asarray(p, features.dtype) for p in params)
     )
-    indices = jnp.asarray(neighbors.indices, jnp.int32)
+    indices = jnp.asarray(indices)
     if weights is not None:
         edges = given_edges(jnp.asarray(weights, features.dtype), indices)
     elif options.graph == "fixed":
@@ -143,7 +145,7 @@ def aggregate(
     else:
         edges = None
     if reverse is not None:
-        check_reverse(reverse, indices, is_kept=edges is not None)
+        check_reverse(reverse, neighbors.indices, is_kept=edges is not None)
     state, residual = run_steps(
         functools.partial(_advance, options=options),
         features,

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 
 from gfa_jax import numerics
 from gfa_jax.aggregation import aggregate
+from gfa_jax.checks import check_integer, check_params, check_rows
 from gfa_jax.neighbors.exact import exact_neighbors
 from gfa_jax.tuning import objective
-from gfa_jax.types import DEFAULT, Array, Options, Params, check_params
+from gfa_jax.types import DEFAULT, Array, Options, Params
 
 try:
     from flax import nnx
@@ -73,8 +74,7 @@ class GraphAggregation(nnx.Module):
             ("queue_size", queue_size, 0),
             ("dim", 1 if dim is None else dim, 1),
         ):
-            if value < least:
-                raise ValueError(f"{name} is {value}; expected at least {least}")
+            check_integer(name, value, least=least)
         if queue_size and dim is None:
             raise ValueError(
                 f"queue_size is {queue_size} without dim; give the length of an "
@@ -110,8 +110,9 @@ class GraphAggregation(nnx.Module):
         Cost, with P rows in the pool: P² D / 2 + T P K D multiply-adds. Memory of a
         gradient: T + 3 arrays [P, D], and [P, K] of weights.
         """
-        batch = numerics.normalize(numerics.to_compute_dtype(embeddings))
+        batch = numerics.to_compute_dtype(embeddings)
         self._check(batch, train=train)
+        batch = numerics.normalize(batch)
         pool, valid = batch, None
         if train and self.queue is not None and self.filled is not None:
             remembered = jax.lax.stop_gradient(self.queue[...].astype(batch.dtype))
@@ -160,8 +161,7 @@ class GraphAggregation(nnx.Module):
         self.filled[...] = jnp.minimum(self.filled[...] + len(batch), size)
 
     def _check(self, batch: jax.Array, *, train: bool) -> None:
-        if batch.ndim != 2 or 0 in batch.shape:
-            raise ValueError(f"embeddings have shape {batch.shape}; expected [B, D]")
+        check_rows(batch, unit=False)
         queue_size = 0
         if self.queue is not None:
             queue_size, dim = self.queue[...].shape

@@ -18,12 +18,17 @@ def dot(subscripts: str, *operands: jax.Array) -> jax.Array:
 
 def to_compute_dtype(features: jax.Array | np.ndarray) -> jax.Array:
     """Widens half precision to float32; float32 and float64 stay as they are."""
-    features = jnp.asarray(features)
-    if not jnp.issubdtype(features.dtype, jnp.floating):
+    if not isinstance(features, jax.Array):
+        features = np.asarray(features)
+    dtype = features.dtype
+    if not jnp.issubdtype(dtype, jnp.floating) or dtype.itemsize > 8:
         raise ValueError(
-            f"features are {features.dtype}; expected a floating dtype: convert "
+            f"features are {dtype}; expected a floating dtype: convert "
             "them with features.astype('float32')"
         )
+    if not dtype.isnative:
+        features = features.astype(dtype.newbyteorder("="))
+    features = jnp.asarray(features)
     return features.astype(jnp.promote_types(features.dtype, jnp.float32))
 
 
@@ -51,25 +56,3 @@ def safe_sqrt(x: jax.Array) -> jax.Array:
     """Takes the square root with a zero, not an infinite, gradient at 0."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
-
-
-# How far from 1 the length of a unit row may be: rounding to bfloat16 moves it by up
-# to 2⁻⁹, and a set that was never normalised is far beyond.
-_LENGTH_TOLERANCE = 1e-2
-
-
-_CHECKED_ROWS = 8192
-
-
-def check_unit_rows(features: jax.Array | np.ndarray) -> None:
-    """Refuses rows neither zero nor of length 1 ± 0.01; a memory map is streamed."""
-    for start in range(0, len(features), _CHECKED_ROWS):
-        block = np.asarray(features[start : start + _CHECKED_ROWS], np.float64)
-        lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
-        good = (np.abs(lengths - 1) <= _LENGTH_TOLERANCE) | (lengths == 0)
-        if not good.all():
-            row = int(np.argmin(good))
-            raise ValueError(
-                f"row {start + row} of the features has length {lengths[row]:.4g}; "
-                "expected unit rows: divide each row by its length first"
-            )

@@ -21,6 +21,7 @@ from jax.core import Tracer
 
 from gfa_jax import numerics
 from gfa_jax.affinity import affinity_power
+from gfa_jax.checks import check_integer, check_number, check_rows
 from gfa_jax.types import Array, Scalar
 
 __all__ = ["METHODS", "Method", "pool", "pool_media"]
@@ -195,10 +196,9 @@ def check_arguments(
     """Refuses what `pool` does, as far as it is known."""
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
-    if num_segments < 1:
-        raise ValueError(f"num_segments is {num_segments}; expected at least 1")
-    if not isinstance(power, Tracer) and not 0 <= float(power) < np.inf:
-        raise ValueError(f"power is {float(power):g}; expected a finite value >= 0")
+    check_integer("num_segments", num_segments, least=1)
+    check_number("power", power, 0.0)
+    check_rows(features, unit=False)
     _check_shapes(features, segments, weights)
     if not isinstance(segments, Tracer):
         _check_templates(np.asarray(segments), weights, num_segments)

@@ -15,10 +15,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from gfa_jax.affinity import affinity
 from gfa_jax.blocks import gather_rows, map_neighborhoods
+from gfa_jax.checks import row_numbers
 from gfa_jax.pseudo_center import sum_in_place
 from gfa_jax.types import Array
 
@@ -37,7 +40,6 @@ class ReverseNeighbors(NamedTuple):
     rows: jax.Array  # [V] int32 the row that they list, ascending; N for none
 
 
-@jax.jit
 def reverse_neighbors(indices: Array) -> ReverseNeighbors:
     """Finds the slots that list each row, by one sort of N K numbers.
 
@@ -48,8 +50,13 @@ def reverse_neighbors(indices: Array) -> ReverseNeighbors:
         ReverseNeighbors, for `aggregate(..., reverse=)`.
 
     Raises:
-        ValueError: 2³¹ slots or more.
+        ValueError: 2³¹ slots or more; no integers; where not traced, outside [-1, N).
     """
+    return _reverse(row_numbers(indices, len(indices), name="indices", distinct=False))
+
+
+@jax.jit
+def _reverse(indices: jax.Array) -> ReverseNeighbors:
     num_rows, num_slots = len(indices), indices.size
     if num_slots >= 2**31:
         raise ValueError(
@@ -81,11 +88,19 @@ def check_reverse(reverse: ReverseNeighbors, indices: Array, *, is_kept: bool) -
             "reverse"
         )
     # The edges themselves may be traced.
-    known = jax.eval_shape(reverse_neighbors, indices).slots.shape
-    if reverse.slots.shape != known:
+    known = jax.eval_shape(_reverse, indices).slots.shape
+    is_same = reverse.slots.shape == known
+    if is_same and not any(isinstance(x, Tracer) for x in (indices, *reverse)):
+        slots, rows = map(np.asarray, reverse)
+        listed, is_slot = np.asarray(indices).ravel(), slots < indices.size
+        is_same = np.count_nonzero(is_slot) == np.count_nonzero(listed >= 0)
+        rows = np.broadcast_to(rows[:, None], slots.shape)[is_slot]
+        is_same = is_same and np.array_equal(listed[slots[is_slot]], rows)
+    if not is_same:
         raise ValueError(
-            f"reverse.slots have shape {reverse.slots.shape}; expected {known}: take "
-            "reverse_neighbors of these very indices"
+            f"reverse, with slots of shape {reverse.slots.shape}, lists other "
+            f"candidates; expected shape {known}: take reverse_neighbors of these very "
+            "indices"
         )
 
 

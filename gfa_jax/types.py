@@ -6,9 +6,10 @@ and, where it is a float, differentiated. Static choices are `Options`.
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,52 @@ Graph = Literal["fixed", "rescore"]
 MASKS: tuple[Mask, ...] = get_args(Mask)
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 GRAPHS: tuple[Graph, ...] = get_args(Graph)
+
+
+def check_integer(name: str, value: Any, *, least: int) -> None:
+    """Refuses what is no integer, or too small a one."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(
+            f"{name} is {value!r}; expected an integer, not traced"
+        ) from None
+    if number < least:
+        raise ValueError(f"{name} is {number}; expected at least {least}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuses what is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {value!r}; expected True or False")
+
+
+def check_number(name: str, value: Any, low: float, high: float = math.inf) -> None:
+    """Refuses a concrete number, or array of numbers, outside [low, high] or infinite.
+
+    A `low` of the least positive number stands for "above 0".
+    """
+    if isinstance(value, Tracer):
+        return
+    numbers = np.asarray(value)
+    real = jnp.issubdtype(numbers.dtype, jnp.floating) or numbers.dtype.kind in "iu"
+    for number in numbers.reshape(-1).tolist() if real else [value]:
+        if not real or not low <= number <= high or number == math.inf:
+            end = "inf)" if high == math.inf else f"{high:g}]"
+            expected = "above 0" if low == math.ulp(0) else f"in [{low:g}, {end}"
+            shown = f"{number:g}" if real else repr(number)
+            raise ValueError(f"{name} is {shown}; expected a value {expected}")
+
+
+def check_mask(name: str, mask: Array, num_rows: int) -> None:
+    """Refuses a mask that is not [N] bool."""
+    if np.shape(mask) != (num_rows,) or np.result_type(mask) != np.bool_:
+        raise ValueError(
+            f"{name} has shape {np.shape(mask)} and dtype {np.result_type(mask)}; "
+            f"expected ({num_rows},) bool"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,8 +118,10 @@ class Options:
                 raise ValueError(
                     f"{name} is {value!r}; expected one of {', '.join(known)}"
                 )
-        if self.block_size is not None and self.block_size < 1:
-            raise ValueError(f"block_size is {self.block_size}; expected at least 1")
+        for name in ("include_self", "renormalize"):
+            check_flag(name, getattr(self, name))
+        if self.block_size is not None:
+            check_integer("block_size", self.block_size, least=1)
 
 
 DEFAULT = Options()
@@ -144,6 +193,7 @@ class Neighbors(NamedTuple):
         Returns:
             Neighbors of the same shape.
         """
+        check_mask("is_dropped", is_dropped, len(is_dropped))
         is_dropped, indices = jnp.asarray(is_dropped), jnp.asarray(self.indices)
         own = is_dropped[first_row + jnp.arange(len(indices))]
         cut = self.is_other(first_row) & (own[:, None] | is_dropped[indices])
@@ -173,74 +223,6 @@ def at_step(params: Params, step: jax.Array | int) -> Params:
     return Params(*(p if np.ndim(p) == 0 else jnp.asarray(p)[step] for p in params))
 
 
-def check_params(params: Params, *, num_steps: int | None = None) -> None:
-    """Refuses parameters outside their ranges; of a traced one only the shape is known.
-
-    Each must be a number, or where `num_steps` is given also one value for each step.
-    """
-    for name, value, low, high in (
-        ("gamma", params.gamma, 0.0, 1.0),
-        ("threshold", params.threshold, -1.0, 1.0),
-        ("temperature", params.temperature, math.ulp(0.0), math.inf),
-        ("exponent", params.exponent, 0.0, math.inf),
-    ):
-        shape = np.shape(value)
-        if shape and (num_steps is None or shape != (num_steps,)):
-            many = "" if num_steps is None else f", or {num_steps} of them, one a step"
-            raise ValueError(
-                f"{name} has shape {shape}; expected a number{many}: only `aggregate` "
-                "on one device takes a value for each step"
-            )
-        if isinstance(value, Tracer):
-            continue
-        for number in np.asarray(value, float).reshape(-1).tolist():
-            if not (low <= number <= high):
-                expected = (
-                    "above 0" if name == "temperature" else f"in [{low:g}, {high:g}]"
-                )
-                raise ValueError(f"{name} is {number:g}; expected a value {expected}")
-
-
 def track(progress: Callable | None, items: Collection[T], *, desc: str) -> Iterable[T]:
     """Wraps a loop as tqdm does, `progress(items, total=, desc=)`, or not at all."""
     return items if progress is None else progress(items, total=len(items), desc=desc)
-
-
-def check_arguments(
-    features: Array,
-    neighbors: Neighbors,
-    params: Params,
-    *,
-    num_steps: int,
-    weights: Array | None = None,
-    per_step: bool = False,
-) -> None:
-    """Refuses what no form of `aggregate` takes; `per_step` allows [T] parameters."""
-    rows, slots = features.shape, neighbors.indices.shape
-    if len(rows) != 2 or len(slots) != 2 or rows[0] != slots[0]:
-        raise ValueError(
-            f"features {rows} and neighbors.indices {slots} do not fit; expected "
-            "[N, D] and [N, K]"
-        )
-    if 0 in (*rows, *slots):
-        raise ValueError(
-            f"features {rows} with neighbors.indices {slots}; expected at least one "
-            "row, column and slot"
-        )
-    if not jnp.issubdtype(neighbors.indices.dtype, jnp.integer):
-        raise ValueError(
-            f"neighbors.indices are {neighbors.indices.dtype}; expected integers"
-        )
-    if weights is not None:
-        if weights.shape != slots:
-            raise ValueError(
-                f"weights have shape {weights.shape}; expected {slots}, one for each "
-                "of neighbors.indices"
-            )
-        if not jnp.issubdtype(weights.dtype, jnp.floating):
-            raise ValueError(f"weights are {weights.dtype}; expected a floating dtype")
-        if not isinstance(weights, Tracer) and not (lowest := weights.min()) >= 0:
-            raise ValueError(f"weights go down to {lowest:g}; expected 0 or more")
-    if num_steps < 0:
-        raise ValueError(f"num_steps is {num_steps}; expected 0 or more")
-    check_params(params, num_steps=num_steps if per_step else None)

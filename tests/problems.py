@@ -29,6 +29,18 @@ def clustered_features(
     return rows.astype(np.float64 if X64 else np.float32)
 
 
+def quantised_features(
+    rng: np.random.Generator, *, num_rows: int, dim: int
+) -> np.ndarray:
+    """Unit rows and rows of zeros in halves: products are exact, and many tie."""
+    rows = np.zeros((num_rows, dim), np.float32)
+    for row in rows:
+        nonzero = rng.choice([0, 1, 4 if dim >= 4 else 1], p=[0.1, 0.4, 0.5])
+        places = rng.choice(dim, nonzero, replace=False)
+        row[places] = rng.choice([-1, 1], nonzero) / max(1, np.sqrt(nonzero))
+    return rows
+
+
 def as_neighbors(indices: npt.ArrayLike) -> Neighbors:
     """Wraps candidate indices alone; `aggregate` reads nothing else."""
     indices = np.asarray(indices)

@@ -199,7 +199,7 @@ def test_rows_without_an_edge_stay(rng, mask):
 
 def test_the_threshold_is_strict():
     # Cosines that are exact in binary: 0.5 is not above 0.5.
-    features = np.array([[1.0, 0.0], [0.5, 0.0]], np.float32)
+    features = np.array([[1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]], np.float32)
     for threshold, degree in ((0.5, 0), (0.4999, 1)):
         result = run(features, as_neighbors([[1], [0]]), 1.0, threshold, num_steps=1)
         np.testing.assert_array_equal(result.degree, degree)
@@ -331,8 +331,8 @@ def test_memory_holds_no_neighbourhood_of_all_rows(graph):
         ({"neighbors": as_neighbors(np.zeros((8, 0), int))}, "at least one row"),
         ({"weights": np.zeros((8, 3), np.float32)}, r"expected \(8, 2\), one for each"),
         ({"weights": np.zeros((8, 2), int)}, "int64; expected a floating dtype"),
-        ({"weights": np.full((8, 2), -0.5)}, "weights go down to -0.5"),
-        ({"weights": np.full((8, 2), np.nan)}, "weights go down to nan"),
+        ({"weights": np.full((8, 2), -0.5)}, "weights is -0.5; expected"),
+        ({"weights": np.full((8, 2), np.nan)}, "weights is nan; expected"),
         ({"features": np.zeros(5, np.float32)}, "do not fit"),
         ({"features": np.zeros((5, 2), np.float32)}, "do not fit"),
         ({"features": np.zeros((8, 2), np.int32)}, "expected a floating dtype"),

@@ -198,7 +198,12 @@ def test_bad_input_is_refused(problem):
     features, neighbors, _ = problem
     several = PARAMS._replace(gamma=jnp.array([0.5, 0.6]))
     for rows, params, options, message in (
-        (features, PARAMS, {"tolerance": 0.0}, "tolerance is 0.0"),
+        (
+            features,
+            PARAMS,
+            {"tolerance": 0.0},
+            "tolerance is 0; expected a value above 0",
+        ),
         (features, PARAMS, {"max_steps": 0}, "max_steps is 0"),
         (features, PARAMS._replace(gamma=1.0), {}, "gamma is 1; expected less"),
         (features, several, {}, r"gamma has shape \(2,\); expected a number"),

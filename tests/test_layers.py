@@ -183,7 +183,7 @@ def test_bad_options_are_refused(options, message):
         ({"k": 16}, None, True, "k is 16 with 16 rows in the pool"),
         ({"k": 16, "queue_size": 1, "dim": 4}, None, False, "k is 16 with 16 rows in"),
         ({"queue_size": 1, "dim": 4}, np.s_[:, :3], True, "was made with dim=4"),
-        ({}, np.s_[:, 0], True, r"shape \(16,\); expected \[B, D\]"),
+        ({}, np.s_[:, 0], True, r"shape \(16,\); expected \[N, D\]"),
     ],
 )
 def test_bad_batches_are_refused(batch, options, change, train, message):

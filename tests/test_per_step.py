@@ -9,7 +9,8 @@ import pytest
 from jax.test_util import check_grads
 
 import gfa_jax as gfa
-from gfa_jax.types import at_step, check_params
+from gfa_jax.checks import check_params
+from gfa_jax.types import at_step
 from tests.conftest import X64
 
 GAMMAS = jnp.array([0.9, 0.2, 0.5], float)

@@ -265,7 +265,7 @@ def test_a_memory_map_is_streamed_with_progress(tmp_path):
         ({"weights": np.array([1.0, 1.0, np.inf])}, "row 2 has inf"),
         ({"weights": np.ones(2)}, r"weights have shape \(2,\)"),
         ({"features": np.ones((3, 2), np.int32)}, "int32; expected a floating"),
-        ({"features": np.ones(3)}, r"shape \(3,\); expected \[M, D\]"),
+        ({"features": np.ones(3)}, r"shape \(3,\); expected \[N, D\]"),
         ({"features": np.ones((0, 2)), "segments": np.zeros(0, int)}, r"shape \(0, 2"),
         ({"method": "median"}, "'median'; expected one of mean, sum, norm_power"),
         ({"power": -1.0}, "power is -1"),

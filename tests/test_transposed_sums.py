@@ -148,7 +148,7 @@ def test_a_reverse_that_does_not_fit_is_refused(rng):
     )
     with pytest.raises(ValueError, match="graph='rescore'; expected graph='fixed'"):
         run(neighbors, options=gfa.PAPER, reverse=reverse)
-    with pytest.raises(ValueError, match=r"reverse\.slots .* expected \(60, 8\)"):
+    with pytest.raises(ValueError, match=r"reverse, .* expected shape \(60, 8\)"):
         run(as_neighbors(np.asarray(neighbors.indices)[:, :4]), reverse=reverse)
 
 

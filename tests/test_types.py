@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gfa_jax as gfa
-from gfa_jax.types import check_params
+from gfa_jax.checks import check_params
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_params_in_their_ranges_pass(params):
         ({"gamma": jnp.float32(2)}, r"gamma is 2; expected"),
         ({"threshold": -1.5}, r"threshold is -1.5; expected a value in \[-1, 1\]"),
         ({"temperature": 0.0}, "temperature is 0; expected a value above 0"),
-        ({"exponent": -1}, r"exponent is -1; expected a value in \[0, inf\]"),
+        ({"exponent": -1}, r"exponent is -1; expected a value in \[0, inf\)"),
     ]
     + [
         ({name: float("nan")}, f"{name} is nan; expected a value")

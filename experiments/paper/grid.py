@@ -22,8 +22,9 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.paper import paper, protocols
 from gfa_jax import datasets, metrics
+from gfa_jax.checks import check_params
 from gfa_jax.programs import cli, evaluation, flags, inputs
-from gfa_jax.types import PRESETS, check_params
+from gfa_jax.types import PRESETS
 
 FLAGS = flags.FLAGS
 

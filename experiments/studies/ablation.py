@@ -20,9 +20,10 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.studies import forms
 from gfa_jax import datasets, metrics
+from gfa_jax.checks import check_params
 from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
 from gfa_jax.selection import WIDTH
-from gfa_jax.types import Graph, Weighting, check_params
+from gfa_jax.types import Graph, Weighting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,9 +23,9 @@ import numpy as np
 import gfa_jax as gfa
 from experiments.studies import calibration, choice
 from gfa_jax import metrics
+from gfa_jax.checks import check_params
 from gfa_jax.neighbors import check_k
 from gfa_jax.programs import cli, evaluation, flags, halves, inputs, outputs
-from gfa_jax.types import check_params
 
 FLAGS = flags.FLAGS
 flags.adopt(inputs)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import numerics
+from gfa_jax.checks import check_integer, check_neighbors, check_number, check_rows
 from gfa_jax.clustering import communities
 from gfa_jax.clustering.components import connected, split_large
 from gfa_jax.clustering.confidence import membership
@@ -143,10 +144,10 @@ def cluster(
         method = "persistent" if threshold is None else "components"
     _check_method(method, threshold, max_size)
     check_options(threshold=threshold or 0.0, min_size=min_size, max_size=max_size)
-    indices = check_candidates(features.shape, np.asarray(neighbors.indices))
+    indices = np.asarray(check_neighbors(features, neighbors))
+    check_rows(features)
     spread = center = 1.0
     if method not in BY_THRESHOLD:
-        numerics.check_unit_rows(features)
         features, spread, center = measure(features, evidence)
         threshold = FLOOR * spread
     assert threshold is not None
@@ -253,10 +254,10 @@ def _check_method(method: str, threshold: float | None, max_size: int | None) ->
 
 def check_options(*, threshold: float, min_size: int, max_size: int | None) -> None:
     """Refuses options of `cluster` outside their ranges, with a ValueError."""
-    if not -1 <= threshold <= 1:
-        raise ValueError(f"threshold is {threshold}; expected a cosine in [-1, 1]")
-    if min_size < 1:
-        raise ValueError(f"min_size is {min_size}; expected at least 1")
+    check_number("threshold", threshold, -1.0, 1.0)
+    check_integer("min_size", min_size, least=1)
+    if max_size is not None:
+        check_integer("max_size", max_size, least=1)
     if max_size is not None and max_size < min_size:
         raise ValueError(
             f"max_size is {max_size}; expected at least min_size, which is {min_size}: "
@@ -267,30 +268,3 @@ def check_options(*, threshold: float, min_size: int, max_size: int | None) -> N
 def reachable(threshold: float, dtype: np.dtype) -> float:
     """Returns t_s, or what the cosine of two equal rows reaches where that is less."""
     return min(float(threshold), 1 - 16 * float(np.finfo(dtype).eps))
-
-
-def check_candidates(features_shape: tuple, indices: np.ndarray) -> np.ndarray:
-    """Refuses what does not fit together; returns the indices as int32 [N, K]."""
-    if (
-        len(features_shape) != 2
-        or indices.ndim != 2
-        or len(indices) != features_shape[0]
-    ):
-        raise ValueError(
-            f"features {features_shape} and neighbors.indices {indices.shape} do not "
-            "fit; expected [N, D] and [N, K]"
-        )
-    if not indices.size:
-        raise ValueError(
-            f"neighbors.indices have shape {indices.shape}; expected at least one row "
-            "and one candidate"
-        )
-    if indices.dtype.kind not in "iu":
-        raise ValueError(f"neighbors.indices are {indices.dtype}; expected integers")
-    low, high = int(indices.min()), int(indices.max())
-    if low < -1 or high >= len(indices):
-        raise ValueError(
-            f"neighbors.indices span [{low}, {high}]; expected [-1, {len(indices)}): "
-            "-1 for an empty slot"
-        )
-    return indices.astype(np.int32, copy=False)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import numerics
+from gfa_jax.checks import check_integer, check_neighbors, check_rows
 from gfa_jax.clustering import clusters as clustering
 from gfa_jax.clustering.confidence import sum_groups
 from gfa_jax.clustering.linkage import Tree, average_linkage, dot_pairs, mean_cosines
@@ -74,10 +75,10 @@ def review(
 
     Cost and memory: those of `cluster`.
     """
-    if count < 1:
-        raise ValueError(f"count is {count}; expected at least 1")
+    check_integer("count", count, least=1)
     features = numerics.to_compute_dtype(features)
-    indices = clustering.check_candidates(features.shape, np.asarray(neighbors.indices))
+    indices = np.asarray(check_neighbors(features, neighbors))
+    check_rows(features)
     groups = _all_labelled(labels, len(indices))
     views, spread, center = clustering.measure(features, evidence)
     similarity = score_candidates(views, jnp.asarray(indices), progress=progress)

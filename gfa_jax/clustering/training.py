@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfa_jax.checks import check_integer, check_number
 from gfa_jax.clustering.clusters import Clusters
 
 
@@ -63,14 +64,9 @@ def pseudo_labels(
         >>> gfa.pseudo_labels(clusters, first_label=10).labels
         array([10, 10])
     """
-    if min_size < 1:
-        raise ValueError(f"min_size is {min_size}; expected at least 1")
-    if not 0 <= min_confidence <= 1:
-        raise ValueError(
-            f"min_confidence is {min_confidence}; expected a value in [0, 1]"
-        )
-    if first_label < 0:
-        raise ValueError(f"first_label is {first_label}; expected 0 or more")
+    check_integer("min_size", min_size, least=1)
+    check_number("min_confidence", min_confidence, 0.0, 1.0)
+    check_integer("first_label", first_label, least=0)
     labels, confidence = clusters.labels, clusters.confidence
     passes = (labels >= 0) & (confidence >= min_confidence)
     sizes = np.bincount(labels[passes], minlength=clusters.num_clusters)

@@ -20,6 +20,7 @@ Propagate, ICLR 2019). Implicit derivatives are those of optimistix:
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -30,13 +31,13 @@ from gfa_jax import numerics
 from gfa_jax.affinity import Edges, score
 from gfa_jax.aggregation import update
 from gfa_jax.blocks import Pool
+from gfa_jax.checks import check_integer, check_number, check_update
 from gfa_jax.types import (
     DEFAULT,
     Array,
     Neighbors,
     Options,
     Params,
-    check_arguments,
 )
 
 # Rounding moves an entry by a few units in the last place a step.
@@ -92,11 +93,12 @@ def solve(
     [N, D] more for a derivative, however many updates.
     """
     features = numerics.to_compute_dtype(features)
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"tolerance is {tolerance}; expected a number above 0")
-    if max_steps < 1:
-        raise ValueError(f"max_steps is {max_steps}; expected at least 1")
-    check_arguments(features, neighbors, params, num_steps=max_steps)
+    if tolerance is not None:
+        check_number("tolerance", tolerance, math.ulp(0.0))
+    check_integer("max_steps", max_steps, least=1)
+    indices = check_update(
+        features, neighbors, params, num_steps=max_steps, options=options
+    )
     if not isinstance(params.gamma, Tracer) and float(params.gamma) >= 1:
         raise ValueError(
             "gamma is 1; expected less: the share 1 - gamma holds each row to its "
@@ -106,7 +108,7 @@ def solve(
         tolerance = _UNITS_OF_ROUNDING * float(jnp.finfo(features.dtype).eps)
     found = _solve(
         features,
-        jnp.asarray(neighbors.indices, jnp.int32),
+        jnp.asarray(indices),
         Params(*(jnp.asarray(p, features.dtype) for p in params)),
         options=options,
         tolerance=tolerance,

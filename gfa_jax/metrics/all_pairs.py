@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax import numerics
+from gfa_jax.checks import check_integer, check_rows
 from gfa_jax.datasets.labels import as_labels, known_identities
 from gfa_jax.metrics.counting import Counts, PairCounter, counts_on_device
 from gfa_jax.metrics.histogram import (
@@ -114,8 +114,7 @@ def plan_pairs(
     features, labels = check_features(features), as_labels(labels)
     sizes = {"block_size": block_size, "tail_size": tail_size}
     for name, size in (sizes | {"genuine_size": genuine_size}).items():
-        if size < 1:
-            raise ValueError(f"{name} is {size}; expected at least 1")
+        check_integer(name, size, least=1)
     if labels.shape != (len(features),):
         raise ValueError(
             f"labels have shape {labels.shape}; expected ({len(features)},), one for "
@@ -135,7 +134,7 @@ def plan_pairs(
             f"genuine and {num_impostor} impostor pairs; expected at least one of "
             "each: give two identities, one of them with two rows"
         )
-    numerics.check_unit_rows(features)
+    check_rows(features)
     dtype = jnp.promote_types(features.dtype, jnp.float32)
     return Plan(
         features,

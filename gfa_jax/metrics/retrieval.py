@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
+from gfa_jax.checks import check_rows
 from gfa_jax.datasets.labels import as_labels, known_identities
 from gfa_jax.metrics.bootstrap import BOUNDS
 from gfa_jax.metrics.scored_pairs import check_features
@@ -109,7 +110,7 @@ def rank_gallery(
             f"{gallery.shape[1]}; expected features of one network"
         )
     for features in (queries, gallery):
-        numerics.check_unit_rows(features)
+        check_rows(features)
     sides = {"queries": query_identities, "gallery": gallery_identities}
     for (side, names), rows in zip(sides.items(), (queries, gallery), strict=True):
         _check_names(names, len(rows), f"identities of the {side}")

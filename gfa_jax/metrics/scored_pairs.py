@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from gfa_jax.checks import check_matrix
+
 # Rows gathered at once. 256 rows of 256 float32 twice are half a megabyte and stay in
 # cache: 0.4 µs a pair on one core, against 0.9 to 1.7 µs for larger blocks.
 _BLOCK = 256
@@ -104,11 +106,5 @@ def by_descending_score(scores: np.ndarray, rows: np.ndarray) -> ScoredPairs:
 def check_features(features: Any) -> np.ndarray:
     """Checks for a floating [N, D] array and returns a view of it on the host."""
     features = np.asarray(features)
-    if features.ndim != 2:
-        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
-    if not jnp.issubdtype(features.dtype, jnp.floating):
-        raise ValueError(
-            f"features are {features.dtype}; expected a floating dtype: convert "
-            "them with features.astype('float32')"
-        )
+    check_matrix(features)
     return features

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfa_jax.checks import check_k
 from gfa_jax.neighbors import exact, tiles
 from gfa_jax.neighbors.ivf import calibrated, cells
 
@@ -71,7 +72,7 @@ def choose_search(
 
     Cost: where N is large enough for a choice, about a second to time an exact search.
     """
-    exact.check_k(k, num_rows)
+    check_k(k, num_rows)
     products = num_rows**2 / 2 * dim
     if num_rows < calibrated.FEWEST_ROWS:
         why = f"{num_rows:,} rows are searched before an index is built"

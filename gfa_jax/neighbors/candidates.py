@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gfa_jax.checks import check_integer, row_numbers
 from gfa_jax.types import Array, Neighbors
 
 
@@ -41,13 +42,10 @@ def place_self(
         )
     rows = range(len(indices)) if rows is None else rows
     num_rows = len(indices) if num_rows is None else num_rows
-    if indices.min(initial=0) < -1 or indices.max(initial=-1) >= num_rows:
-        raise ValueError(
-            f"candidate indices span [{indices.min()}, {indices.max()}]; expected "
-            f"[-1, {num_rows}): -1 for an empty slot"
-        )
-    if k < 1:
-        raise ValueError(f"k is {k}; expected at least 1")
+    indices = np.asarray(
+        row_numbers(indices, num_rows, name="candidate indices", distinct=False)
+    )
+    check_integer("k", k, least=1)
     row = np.arange(rows.start, rows.stop, dtype=np.int32)
     dropped = (indices == row[:, None]) | (indices < 0)
     # A stable sort by "is dropped" moves the others to the front in their order.

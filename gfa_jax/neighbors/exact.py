@@ -14,9 +14,10 @@ from jax import lax
 from jax.core import Tracer
 
 from gfa_jax import numerics
+from gfa_jax.checks import check_search
 from gfa_jax.neighbors import filtered, memory, tiles
 from gfa_jax.neighbors.tiles import Best, Rows
-from gfa_jax.types import Array, Neighbors, track
+from gfa_jax.types import Array, Neighbors, check_integer, check_mask, track
 
 
 def exact_neighbors(
@@ -33,7 +34,7 @@ def exact_neighbors(
         KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
 
     Args:
-        features: [N, D] floating rows; unit length makes A a cosine.
+        features: [N, D] floating rows of unit length, or zero.
         k: number of neighbours in [1, N), **the row itself counted** where
             `include_self`: k=15 then means the row and 14 others.
         include_self: whether the row itself stands in column 0, whatever copies of
@@ -50,7 +51,8 @@ def exact_neighbors(
         there are fewer than k. No gradient flows through the search.
 
     Raises:
-        ValueError: k outside [1, N), or shapes that do not fit.
+        ValueError: k outside [1, N), shapes or dtypes that do not fit, or where they
+            are not traced rows of another length.
 
     Cost: N² D multiply-adds / 2; memory: two [k, N] arrays, the features once more,
     and a [tile, tile] block.
@@ -62,15 +64,13 @@ def exact_neighbors(
                [2, 1]], dtype=int32)
     """
     features = lax.stop_gradient(numerics.to_compute_dtype(features))
-    if features.ndim != 2:
-        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
-    num_rows = features.shape[0]
-    check_k(k, num_rows)
+    check_search(features, k=k, include_self=include_self)
+    num_rows = len(features)
+    if valid is not None:
+        check_mask("valid", valid, num_rows)
     others = k - 1 if include_self else k
     plain = valid is None and tile_size is None and not isinstance(features, Tracer)
-    valid = jnp.ones(num_rows, bool) if valid is None else jnp.asarray(valid, bool)
-    if valid.shape != (num_rows,):
-        raise ValueError(f"valid has shape {valid.shape}; expected ({num_rows},)")
+    valid = jnp.ones(num_rows, bool) if valid is None else jnp.asarray(valid)
     if plain and others and filtered.pays(features, others):
         best, _ = filtered.search_others(features, k=others, progress=progress)
         return finish(Rows(features, valid, 0), best, include_self=include_self)
@@ -85,29 +85,13 @@ def exact_neighbors(
     return finish(Rows(features, valid, 0), best, include_self=include_self)
 
 
-def check_k(k: int, num_rows: int) -> None:
-    """Refuses a number of neighbours that a set does not have.
-
-    Args:
-        k: the row itself counted.
-        num_rows: N.
-
-    Raises:
-        ValueError: k outside [1, N).
-    """
-    if not 1 <= k < num_rows:
-        raise ValueError(
-            f"k is {k} with {num_rows} rows; expected 1 <= k < {num_rows} (k counts "
-            "the row itself where it is included)"
-        )
-
-
 def whole_tiles(rows: Rows, tile_size: int | None) -> tuple[Rows, int]:
     """Pads rows with invalid ones to whole tiles; returns them and the tile size."""
     num_rows = len(rows.valid)
     if tile_size is None:
         tile_size = min(tiles.TILE, round_up(num_rows, tiles.GROUP))
-    if tile_size < tiles.GROUP or tile_size % tiles.GROUP:
+    check_integer("tile_size", tile_size, least=tiles.GROUP)
+    if tile_size % tiles.GROUP:
         raise ValueError(
             f"tile_size is {tile_size}; expected a multiple of {tiles.GROUP}"
         )

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from gfa_jax.checks import check_search
 from gfa_jax.neighbors.candidates import place_self
-from gfa_jax.neighbors.exact import check_k
 from gfa_jax.types import Neighbors, track
 
 _QUERY_BLOCK = 4096
@@ -32,7 +32,7 @@ def faiss_neighbors(
     """Finds the K rows with the largest inner product, as a FAISS index sees them.
 
     Args:
-        features: [N, D] floating rows, searched in float32.
+        features: [N, D] floating rows of unit length, searched in float32.
         k: number of neighbours in [1, N), **the row itself counted**: it stands in
             column 0, also where the index missed it.
         factory: a FAISS index factory string, such as "Flat", "IVF1024,Flat" or
@@ -81,12 +81,11 @@ def faiss_neighbors(
 
 
 def as_searchable(features: jax.Array | np.ndarray, k: int) -> np.ndarray:
-    """Gives the rows as FAISS takes them, their shape and k checked."""
-    features = np.ascontiguousarray(features, dtype=np.float32)
-    if features.ndim != 2:
-        raise ValueError(f"features have shape {features.shape}; expected [N, D]")
-    check_k(k, len(features))
-    return features
+    """Checks what every search takes, and gives the rows as FAISS takes them."""
+    if not isinstance(features, jax.Array):
+        features = np.asarray(features)
+    check_search(features, k=k)
+    return np.ascontiguousarray(features, dtype=np.float32)
 
 
 def by_similarity(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfa_jax import selection
+from gfa_jax.checks import check_params
 from gfa_jax.neighbors import check_k
 from gfa_jax.selection.expansion import EXPANSION_K
 from gfa_jax.types import (
@@ -15,7 +16,6 @@ from gfa_jax.types import (
     Options,
     Params,
     Scalar,
-    check_params,
 )
 
 # What is used with a threshold, where nothing else is given.

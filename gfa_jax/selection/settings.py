@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax.blocks import gather_rows
+from gfa_jax.checks import check_kind, check_neighbors, check_rows
 from gfa_jax.selection import evidence, metric, shared
 from gfa_jax.types import Array, Neighbors
 
@@ -137,7 +138,11 @@ def choose_settings(
         ...     weights=settings.weights,
         ... ).features
     """
-    indices = np.asarray(neighbors.indices, np.int32)
+    check_kind("neighbors", neighbors, Neighbors)
+    # Those of other processes' rows are checked there.
+    num_rows = len(neighbors.indices) if gather is None else np.iinfo(np.int32).max
+    indices = np.asarray(check_neighbors(features, neighbors, num_rows=num_rows))
+    check_rows(features)
     rows = np.arange(first_row, first_row + len(indices))
     if np.any(indices[:, 0] != rows):
         raise ValueError(

@@ -15,7 +15,8 @@ from jax.sharding import Mesh
 from gfa_jax import numerics
 from gfa_jax.affinity import given_edges
 from gfa_jax.aggregation import run_steps
-from gfa_jax.sharding import layout
+from gfa_jax.checks import check_kind, check_update
+from gfa_jax.sharding import layout, processes
 from gfa_jax.sharding.exchange import Exchange, resolve_exchange
 from gfa_jax.sharding.layout import layout_of
 from gfa_jax.sharding.shard_update import Setting, advance_shard, score_shard
@@ -26,7 +27,6 @@ from gfa_jax.types import (
     Neighbors,
     Options,
     Params,
-    check_arguments,
 )
 
 
@@ -78,9 +78,23 @@ def aggregate(
     all candidates. Memory: `exchange_memory`.
     """
     where = layout_of(features, mesh, axis_name, num_rows)
-    check_arguments(features, neighbors, params, num_steps=num_steps, weights=weights)
+    check_kind("neighbors", neighbors, Neighbors)
+
+    def check(rows: Array, indices: Array, weights: Array | None) -> Array:
+        return check_update(
+            rows,
+            Neighbors(indices, neighbors.similarity),
+            params,
+            num_steps=num_steps,
+            weights=weights,
+            options=options,
+            num_rows=where.num_rows,
+        )
+
+    indices = processes.check_own(where, check, features, neighbors.indices, weights)
+    place = where.place if len(indices) == len(features) else where.place_own
+    indices = place(indices, -1)
     rows = numerics.to_compute_dtype(where.place(features))
-    indices = where.place(neighbors.indices, -1).astype(jnp.int32)
     params = Params(*(jnp.asarray(x, rows.dtype) for x in params))
     exchange = resolve_exchange(exchange, rows, indices, where)
     score, advance = stages(

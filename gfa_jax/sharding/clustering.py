@@ -15,9 +15,9 @@ from jax.sharding import Mesh
 from gfa_jax import numerics
 from gfa_jax.affinity import affinity
 from gfa_jax.blocks import gather_rows, map_neighborhoods
+from gfa_jax.checks import check_kind, check_neighbors, check_rows, row_numbers
 from gfa_jax.clustering.clusters import (
     Clusters,
-    check_candidates,
     check_options,
     cluster_scored,
 )
@@ -66,8 +66,11 @@ def cluster(
         gathered = processes.gather_arrays({"own": where.take_own(rows)})
         return np.concatenate([part["own"] for part in gathered])
 
-    indices = check_candidates(shape, of_all(neighbors.indices))
-    _check_rows(where.take_own(features))
+    check_kind("neighbors", neighbors, Neighbors)
+    gathered = Neighbors(of_all(neighbors.indices), neighbors.similarity)
+    outline = jax.ShapeDtypeStruct(shape, features.dtype)
+    indices = np.asarray(check_neighbors(outline, gathered))
+    processes.check_own(where, check_rows, features)
     similarity = score_candidates(
         features, neighbors.indices, exchange=exchange, **where.arguments
     )
@@ -102,20 +105,12 @@ def score_candidates(
     """
     where = layout.layout_of(features, mesh, axis_name, num_rows)
     rows = numerics.to_compute_dtype(where.place(features))
+    check = functools.partial(row_numbers, num_rows=where.num_rows, name="indices")
+    processes.check_own(where, check, indices)
     candidates = where.place(indices, -1).astype(jnp.int32)
     exchange = resolve_exchange(exchange, rows, candidates, where)
     setting = Setting(axis_name, where.num_rows, exchange)
     return _similarity(where.mesh, setting)(rows, candidates)
-
-
-def _check_rows(own: np.ndarray) -> None:
-    """Refuses rows that are not of unit length, in every process where in one."""
-    error = None
-    try:
-        numerics.check_unit_rows(own)
-    except ValueError as raised:
-        error = str(raised)
-    processes.collective_errors(error)
 
 
 # Mapped anew, a function would be compiled anew.

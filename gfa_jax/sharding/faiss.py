@@ -6,13 +6,14 @@ from. A "Flat" index is exact; an inverted file over a shard has cells of its ow
 its recall is that of the factory and search strings given.
 """
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 from jax.sharding import Mesh
 
+from gfa_jax.checks import check_search
 from gfa_jax.neighbors.candidates import place_self
-from gfa_jax.neighbors.exact import check_k
 from gfa_jax.neighbors.faiss import (
     build_index,
     by_similarity,
@@ -62,7 +63,8 @@ def faiss_neighbors(
     """
     faiss = import_faiss()
     where = layout_of(features, mesh, axis_name, num_rows)
-    check_k(k, where.num_rows)
+    check = functools.partial(check_search, k=k, num_rows=where.num_rows)
+    processes.check_own(where, check, features)
     rows = np.ascontiguousarray(where.take_own(features), np.float32)
     first = where.own.start
     index, error = None, None

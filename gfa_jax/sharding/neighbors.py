@@ -8,8 +8,8 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 
 from gfa_jax import numerics
-from gfa_jax.neighbors.exact import check_k
-from gfa_jax.sharding import layout, shard_search
+from gfa_jax.checks import check_search
+from gfa_jax.sharding import layout, processes, shard_search
 from gfa_jax.sharding.shard_search import Setting
 from gfa_jax.types import Array, Neighbors, track
 
@@ -50,8 +50,9 @@ def exact_neighbors(
     twice, and a [tile, tile] block.
     """
     given_rows = len(features)
-    check_k(k, given_rows if num_rows is None else num_rows)
     where = layout.layout_of(features, mesh, axis_name, num_rows)
+    check = functools.partial(check_search, k=k, num_rows=where.num_rows)
+    processes.check_own(where, check, features)
     rows = numerics.to_compute_dtype(where.place(features))
     setting = Setting(axis_name, where.num_rows, k, tile_size)
     begin, ring_step, end = stages(where.mesh, setting)

@@ -2,15 +2,19 @@
 
 import functools
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gfa_jax.sharding import layout
+from gfa_jax.types import Array
+
+T = TypeVar("T")
 
 _AXIS = "processes"
 # Lengths are rounded up, so that few programs are compiled.
@@ -83,6 +87,24 @@ def collective_errors(error: str | None) -> None:
     for process, text in enumerate(errors):
         if text:
             raise ValueError(f"process {process}: {text}")
+
+
+def check_own(
+    where: layout.Layout, check: Callable[..., T], *arrays: Array | None
+) -> T:
+    """Calls a check of rows; of several processes each with its own, all fail alike.
+
+    Gives what it returns, of all rows or, with several processes, of one's own.
+    """
+    if jax.process_count() == 1 or any(isinstance(x, Tracer) for x in arrays):
+        return check(*arrays)
+    found, error = None, None
+    try:
+        found = check(*(x if x is None else where.take_own(x) for x in arrays))
+    except ValueError as raised:
+        error = str(raised)
+    collective_errors(error)
+    return cast(T, found)
 
 
 def exchange_blocks(blocks: np.ndarray) -> np.ndarray:

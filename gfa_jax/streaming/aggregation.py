@@ -24,6 +24,7 @@ from gfa_jax import affinity, aggregation, numerics
 from gfa_jax.affinity import Edges, given_edges
 from gfa_jax.aggregation import State
 from gfa_jax.blocks import Pool
+from gfa_jax.checks import check_integer, check_update
 from gfa_jax.datasets.atomic import atomic_path, stream_array, write_header
 from gfa_jax.datasets.features import read_features
 from gfa_jax.neighbors import memory, tiles
@@ -34,7 +35,6 @@ from gfa_jax.types import (
     Neighbors,
     Options,
     Params,
-    check_arguments,
     track,
 )
 
@@ -87,11 +87,19 @@ def aggregate(
     a file, up to three files.
     """
     path = pathlib.Path(path)
-    indices = np.asarray(neighbors.indices)
-    outline: Any = jax.ShapeDtypeStruct(tuple(features.shape), features.dtype)
-    check_arguments(outline, neighbors, params, num_steps=num_steps, weights=weights)
-    compute = numerics.to_compute_dtype(features[:1]).dtype
     _check(path, storage, chunk_size)
+    indices = np.asarray(
+        check_update(
+            features,
+            neighbors,
+            params,
+            num_steps=num_steps,
+            weights=weights,
+            options=options,
+            block_size=chunk_size,
+        )
+    )
+    compute = numerics.to_compute_dtype(features[:1]).dtype
     chunk_size = min(chunk_size, round_up(len(indices), tiles.GROUP))
     stored = np.dtype(jnp.dtype(storage or compute))
     degree = np.zeros(len(indices), compute)
@@ -247,5 +255,4 @@ def _check(path: pathlib.Path, storage: Storage | None, chunk_size: int) -> None
         raise ValueError(
             f"storage is {storage!r}; expected one of {', '.join(_STORAGES)}"
         )
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size is {chunk_size}; expected at least 1")
+    check_integer("chunk_size", chunk_size, least=1)

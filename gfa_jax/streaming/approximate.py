@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gfa_jax import numerics
+from gfa_jax.checks import check_search
 from gfa_jax.datasets import resumable
-from gfa_jax.neighbors.exact import check_k
 from gfa_jax.neighbors.faiss import import_faiss
-from gfa_jax.neighbors.ivf import calibrated
+from gfa_jax.neighbors.ivf import calibrated, cells
 from gfa_jax.neighbors.ivf.calibrated import Calibration
 from gfa_jax.streaming.exact import exact_neighbors
 from gfa_jax.types import Neighbors
@@ -69,12 +68,9 @@ def approximate_neighbors(
     Where cells do not help it is `exact_neighbors`, with its cost.
     """
     faiss = import_faiss()
-    shape = tuple(rows.shape)
-    if len(shape) != 2:
-        raise ValueError(f"rows have shape {shape}; expected [N, D]")
-    check_k(k, shape[0])
+    check_search(rows, k=k, block_size=cells.CHUNK_ROWS)
     calibrated.check_options(edge_recall, threshold)
-    numerics.to_compute_dtype(rows[:1])  # refuses what is not floating
+    shape = tuple(rows.shape)
     if shape[0] >= calibrated.FEWEST_ROWS and k > 1:
         asked: dict[str, Any] = {
             "k": k,

@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import numerics
+from gfa_jax.checks import check_integer, check_search
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors import memory, tiles
-from gfa_jax.neighbors.exact import check_k, finish, merge_pair, round_up, sweep
+from gfa_jax.neighbors.exact import finish, merge_pair, round_up, sweep
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import Neighbors, track
 
@@ -72,13 +73,13 @@ def exact_neighbors(
     system has room for them. With a checkpoint the rows are read once more, to hash
     them, and the lists are written twice a minute.
     """
-    shape = tuple(rows.shape)
-    if len(shape) != 2:
-        raise ValueError(f"rows have shape {shape}; expected [N, D]")
-    num_rows = shape[0]
-    check_k(k, num_rows)
+    check_integer("chunk_size", chunk_size, least=tiles.GROUP)
+    check_search(rows, k=k, block_size=chunk_size)
+    num_rows = rows.shape[0]
     for name, size in (("tile_size", tile_size), ("chunk_size", chunk_size)):
-        if size is not None and (size < tiles.GROUP or size % tiles.GROUP):
+        if size is not None:
+            check_integer(name, size, least=tiles.GROUP)
+        if size is not None and size % tiles.GROUP:
             raise ValueError(f"{name} is {size}; expected a multiple of {tiles.GROUP}")
     dtype = numerics.to_compute_dtype(rows[:1]).dtype
     if tile_size is None:

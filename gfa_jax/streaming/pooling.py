@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
+from gfa_jax.checks import check_integer
 from gfa_jax.pooling import Method, check_arguments, segment_sums
 from gfa_jax.types import track
 
@@ -46,8 +47,7 @@ def pool(
     segments = np.asarray(segments)
     weights = None if weights is None else np.asarray(weights)
     check_arguments(features, segments, weights, num_segments, method, power)
-    if block_size < 1:
-        raise ValueError(f"block_size is {block_size}; expected at least 1")
+    check_integer("block_size", block_size, least=1)
     dtype = numerics.to_compute_dtype(features[:0]).dtype
     templates = np.zeros((num_segments, features.shape[1]), np.float64)
     starts = range(0, len(features), block_size)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
+from gfa_jax.checks import check_params
 from gfa_jax.tuning.frames import (
     AnyParams,
     Frames,
@@ -16,7 +17,7 @@ from gfa_jax.tuning.frames import (
     pool_frames,
     update_params,
 )
-from gfa_jax.types import Array, Neighbors, check_params
+from gfa_jax.types import Array, Neighbors
 
 _LEAST = {
     "max_iterations": 0,

@@ -179,11 +179,11 @@ def test_neighborhoods_are_never_all_in_memory():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"threshold": 1.01}, r"threshold is 1.01; expected a cosine in \[-1, 1\]"),
+        ({"threshold": 1.01}, r"threshold is 1.01; expected a value in \[-1, 1\]"),
         ({"threshold": -1.01}, "threshold is -1.01"),
         ({"threshold": float("nan")}, "threshold is nan"),
         ({"min_size": 0}, "min_size is 0; expected at least 1"),
-        ({"max_size": 0}, "max_size is 0; expected at least min_size, which is 1"),
+        ({"max_size": 0}, "max_size is 0; expected at least 1"),
         ({"max_size": 2, "min_size": 3}, "max_size is 2; expected .* which is 3"),
         ({"method": "complete"}, "'complete'; expected one of persistent, components"),
         ({"method": "persistent"}, "'persistent' and threshold is 0.5; expected"),

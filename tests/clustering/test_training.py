@@ -70,7 +70,7 @@ def test_properties(problem, min_size, min_confidence, first_label):
         ({"min_size": 0}, "min_size is 0; expected at least 1"),
         ({"min_confidence": 1.5}, r"min_confidence is 1.5; expected a value in \[0"),
         ({"min_confidence": float("nan")}, "min_confidence is nan"),
-        ({"first_label": -1}, "first_label is -1; expected 0 or more"),
+        ({"first_label": -1}, "first_label is -1; expected at least 0"),
     ],
 )
 def test_bad_options_are_refused(options, message):

@@ -271,7 +271,7 @@ def test_progress_sees_every_tile(rng):
         ({"labels": np.arange(10)}, "make 0 genuine and 45 impostor pairs"),
         (
             {"features": np.empty((0, 4)), "labels": np.empty(0, int)},
-            "0 rows of 0 identities",
+            "at least one row and column",
         ),
         ({"labels": np.zeros(9, int)}, "shape \\(9,\\); expected \\(10,\\)"),
         ({"labels": np.zeros((10, 1), int)}, "shape \\(10, 1\\); expected"),

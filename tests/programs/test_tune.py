@@ -7,7 +7,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics
-from gfa_jax.types import check_params
+from gfa_jax.checks import check_params
 from tests.programs.programs import call, succeed
 
 # The score is the mean over these multiples of --fpr.

@@ -12,15 +12,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 import gfa_jax as gfa
 from gfa_jax import sharding
 from tests import oracle
-from tests.problems import clustered_features, recorded
+from tests.problems import clustered_features, quantised_features, recorded
 from tests.sharding.meshes import mesh
-
-
-def quantised_features(rng, *, num_rows: int, dim: int) -> np.ndarray:
-    """Small multiples of 1/2: every product is exact, and many tie."""
-    rows = rng.integers(-2, 3, size=(num_rows, dim)) / 2
-    rows[rng.random(num_rows) < 0.3] = rows[0]
-    return rows.astype(np.float32)
 
 
 @pytest.mark.parametrize(

@@ -179,12 +179,16 @@ def test_a_damaged_file_is_refused(features, tmp_path, name):
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        (np.ones((8, 2), np.float32), {"k": 8}, "k is 8 with 8 rows"),
+        (np.eye(8, dtype=np.float32), {"k": 8}, "k is 8 with 8 rows"),
         (np.ones(8, np.float32), {}, r"shape \(8,\); expected \[N, D\]"),
         (np.ones((8, 2), np.int32), {}, "int32; expected a floating dtype"),
-        (np.ones((8, 2), np.float32), {"edge_recall": 0.0}, "edge_recall is 0.0"),
-        (np.ones((8, 2), np.float32), {"threshold": 1.5}, "threshold is 1.5"),
-        (np.full((8, 2), np.nan, np.float32), {}, "rows hold NaN or infinity"),
+        (np.eye(8, dtype=np.float32), {"edge_recall": 0.0}, "edge_recall is 0.0"),
+        (np.eye(8, dtype=np.float32), {"threshold": 1.5}, "threshold is 1.5"),
+        (
+            np.full((8, 2), np.nan, np.float32),
+            {},
+            "row 0 of the features has length nan",
+        ),
     ],
 )
 def test_bad_input_is_refused(rows, options, message):

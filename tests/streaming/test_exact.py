@@ -21,6 +21,7 @@ from tests.problems import (
     StoppedError,
     clustered_features,
     interrupt_after,
+    quantised_features,
     recorded,
     refused,
 )
@@ -64,7 +65,7 @@ def test_equals_the_search_in_memory(features, mapped):
 @pytest.mark.parametrize("chunk_size", [64, 4096])
 def test_ties_go_to_the_lower_number_whatever_the_chunks(rng, chunk_size):
     # Every product is exact in float32, and many tie.
-    features = (rng.integers(-1, 2, size=(N, D)) / 2).astype(np.float32)
+    features = quantised_features(rng, num_rows=N, dim=D)
     got = stream(features, chunk_size=chunk_size)
     want = oracle.exact_neighbors(features, K)
     np.testing.assert_array_equal(got.indices, want.indices)
@@ -154,7 +155,7 @@ def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path, save_alway
     for rows, options in (
         (other, {}),
         (features[:299], {}),
-        (features.reshape(-1, 3), {}),
+        (np.eye(300, 3, dtype=np.float32), {}),
         (features.astype(np.float64), {}),
         (features, {"k": 6}),
         (features, {"chunk_size": 96}),
@@ -272,12 +273,12 @@ def test_other_faults_and_the_smallest_block_are_not_hidden():
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        (np.ones((8, 2), np.float32), {"k": 8}, "k is 8 with 8 rows"),
-        (np.ones((8, 2), np.float32), {"k": 0}, "k is 0 with 8 rows"),
+        (np.eye(8, dtype=np.float32), {"k": 8}, "k is 8 with 8 rows"),
+        (np.eye(8, dtype=np.float32), {"k": 0}, "k is 0; expected at least 1"),
         (np.ones(8, np.float32), {}, r"shape \(8,\); expected \[N, D\]"),
         (np.ones((8, 2), np.int32), {}, "int32; expected a floating dtype"),
-        (np.ones((8, 2), np.float32), {"tile_size": 48}, "tile_size is 48; expected"),
-        (np.ones((8, 2), np.float32), {"chunk_size": 16}, "chunk_size is 16; expected"),
+        (np.eye(8, dtype=np.float32), {"tile_size": 48}, "tile_size is 48; expected"),
+        (np.eye(8, dtype=np.float32), {"chunk_size": 16}, "chunk_size is 16; expected"),
     ],
 )
 def test_bad_input_is_refused(rows, options, message):

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfa_jax.checks import check_flag, check_number
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.exact import exact_neighbors
 from gfa_jax.neighbors.faiss import as_searchable, import_faiss
@@ -99,7 +100,7 @@ def approximate_neighbors(
     Raises:
         ImportError: FAISS is not installed.
         ValueError: k outside [1, N), a recall outside (0, 1], a threshold outside
-            [-1, 1], values that are not finite.
+            [-1, 1], rows that are not of unit length.
 
     Cost: training and assignment, O(N^1.5 D); the search, `share` N² D, at most an
     eighth of all products. Memory beyond the features: 2 bytes for each cell that a row
@@ -113,10 +114,9 @@ def approximate_neighbors(
         'Flat'
     """
     faiss = import_faiss()
+    check_flag("include_self", include_self)
     features = as_searchable(features, k)
     check_options(edge_recall, threshold)
-    if not np.isfinite(features).all():
-        raise ValueError("features hold NaN or infinity; remove or repair those rows")
     if len(features) >= FEWEST_ROWS and k > include_self:
         with contextlib.suppress(CellsDoNotHelpError):
             return search_in_cells(
@@ -227,8 +227,6 @@ def _exact_edges(
     best = faiss.ResultHeap(len(sample), others + 1, keep_max=True)
     for start in range(0, rows.shape[0], cells.CHUNK_ROWS):
         chunk = cells.read(rows, slice(start, start + cells.CHUNK_ROWS))
-        if not np.isfinite(chunk).all():
-            raise ValueError("rows hold NaN or infinity; remove or repair those")
         width = min(others + 1, len(chunk))
         cosine, found = faiss.knn(
             queries, chunk, width, metric=faiss.METRIC_INNER_PRODUCT
@@ -324,5 +322,5 @@ def check_options(edge_recall: float, threshold: float | None) -> None:
     """Refuses a recall or a threshold out of its range."""
     if not 0 < edge_recall <= 1:
         raise ValueError(f"edge_recall is {edge_recall}; expected a share in (0, 1]")
-    if threshold is not None and not -1 <= threshold <= 1:
-        raise ValueError(f"threshold is {threshold}; expected a cosine in [-1, 1]")
+    if threshold is not None:
+        check_number("threshold", threshold, -1.0, 1.0)

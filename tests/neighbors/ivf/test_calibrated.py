@@ -141,9 +141,9 @@ def test_a_result_below_its_target_is_not_returned(pool, no_lower_limit, monkeyp
     [
         ({"edge_recall": 0.0}, "edge_recall is 0.0"),
         ({"edge_recall": 1.5}, "edge_recall is 1.5"),
-        ({"threshold": 2.0}, "threshold is 2.0"),
+        ({"threshold": 2.0}, "threshold is 2; expected"),
         ({"k": 6000}, "k is 6000"),
-        ({"features": np.full((9, 2), np.nan)}, "features hold NaN or infinity"),
+        ({"features": np.full((9, 2), np.nan)}, "row 0 of the features has length nan"),
     ],
 )
 def test_bad_input_is_refused(pool, options, message):
