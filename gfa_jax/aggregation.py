@@ -132,7 +132,7 @@ def aggregate(
         num_steps=num_steps,
         weights=weights,
         options=options,
-        per_step=True,
+        per_step=num_steps > 0,
     )
     params = Params(
         *(p if np.ndim(p) == 0 else jnp.asarray(p, features.dtype) for p in params)

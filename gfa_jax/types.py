@@ -77,9 +77,9 @@ def check_number(name: str, value: Any, low: float, high: float = math.inf) -> N
 
 def check_mask(name: str, mask: Array, num_rows: int) -> None:
     """Refuses a mask that is not [N] bool."""
-    if np.shape(mask) != (num_rows,) or np.result_type(mask) != np.bool_:
+    if np.shape(mask) != (num_rows,) or jnp.result_type(mask) != np.bool_:
         raise ValueError(
-            f"{name} has shape {np.shape(mask)} and dtype {np.result_type(mask)}; "
+            f"{name} has shape {np.shape(mask)} and dtype {jnp.result_type(mask)}; "
             f"expected ({num_rows},) bool"
         )
 

@@ -127,7 +127,8 @@ def confidence(problem: Problem, labels: np.ndarray) -> np.ndarray:
     """
     features = problem.features.astype(np.float64)
     result = np.zeros(len(labels))
-    for i, candidates in enumerate(problem.neighbors.indices):
+    for i, listed in enumerate(problem.neighbors.indices):
+        candidates = [*dict.fromkeys(listed.tolist())]  # one that repeats counts once
         others = [j for j in candidates if j >= 0 and j != i]
         inside, outside = (
             [

@@ -42,12 +42,6 @@ def test_all_meet_whoever_else_knocks_and_notice_who_is_gone():
             stranger.sendall(words)
             answer = stranger.recv(1000)
         assert (answer == b"") == words.startswith(b"GET")
-    twin = None
-    while twin is None:  # of the two the one that comes first is taken
-        with contextlib.closing(_knock(port)) as stranger:
-            stranger.sendall(b"1 3\n")
-            twin = stranger.recv(1000) or None
-    assert b"process 1 is there already" in twin
     two = meet_in_thread(port, others[2], number=2, count=3, timeout=20)
     for thread in (first, one, two):
         thread.join(20)
@@ -60,6 +54,20 @@ def test_all_meet_whoever_else_knocks_and_notice_who_is_gone():
     rendezvous.watch(links, silence=8, lost=lost.put)
     theirs[2][0].close()  # what the system does for a process that was killed
     assert [lost.get(timeout=5), lost.get(timeout=5)] == [2, 2]
+
+
+def test_of_two_with_one_number_the_second_is_told():
+    port, results = free_port(), queue.Queue()
+    first = meet_in_thread(port, results, number=0, count=3, timeout=20)
+    with contextlib.ExitStack() as links:
+        answers = []
+        for words in (b"1 3\n", b"1 3\n", b"2 3\n"):
+            link = links.enter_context(contextlib.closing(_knock(port)))
+            link.sendall(words)
+            answers.append(link)
+        assert b"process 1 is there already" in answers[1].recv(1000)
+        first.join(20)
+        assert sorted(results.get(timeout=1)) == [1, 2]
 
 
 def _knock(port: int) -> socket.socket:
