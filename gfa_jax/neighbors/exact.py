@@ -19,6 +19,8 @@ from gfa_jax.neighbors import filtered, memory, tiles
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import Array, Neighbors, check_integer, check_mask, track
 
+_ROUNDING = 1e-5  # of a cosine, at most
+
 
 def exact_neighbors(
     features: Array,
@@ -197,7 +199,11 @@ def finish(rows: Rows, best: Best, *, include_self: bool) -> Neighbors:
         itself = jnp.where(rows.valid, itself, -jnp.inf)
         indices = jnp.concatenate([row[:, None], indices], axis=1)
         similarity = jnp.concatenate([itself[:, None], similarity], axis=1)
-    return Neighbors(indices, similarity)
+    # Rounding carries cosines of copies beyond 1, where an angle would be NaN.
+    rounded = jnp.abs(similarity) < 1 + _ROUNDING
+    return Neighbors(
+        indices, jnp.where(rounded, jnp.clip(similarity, -1, 1), similarity)
+    )
 
 
 def round_up(number: int, multiple: int) -> int:

@@ -55,6 +55,11 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
     except (flags.Error, ValueError, ImportError, OSError) as error:
         _tell(f"{_name(name)}: {_with_flags(' '.join(str(error).split()))}")
         sys.exit(_USAGE_ERROR)
+    except (AssertionError, MemoryError, RuntimeError) as error:
+        if (line := _lacking(error)) is None:
+            raise
+        _tell(f"{_name(name)}: {line}")
+        sys.exit(_USAGE_ERROR)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says no more
         _tell("interrupted; nothing was written")
@@ -64,6 +69,22 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
         sys.stdout, sys.stderr = sys.stdout.stream, sys.stderr.stream
         while locks:
             os.close(locks.popitem()[1])
+
+
+def _lacking(error: Exception) -> str | None:
+    """Says which memory or device is lacking; None for an error of the program."""
+    import jax
+
+    said = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in said:
+        return f"out of memory ({said[:100]}); take fewer rows, or --streamed"
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as failure:  # JAX says either
+        said = " ".join(str(failure).split())[:100] or "it has no plugin here"
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        return f"JAX finds no device for JAX_PLATFORMS={asked}: {said}; unset it"
+    return None
 
 
 def progress(iterable: Iterable[T], *, total: int | None, desc: str) -> Iterable[T]:

@@ -2,12 +2,10 @@
 
 import contextlib
 import datetime
-import fcntl
 import importlib.metadata
 import os
 import pathlib
 import platform
-import resource
 import shutil
 import sys
 import tempfile
@@ -20,6 +18,12 @@ import numpy as np
 import gfa_jax
 from gfa_jax import datasets, metrics
 from gfa_jax.programs import cli, flags, generation
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # Windows has neither
+    fcntl = resource = None
 
 _PACKAGES = (
     *("absl-py", "faiss-cpu", "faiss-gpu", "flax", "infomap", "jax", "jaxlib"),
@@ -149,8 +153,10 @@ def write_report(hidden: pathlib.Path, report: Mapping[str, Any]) -> None:
 def _lock(folder: pathlib.Path) -> bool:
     """Locks a folder until its files are there, or this process ends; no file is left.
 
-    Tells whether it could: some network file systems lock no folder.
+    Tells whether it could: some network file systems, and Windows, lock no folder.
     """
+    if fcntl is None:
+        return False
     _unlock(folder)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -210,8 +216,10 @@ def environment() -> dict[str, Any]:
 
 def peak_memory() -> dict[str, int]:
     """Returns the most bytes that the process, and its device, have held."""
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak = {"resident_bytes": resident * (1 if sys.platform == "darwin" else 1024)}
+    peak = {}
+    if resource is not None:
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak["resident_bytes"] = resident * (1 if sys.platform == "darwin" else 1024)
     statistics = jax.devices()[0].memory_stats()
     if statistics and "peak_bytes_in_use" in statistics:
         peak["device_bytes"] = statistics["peak_bytes_in_use"]

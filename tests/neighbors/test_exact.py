@@ -200,3 +200,12 @@ def test_real_features_agree_with_the_oracle(real_data, include_self):
     got = gfa.exact_neighbors(features, k=15, include_self=include_self)
     want = oracle.exact_neighbors(features, 15, include_self)
     assert_agree(features, got, want)
+
+
+def test_cosines_of_copies_are_not_beyond_one():
+    rows = np.random.default_rng(0).normal(size=(50, 128))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    copies = np.repeat(rows.astype(np.float32), 2, axis=0)
+    cosines = np.asarray(gfa.exact_neighbors(copies, k=3).similarity)
+    assert cosines.max() == 1
+    assert np.isfinite(np.arccos(cosines)).all()

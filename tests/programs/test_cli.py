@@ -176,6 +176,35 @@ def test_closed_or_full_streams_and_no_home_change_no_result(tmp_path):
     assert results[0] == results[1] == results[2]
 
 
+def test_a_device_that_is_not_there_is_one_line(tmp_path):
+    # Windows has no such modules: the program starts without them.
+    code = (
+        "import sys; sys.modules |= dict(fcntl=None, resource=None); "
+        "from gfa_jax.programs import cli, refine; cli.run(refine)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-Wignore", "-c", code, f"--output_dir={tmp_path / 'out'}"],
+        env=os.environ | {"JAX_PLATFORMS": "cuda"},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert "finds no device for JAX_PLATFORMS=cuda" in line
+
+
+def test_memory_that_is_lacking_is_one_line(monkeypatch, tmp_path):
+    def lacking(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(refine, "main", lacking)
+    result = call("refine", f"--output_dir={tmp_path}")
+    assert result.returncode == 2
+    assert result.stderr.startswith("refine: out of memory")
+
+
 def test_help_may_be_read_in_part():
     command = f"{sys.executable} -m gfa_jax refine --help | head -1"
     result = subprocess.run(
