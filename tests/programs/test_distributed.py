@@ -227,7 +227,6 @@ def test_a_killed_process_fails_the_job_and_a_rerun_goes_on_to_the_same_bits(
     assert "stage neighbors was finished before" in stdout
     folders = (files / "killed", undisturbed[0])
     again, want = ((f / "refined" / "manifest.json").read_bytes() for f in folders)
-    # The hashes of the parts stand in it.
     assert again == want
     assert not stages.exists()
 
