@@ -56,7 +56,9 @@ def refined_name(stored: str) -> str:
 
 def label_names() -> tuple[str, ...]:
     """Names the table of labels, where the format holds columns of any kind."""
-    return (f"labels{suffix()}",) if FORMATS[suffix()].columns == "any" else ()
+    known = FORMATS.get(suffix())  # what no one reads is refused where it is read
+    holds_any = known is not None and known.columns == "any"
+    return (f"labels{suffix()}",) if holds_any else ()
 
 
 def write_refined(

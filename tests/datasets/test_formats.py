@@ -131,17 +131,11 @@ def test_missing_labels_of_arrow(tmp_path, features):
             assert labels.dtype.kind == "U" or labels[0] == 1
 
 
-def test_files_of_their_own_libraries(tmp_path, features, ids, people):
-    import faiss
-    import safetensors.numpy
+def test_bfloat16_of_torch(tmp_path, features):
+    torch = pytest.importorskip("torch")
     import safetensors.torch
-    import torch
 
     path = tmp_path / "a.safetensors"
-    safetensors.numpy.save_file({"emb": features, "who": people}, path)
-    got = datasets.read_table(path)
-    np.testing.assert_array_equal(got.features, features)
-    np.testing.assert_array_equal(got.columns["who"], people)
     half = torch.tensor(features).bfloat16()
     safetensors.torch.save_file({"emb": half}, path)
     got = datasets.read_features(path)
@@ -149,6 +143,17 @@ def test_files_of_their_own_libraries(tmp_path, features, ids, people):
     np.testing.assert_array_equal(got.astype(np.float32), half.float().numpy())
     datasets.write_features(path, got)
     assert safetensors.torch.load_file(path)["features"].equal(half)
+
+
+def test_files_of_their_own_libraries(tmp_path, features, ids, people):
+    faiss = pytest.importorskip("faiss")
+    numpy_format = pytest.importorskip("safetensors.numpy")
+
+    path = tmp_path / "a.safetensors"
+    numpy_format.save_file({"emb": features, "who": people}, path)
+    got = datasets.read_table(path)
+    np.testing.assert_array_equal(got.features, features)
+    np.testing.assert_array_equal(got.columns["who"], people)
 
     index = faiss.IndexIDMap(faiss.IndexFlatL2(12))
     index.add_with_ids(features, people)

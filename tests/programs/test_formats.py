@@ -105,3 +105,10 @@ def test_convert(files, sample):
 def test_wrong_calls(files, flags, message):
     (files / "two.csv").write_text("a1,a2,b1,b2\n1,2,3,4\n5,6,7,8\n")
     refuse(files, message, *(flag.format(files) for flag in flags))
+
+
+@pytest.mark.parametrize("program", ["cluster", "tune", "verify"])
+def test_what_is_no_data_file_is_refused_by_every_program(files, program):
+    given = f"--features={files}/a.pt", f"--labels={files}/l.txt"
+    refused = call(program, *given)
+    assert refused.returncode == 2 and "torch.load" in refused.stderr
