@@ -67,7 +67,10 @@ def test_of_two_with_one_number_the_second_is_told():
             answers.append(link)
         assert b"process 1 is there already" in answers[1].recv(1000)
         first.join(20)
-        assert sorted(results.get(timeout=1)) == [1, 2]
+        met = results.get(timeout=1)
+        assert sorted(met) == [1, 2]
+        for link in met.values():
+            link.close()
 
 
 def _knock(port: int) -> socket.socket:
