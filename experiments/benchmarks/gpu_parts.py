@@ -75,11 +75,9 @@ def parity(num_rows: int, *, dim: int, k: int, seed: int) -> dict[str, Any]:
     centers = np.einsum("nk,nkd->nd", weights.astype(float), features[indices])
     centers /= weights.sum(axis=1, keepdims=True)
     step = (1 - stages.GAMMA) * features[sample] + stages.GAMMA * centers
-    # The paper's form takes the step as printed, and normalises where asked.
-    difference = np.asarray(updated.features, np.float64)[sample] - step
     if gfa.PAPER.renormalize:
         step /= np.linalg.norm(step, axis=1, keepdims=True)
-        difference = np.asarray(updated.features, np.float64)[sample] - step
+    difference = np.asarray(updated.features, np.float64)[sample] - step
 
     few = min(2000, num_rows)
     pairs = metrics.all_pairs_roc(rows[:few], labels[:few])
