@@ -156,7 +156,7 @@ def search(num_rows: int, *, dim: int, k: int, seed: int) -> dict[str, Any]:
 def _torch_search(rows: np.ndarray, k: int, kind: str) -> float | None:
     """Estimates PyTorch's search from as many blocks of queries as a few seconds do."""
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     on_card = torch.cuda.is_available()
