@@ -26,6 +26,14 @@ from gfa_jax.metrics.detection import (
     min_dcf,
 )
 from gfa_jax.metrics.histogram import ScoreHistogram, score_histogram
+from gfa_jax.metrics.identification import (
+    DEFAULT_FPIRS,
+    Identification,
+    dir_at_fpir,
+    identify,
+    identify_scores,
+    resample_dir,
+)
 from gfa_jax.metrics.operating_point import (
     DEFAULT_FPRS,
     MIN_FALSE_ACCEPTS,
@@ -48,6 +56,7 @@ from gfa_jax.metrics.roc import Roc, auc, eer, roc_curve
 from gfa_jax.metrics.scored_pairs import ScoredPairs, pair_scores
 
 __all__ = [
+    "DEFAULT_FPIRS",
     "DEFAULT_FPRS",
     "DEFAULT_RANKS",
     "MIN_FALSE_ACCEPTS",
@@ -56,6 +65,7 @@ __all__ = [
     "AllPairs",
     "Calibration",
     "ClusterScores",
+    "Identification",
     "OperatingPoint",
     "PrecisionRecall",
     "Rankings",
@@ -74,9 +84,12 @@ __all__ = [
     "cluster_purity",
     "cluster_scores",
     "cmc",
+    "dir_at_fpir",
     "eer",
     "fit_calibration",
     "gain_intervals",
+    "identify",
+    "identify_scores",
     "map_at_r",
     "mean_average_precision",
     "min_cllr",
@@ -85,6 +98,7 @@ __all__ = [
     "rank_gallery",
     "rank_scores",
     "resample_all_pairs_tpr",
+    "resample_dir",
     "resample_tpr",
     "restrict_genuine",
     "roc_curve",

@@ -64,7 +64,7 @@ class Sample(NamedTuple):
     """Scored pairs with the identities of their sides, by descending score."""
 
     impostor_scores: np.ndarray  # [I] floating
-    impostor_identities: np.ndarray  # [2, I] integer
+    impostor_identities: np.ndarray  # [S, I] integer, whose draws multiply
     genuine_scores: np.ndarray  # [G] floating
     genuine_identity: np.ndarray  # [G] integer
     num_identities: int
@@ -283,29 +283,26 @@ def _first_scores_beyond(
     [R, T] reach; only the block of a threshold is then weighed pair by pair. -inf where
     all impostors together weigh no more, nan where those at hand do not.
     """
-    first, second = sample.impostor_identities
-    blocks = range(0, first.size, _BLOCK)
+    sides, present = sample.impostor_identities, sample.impostor_scores.size
+    product = ",".join(["pr"] * len(sides)) + "->r"
+    blocks = range(0, present, _BLOCK)
     sums = [np.zeros(draws.shape[1], np.int64)]
     for start in blocks:
         if np.all(sums[-1][:, None] > allowed):
             break
         pairs = slice(start, start + _BLOCK)
-        weights = np.einsum(
-            "pr,pr->r",
-            np.take(draws, first[pairs], 0),
-            np.take(draws, second[pairs], 0),
-        )
+        weights = np.einsum(product, *(np.take(draws, s[pairs], 0) for s in sides))
         sums.append(sums[-1] + weights)
     columns = np.array(sums).T
-    is_whole = first.size == sample.num_impostor
+    is_whole = present == sample.num_impostor
     scores = np.append(sample.impostor_scores, -np.inf if is_whole else np.nan)
-    places = np.full(allowed.shape, first.size)
+    places = np.full(allowed.shape, present)
     for row, column in enumerate(columns):
         ends = np.searchsorted(column, allowed[row], side="right")
         for number in np.flatnonzero(ends < column.size):
             start = blocks[ends[number] - 1]
             pairs = slice(start, start + _BLOCK)
-            weights = np.cumsum(draws[first[pairs], row] * draws[second[pairs], row])
+            weights = np.cumsum(draws[sides[:, pairs], row].prod(axis=0))
             left = allowed[row, number] - column[ends[number] - 1]
             places[row, number] = start + np.searchsorted(weights, left, side="right")
     return scores[places].astype(np.float64)

@@ -103,19 +103,8 @@ def rank_gallery(
         >>> 0 < metrics.mean_average_precision(people) < 1
         True
     """
-    queries, gallery = check_features(queries), check_features(gallery)
-    if queries.shape[1] != gallery.shape[1]:
-        raise ValueError(
-            f"queries have {queries.shape[1]} columns and the gallery "
-            f"{gallery.shape[1]}; expected features of one network"
-        )
-    for features in (queries, gallery):
-        check_rows(features)
-    sides = {"queries": query_identities, "gallery": gallery_identities}
-    for (side, names), rows in zip(sides.items(), (queries, gallery), strict=True):
-        _check_names(names, len(rows), f"identities of the {side}")
     return rank_scores(
-        _scores(queries, gallery, progress),
+        score_rows(queries, gallery, query_identities, gallery_identities, progress),
         query_identities,
         gallery_identities,
         query_cameras=query_cameras,
@@ -148,49 +137,16 @@ def rank_scores(
         ValueError: scores that do not fit the identities or hold nan; else as
             `rank_gallery`.
     """
-    sizes = np.size(query_identities), np.size(gallery_identities)
-    wanted, known = _number(query_identities, gallery_identities, sizes, "identities")
-    is_known = known_identities(gallery_identities)
-    if (query_cameras is None) != (gallery_cameras is None):
-        raise ValueError("got cameras of one side only; expected both, or neither")
-    cameras = None
-    if query_cameras is not None and gallery_cameras is not None:
-        cameras = _number(query_cameras, gallery_cameras, sizes, "cameras")
-    own = np.full(sizes[0], -1) if own_rows is None else np.asarray(own_rows)
-    if own.shape != sizes[:1] or own.dtype.kind not in "iu":
-        raise ValueError(
-            f"own_rows are {own.dtype} of shape {own.shape}; expected integers of "
-            f"shape ({sizes[0]},), one a query"
-        )
-    if own.size and not -1 <= own.min() <= own.max() < sizes[1]:
-        raise ValueError(
-            f"own_rows run from {own.min()} to {own.max()}; expected -1 to "
-            f"{sizes[1] - 1}, the rows of the gallery"
-        )
-    ranks = []
-    for number, row in enumerate(map(np.asarray, scores)):
-        if number == sizes[0] or row.shape != sizes[1:] or np.isnan(row).any():
-            raise ValueError(
-                f"scores of query {number} have shape {row.shape}; expected "
-                f"{sizes[0]} queries with scores of shape {sizes[1:]} without nan"
-            )
-        same = known == wanted[number]
-        kept = is_known.copy()
-        if cameras is not None:
-            kept &= ~(same & (cameras[1] == cameras[0][number]))
-        if own[number] >= 0:
-            kept[own[number]] = False
-        is_match = same & kept
-        ranks.append(_ranks(row[is_match], row[kept & ~is_match]))
-    if len(ranks) < sizes[0]:
-        raise ValueError(f"got scores of {len(ranks)} queries; expected {sizes[0]}")
+    cameras = query_cameras, gallery_cameras
+    names = query_identities, gallery_identities
+    ranks = [_ranks(*each) for each in split_scores(scores, names, cameras, own_rows)]
     num_matches = np.array([each.size for each in ranks], np.int64)
     if not num_matches.any():
         why = "are the identities of both numbered alike?"
-        if np.isin(wanted, known).any():
+        if np.isin(as_labels(query_identities), as_labels(gallery_identities)).any():
             why = "each match is of the query's own camera, or the query itself"
         raise ValueError(
-            f"none of {sizes[0]} queries has a match in the gallery; {why}"
+            f"none of {len(ranks)} queries has a match in the gallery; {why}"
         )
     return Rankings(np.concatenate(ranks), num_matches)
 
@@ -301,10 +257,73 @@ def bootstrap_rankings(
     return np.quantile(drawn, BOUNDS, axis=0).T
 
 
-def _scores(
-    queries: np.ndarray, gallery: np.ndarray, progress: Callable | None
+def split_scores(
+    scores: Iterable[np.ndarray],
+    identities: tuple[npt.ArrayLike, npt.ArrayLike],
+    cameras: tuple[npt.ArrayLike | None, npt.ArrayLike | None] = (None, None),
+    own_rows: npt.ArrayLike | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields of each query the scores of its matches and those of the other rows.
+
+    Of `rank_scores`, which says what is left out; queries first, then the gallery.
+    """
+    sizes = np.size(identities[0]), np.size(identities[1])
+    wanted, known = _number(*identities, sizes, "identities")
+    is_known = known_identities(identities[1])
+    if (cameras[0] is None) != (cameras[1] is None):
+        raise ValueError("got cameras of one side only; expected both, or neither")
+    seen = None
+    if cameras[0] is not None and cameras[1] is not None:
+        seen = _number(cameras[0], cameras[1], sizes, "cameras")
+    own = np.full(sizes[0], -1) if own_rows is None else np.asarray(own_rows)
+    if own.shape != sizes[:1] or own.dtype.kind not in "iu":
+        raise ValueError(
+            f"own_rows are {own.dtype} of shape {own.shape}; expected integers of "
+            f"shape ({sizes[0]},), one a query"
+        )
+    if own.size and not -1 <= own.min() <= own.max() < sizes[1]:
+        raise ValueError(
+            f"own_rows run from {own.min()} to {own.max()}; expected -1 to "
+            f"{sizes[1] - 1}, the rows of the gallery"
+        )
+    number = -1
+    for number, row in enumerate(map(np.asarray, scores)):
+        if number == sizes[0] or row.shape != sizes[1:] or np.isnan(row).any():
+            raise ValueError(
+                f"scores of query {number} have shape {row.shape}; expected "
+                f"{sizes[0]} queries with scores of shape {sizes[1:]} without nan"
+            )
+        same = known == wanted[number]
+        kept = is_known.copy()
+        if seen is not None:
+            kept &= ~(same & (seen[1] == seen[0][number]))
+        if own[number] >= 0:
+            kept[own[number]] = False
+        is_match = same & kept
+        yield row[is_match], row[kept & ~is_match]
+    if number + 1 < sizes[0]:
+        raise ValueError(f"got scores of {number + 1} queries; expected {sizes[0]}")
+
+
+def score_rows(
+    queries: Any,
+    gallery: Any,
+    query_identities: npt.ArrayLike,
+    gallery_identities: npt.ArrayLike,
+    progress: Callable | None,
 ) -> Iterator[np.ndarray]:
-    """Yields the scores [G] of each query, multiplied block by block."""
+    """Yields the scores [G] of each query, multiplied block by block, once checked."""
+    queries, gallery = check_features(queries), check_features(gallery)
+    if queries.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"queries have {queries.shape[1]} columns and the gallery "
+            f"{gallery.shape[1]}; expected features of one network"
+        )
+    for features in (queries, gallery):
+        check_rows(features)
+    sides = {"queries": query_identities, "gallery": gallery_identities}
+    for (side, names), rows in zip(sides.items(), (queries, gallery), strict=True):
+        _check_names(names, len(rows), f"identities of the {side}")
     on_device = numerics.to_compute_dtype(gallery)
     starts = range(0, len(queries), _BLOCK)
     if progress is not None:
