@@ -32,7 +32,7 @@ def read_table(
     """Reads the features of a file and the other values of every row.
 
     The vectors are the array `key`, else the one called features, embeddings or the
-    like, else the only [N, D]. In a table (.csv, .tsv, .txt, .parquet, .arrow,
+    like, else the only [N, D]. In a table (.csv, .tsv, .txt, .jsonl, .parquet, .arrow,
     .feather) they are the column of lists, or the columns numbered at their end, by
     number (f0 … f511), or else all columns of numbers whose name is not that of an id
     or a label. All else that holds one value a row is a column. Text is read as

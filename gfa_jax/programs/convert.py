@@ -2,11 +2,11 @@
 
     gfa convert embeddings.csv embeddings.parquet
 
-reads what `gfa refine --features` reads and writes .npy, .npz, .csv, .tsv, .parquet,
-.arrow, .feather, .h5, .safetensors, .bin, .fvecs, .fbin, .faiss and their kin, by the
-suffix. Columns that a format has no place for are named and left out. In memory are a
-block of rows and the columns; what cannot be mapped goes through a file without a
-name beside the target. The target appears whole or not at all.
+reads what `gfa refine --features` reads and writes .npy, .npz, .csv, .tsv, .jsonl,
+.parquet, .arrow, .feather, .h5, .safetensors, .bin, .fvecs, .fbin, .faiss and their
+kin, by the suffix. Columns that a format has no place for are named and left out. In
+memory are a block of rows and the columns; what cannot be mapped goes through a file
+without a name beside the target. The target appears whole or not at all.
 """
 
 import os

@@ -22,7 +22,7 @@ flags.DEFINE_input(
     "features",
     None,
     "Embeddings, else a sample. A file by its suffix: .npy, .npz, .csv, .tsv, "
-    ".parquet, .arrow, .feather, .h5, .safetensors, .bin, .fvecs, .fbin, "
+    ".jsonl, .parquet, .arrow, .feather, .h5, .safetensors, .bin, .fvecs, .fbin, "
     ".faiss and their kin; a folder of .npy of a vector each, or of shards.",
 )
 flags.DEFINE_input(

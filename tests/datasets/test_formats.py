@@ -91,6 +91,78 @@ def test_tables_of_pandas(tmp_path, features, ids, people, write, suffix):
     assert again.vectors == got.vectors and [*again.columns] == [*got.columns]
 
 
+def test_lists_in_text(tmp_path, features, ids, people):
+    table = pd.DataFrame({"text": ids, "embedding": [*features], "person": people})
+    table.to_csv(tmp_path / "printed.csv", index=False)
+    table["embedding"] = features.tolist()
+    table.to_csv(tmp_path / "a.csv")
+    table.to_csv(tmp_path / "a.tsv", sep="\t", index=False, quoting=3, escapechar="\\")
+    table[["text", "embedding"]].to_csv(tmp_path / "two.csv", index=False)
+    for name in ("a.csv", "a.tsv", "two.csv", "printed.csv"):
+        got = datasets.read_table(tmp_path / name)
+        rounding = 1e-7 if name == "printed.csv" else 0  # eight digits
+        np.testing.assert_allclose(got.features, features, rtol=0, atol=rounding)
+        assert got.vectors == ("embedding",) and "text" in got.columns
+    labels = datasets.read_labels(tmp_path / "a.csv", column="person")
+    np.testing.assert_array_equal(labels, people)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("[1, 2]", "line 3: got 2 values, expected 3"),
+        ("[1, 2, 3, 4]", "line 3: got 4 values, expected 3"),
+        ("[1 2 ... 9]", "shortened when it was printed"),
+        ("[1, x, 3]", "no numeric column"),
+    ],
+)
+def test_lists_in_text_that_are_no_vectors(tmp_path, cell, message):
+    path = tmp_path / "a.csv"
+    path.write_text(f'id,v\na,"[1, 2, 3]"\nb,"{cell}"\n')
+    with pytest.raises(ValueError, match=message):
+        datasets.read_table(path)
+
+
+def test_json_lines_of_pandas(tmp_path, features, ids, people):
+    frame_ = pd.DataFrame({"id": ids, "embedding": [*features], "person": people})
+    frame_["name"] = frame_["id"].where(frame_["person"] > 0)
+    frame_["box"] = [{"x": 1}] * 50
+    path = tmp_path / "a.jsonl"
+    frame_.to_json(path, orient="records", lines=True, double_precision=15)
+    got = datasets.read_table(path)
+    np.testing.assert_array_equal(got.features, features)
+    np.testing.assert_array_equal(got.columns["person"], people)
+    np.testing.assert_array_equal(got.columns["name"] == "", people == 0)
+    assert [*got.columns] == ["id", "person", "name"]
+    np.testing.assert_array_equal(datasets.read_labels(path, column="person"), people)
+    wide = frame(features, ids, people)
+    wide.to_json(path, orient="records", lines=True, double_precision=15)
+    got = datasets.read_table(path)
+    np.testing.assert_array_equal(got.features, features)
+    assert got.vectors[0] == "f0"
+    path.write_text("[1, 2]\n[3, null]\n")
+    np.testing.assert_array_equal(
+        datasets.read_table(path).features, [[1, 2], [3, np.nan]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"v": [1]}', "line 2: got 1 values, expected 2"),
+        ('{"w": [1, 2]}', "line 2: got no vector, expected 2"),
+        ('{"v": [1, "a"]}', "line 2: got 'a' among the values"),
+        ('{"v": [1, 2]', "line 2: no JSON"),
+        ("3", "line 2: got '3', expected an object"),
+    ],
+)
+def test_json_lines_that_are_not_like_the_first(tmp_path, line, message):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"v": [1, 2]}\n' + line + "\n")
+    with pytest.raises(ValueError, match=message):
+        datasets.read_table(path)
+
+
 @pytest.mark.parametrize("options", [{}, {"index": False}, {"header": False}])
 def test_numbers_alone_as_text(tmp_path, features, options):
     pd.DataFrame(features).to_csv(tmp_path / "a.csv", **options)

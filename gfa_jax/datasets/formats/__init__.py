@@ -10,7 +10,15 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from gfa_jax.datasets.formats import binary, folder, numpy_files, tensors, text, vectors
+from gfa_jax.datasets.formats import (
+    binary,
+    folder,
+    json_lines,
+    numpy_files,
+    tensors,
+    text,
+    vectors,
+)
 from gfa_jax.datasets.formats.table import Table, Wanted
 
 Read = Callable[[pathlib.Path, Wanted], Iterator[Table]]
@@ -47,6 +55,7 @@ def _by_extra(name: str, package: str) -> tuple[Read, Write]:
 _COLUMNAR = Format(*_by_extra("columnar", "pyarrow"), "any")
 _HDF5 = Format(*_by_extra("hdf5", "h5py"), "any")
 _TEXT = Format(text.read, text.write, "any")
+_JSON_LINES = Format(json_lines.read, json_lines.write, "any")
 _VECS = Format(vectors.read_vecs, vectors.write_vecs, "none")
 _BIN = Format(vectors.read_bin, vectors.write_bin, "none")
 _FAISS = Format(vectors.read_faiss, vectors.write_faiss, "none")
@@ -57,6 +66,8 @@ FORMATS = {
     ".csv": _TEXT,
     ".tsv": _TEXT,
     ".txt": _TEXT,
+    ".jsonl": _JSON_LINES,
+    ".ndjson": _JSON_LINES,
     ".parquet": _COLUMNAR,
     ".arrow": _COLUMNAR,
     ".feather": _COLUMNAR,
@@ -78,10 +89,10 @@ _LOAD = {
     ".mat": "scipy.io.loadmat({path!r})['features']",
     ".lmdb": "numpy.stack([numpy.frombuffer(v, 'float32') for _, v in "
     "lmdb.open({path!r}).begin().cursor()])",
-    ".json": "pandas.read_json({path!r}).to_numpy()",
+    ".json": "numpy.stack(pandas.read_json({path!r})['embedding'])",
     ".xlsx": "pandas.read_excel({path!r}).to_numpy()",
 }
-_SAME = {".pth": ".pt", ".pickle": ".pkl", ".mdb": ".lmdb", ".jsonl": ".json"}
+_SAME = {".pth": ".pt", ".pickle": ".pkl", ".mdb": ".lmdb"}
 
 
 def find(path: pathlib.Path, verb: str) -> Format:

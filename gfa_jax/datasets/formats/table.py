@@ -65,6 +65,16 @@ def shown(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names[:12]) + more
 
 
+def check_length(vector: object, width: int, line: int) -> None:
+    """Refuses what is no list of D values."""
+    if not isinstance(vector, list) or len(vector) != width:
+        got = f"{len(vector)} values" if isinstance(vector, list) else "no vector"
+        raise ValueError(
+            f"line {line}: got {got}, expected {width} as in the first row; pad or "
+            "drop it"
+        )
+
+
 def find_array(shapes: Mapping[str, Sequence[int]], key: str | None) -> str:
     """Returns the name of the array that holds the vectors, of arrays by name."""
     if key is not None:

@@ -16,6 +16,8 @@ from gfa_jax.datasets.formats.table import (
     Table,
     Wanted,
     blocks,
+    check_length,
+    find_array,
     find_column,
     find_vectors,
 )
@@ -40,27 +42,34 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     line = 1 + has_header
     if len(sample) == has_header or (len(sample) == 1 and _is_words(sample[0])):
         raise ValueError("it holds only a header line")
+    body = sample[has_header:]
     if wanted.only:
-        column, vectors = find_column(names, wanted.column), []
-        others = [column]
+        vectors, is_list = [], False
+        others = [find_column(names, wanted.column)]
     else:
-        body = sample[has_header:]
-        numeric = [all(map(_is_number, each)) for each in zip(*body, strict=True)]
-        vectors = find_vectors(names, numeric, wanted)
+        vectors, is_list = _vectors(names, body, wanted)
         others = sorted({*range(len(names))} - {*vectors})
     kept: list[list[str]] = [[] for _ in others]
-    step = max(1, _CHUNK_VALUES // len(names))
-    rows = itertools.chain(sample[has_header:], rows)
+    rows = itertools.chain(body, rows)
     told = tuple(names[place] for place in vectors)
+    width = len(_listed(body[0][vectors[0]])) if is_list else len(vectors)
+    step = max(1, _CHUNK_VALUES // (len(names) + width))
     while chunk := [*itertools.islice(rows, step)]:
         for values, place in zip(kept, others, strict=True):
             values.extend([row[place] for row in chunk])
-        yield Table(_numbers(chunk, vectors, names, line), {}, told)
+        if is_list:
+            chunk = [_listed(row[vectors[0]]) for row in chunk]
+            for number, values in enumerate(chunk):
+                check_length(values, width, line + number)
+            block = _numbers(chunk, [*range(width)], told * width, line)
+        else:
+            block = _numbers(chunk, vectors, names, line)
+        yield Table(block, {}, told)
         line += len(chunk)
     columns = {
         names[place]: _typed(values) for values, place in zip(kept, others, strict=True)
     }
-    yield Table(np.empty((0, len(vectors)), np.float32), columns, told)
+    yield Table(np.empty((0, width), np.float32), columns, told)
 
 
 def write(path: pathlib.Path, table: Table) -> None:
@@ -97,7 +106,7 @@ def vector_names(table: Table) -> list[str]:
 def _rows(path: str | os.PathLike[str]) -> Iterator[list[str]]:
     """Yields the fields of every line, without blanks around them; all as many."""
     with open_input(path) as file:
-        lines = _lines(file)
+        lines = decode_lines(file)
         first = [*itertools.islice(lines, 2)]
         delimiter = _delimiter(first)
         lines = itertools.chain(first, lines)
@@ -119,7 +128,7 @@ def _rows(path: str | os.PathLike[str]) -> Iterator[list[str]]:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _lines(file) -> Iterator[str]:
+def decode_lines(file) -> Iterator[str]:
     """Decodes the lines of a binary file, and refuses what is no text."""
     number = 0
     while raw := file.readline(_LINE_BYTES):
@@ -152,7 +161,9 @@ def _delimiter(lines: Sequence[str]) -> str:
     def worth(delimiter: str) -> tuple[int, int]:
         fields = next(csv.reader([last], delimiter=delimiter), [])
         numbers = sum(
-            _is_number(each.strip()) and each.strip() != "" for each in fields
+            len(_listed(each)) if each[:1] == "[" and each[-1:] == "]" else 1
+            for each in map(str.strip, fields)
+            if each and (each[0] == "[" or _is_number(each))
         )
         return numbers, len(fields)
 
@@ -181,9 +192,42 @@ def _header(rows: Sequence[Sequence[str]], wanted: Wanted) -> tuple[list[str], b
     for name, column in zip(first, zip(*others, strict=True), strict=False):
         is_named = bool(name) and not _is_number(name)
         has_header |= is_named and all(map(_is_number, column)) and any(column)
+        has_header |= is_named and not _is_list(name) and all(map(_is_list, column))
     if has_header:
         return [*first], True
     return [str(number) for number in range(len(first))], False
+
+
+def _vectors(
+    names: list[str], body: Sequence[Sequence[str]], wanted: Wanted
+) -> tuple[list[int], bool]:
+    """Returns the columns of the vectors, and whether it is one of lists."""
+    columns = [*zip(*body, strict=True)]
+    lists = {
+        name: (0, 0)
+        for name, column in zip(names, columns, strict=True)
+        if all(map(_is_list, column)) and name not in wanted.without
+    }
+    if wanted.key in lists or (lists and wanted.key is None):
+        return [names.index(find_array(lists, wanted.key))], True
+    numeric = [all(map(_is_number, each)) for each in columns]
+    return find_vectors(names, numeric, wanted), False
+
+
+def _is_list(field: str) -> bool:
+    """Tells whether a field is a vector, as Python or NumPy prints it."""
+    if not (field.startswith("[") and field.endswith("]")):
+        return False
+    if "..." in field and _is_list(field.replace("...", " ")):
+        raise ValueError(
+            f"a vector was shortened when it was printed ({field[:40]!r}…); write them "
+            "whole: one column a value, or array.tolist()"
+        )
+    return all(map(_is_number, _listed(field)))
+
+
+def _listed(field: str) -> list[str]:
+    return field.strip("[]").replace(",", " ").split()
 
 
 def _is_words(fields: Sequence[str]) -> bool:
