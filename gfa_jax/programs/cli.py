@@ -134,8 +134,9 @@ def warn(message: str) -> None:
 class Stages:
     """The seconds of each named stage, said on stderr where they exceed one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self.seconds: dict[str, float] = {}
+        self._quiet = quiet
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -144,7 +145,7 @@ class Stages:
         yield
         elapsed = time.perf_counter() - start
         self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
-        if elapsed > 1.0:
+        if elapsed > 1.0 and not self._quiet:
             _tell(f"{name}: {elapsed:.1f} s")
 
 

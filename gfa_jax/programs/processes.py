@@ -2,8 +2,9 @@
 
     gfa refine --num_processes=2 …
 
-starts both processes on this machine. Over several machines every process is started
-by hand, or by a scheduler, with the same flags and its own number:
+starts both processes on this machine. A scheduler that starts many of the same command
+says to each where it is (`scheduler`). Otherwise every process is started by hand with
+the same flags and its own number:
 
     gfa refine --num_processes=2 --process_id=0 --coordinator=a:8476 …
     gfa refine --num_processes=2 --process_id=1 --coordinator=a:8476 …
@@ -30,11 +31,17 @@ from typing import Any, NoReturn
 import jax
 
 from gfa_jax import sharding
-from gfa_jax.programs import flags, rendezvous
+from gfa_jax.programs import flags, rendezvous, scheduler
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_integer("num_processes", 1, "Processes of the job.", lower_bound=1)
+flags.DEFINE_integer(
+    "num_processes",
+    1,
+    "Processes of the job. Found under Slurm, Open MPI and Kubernetes, as are the next "
+    "two.",
+    lower_bound=1,
+)
 flags.DEFINE_string(
     "coordinator",
     None,
@@ -69,7 +76,11 @@ _LOST = ("Gloo", "NCCL", "Connection", "UNAVAILABLE", "heartbeat")
 
 
 def is_job() -> bool:
-    """Tells whether the flags, if they fit, ask for several processes or devices."""
+    """Tells whether the flags, if they fit, ask for several processes or devices.
+
+    Where a scheduler started this process, it says what they do not.
+    """
+    _ask_scheduler()
     count, number = FLAGS.num_processes, FLAGS.process_id
     if count == 1 and (number, FLAGS.coordinator) != (None, None):
         raise ValueError(
@@ -87,6 +98,28 @@ def is_job() -> bool:
             f"expected 0 to {count - 1}"
         )
     return count > 1 or FLAGS.num_devices is not None
+
+
+def _ask_scheduler() -> None:
+    count = FLAGS["num_processes"]
+    coordinator, number = FLAGS["coordinator"], FLAGS["process_id"]
+    told = None not in (coordinator.value, number.value)
+    if count.present and (count.value == 1 or told):
+        return
+    place = scheduler.find(coordinator=coordinator.value, process_id=number.value)
+    if place is None or place.num_processes == 1:
+        return
+    if count.present and count.value != place.num_processes:
+        raise ValueError(
+            f"--num_processes={count.value}, but {place.scheduler} started "
+            f"{place.num_processes}; leave the flag out, or start one process"
+        )
+    count.value, number.value = place.num_processes, place.process_id
+    coordinator.value = place.coordinator
+    if place.local_id is not None:
+        devices = scheduler.own_devices(place.local_id, FLAGS.num_devices or 1)
+        # Read by `jax.distributed.initialize`, which would look for the first alone.
+        os.environ.setdefault("JAX_LOCAL_DEVICE_IDS", ",".join(map(str, devices)))
 
 
 def launches() -> bool:

@@ -14,8 +14,8 @@ keeps the features in their file, where they do not fit in memory (`backends.fil
 
     gfa refine --num_processes=4 --features=shards/ …
 
-does it over processes (`processes`) and writes a folder of shards, refined/, in place
-of refined.npy (`backends.mesh`).
+does it over processes (`processes`), as do `srun` and `mpirun` that start several, and
+writes a folder of shards, refined/, in place of refined.npy (`backends.mesh`).
 """
 
 from functools import partial
@@ -84,7 +84,7 @@ def main() -> None:
 
 def _refine(backend: Backend, options: dict[str, Any]) -> None:
     """Runs the pipeline; the first process writes what is of all."""
-    run = pipeline.Run(backend, cli.Stages())
+    run = pipeline.Run(backend, cli.Stages(quiet=not backend.is_first))
     refined_name = results.refined_name(backend.refined_name)
     names = (refined_name, *_OUTPUTS)
     with run.refine(FLAGS.output_dir, names) as refined:
