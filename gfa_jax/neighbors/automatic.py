@@ -3,12 +3,14 @@
     exact        N² D / 2 multiply-adds, tiles merged as they come, on the device
     approximate  80 C² D to train C cells, N C D to assign the rows and N² D p / C to
                  probe p of the cells, all with products about 1.5 times as dear as
-                 those of one large matrix with another, on the host
+                 those of one large matrix with another, and where all K count
+                 N K (1 + ln(2 N p / (C K))) to list, on the host
 
 Exact search misses nothing, so it is taken where it ends soon, where approximate search
-would not be twice as fast, and on an accelerator, which approximate search leaves idle.
-How many cells must be probed shows only when `approximate_neighbors` calibrates, so p
-is a guess, and the estimate of approximate search good to a factor of two.
+would not be twice as fast or would leave so many products that it turns to it, and on
+an accelerator, which approximate search leaves idle. How many cells must be probed
+shows only when `approximate_neighbors` calibrates, so p is a guess, and the estimate of
+approximate search good to a factor of two.
 """
 
 import importlib.util
@@ -38,6 +40,8 @@ _PROBES_FOR_ALL = 600
 _PROBES_GROWTH = 0.69
 # A multiply-add of many small products, against one of few large ones.
 _SCAN_COST = 1.5
+# To sort one that enters a list, on two slow cores.
+_LISTED_SECONDS = 5e-7
 # Two slow cores, for the pools that are too small to measure anything.
 _NOMINAL = 2e10
 _MEASURED_TILES = 8
@@ -83,13 +87,21 @@ def choose_search(
         f"exact search of {num_rows:,} × {dim} takes about {seconds:.2g} s at "
         f"{rate / 1e9:.3g} billion multiply-adds a second"
     )
-    fast = _approximate_products(num_rows, dim, threshold) / rate
+    if threshold is not None and typical_kth_best(num_rows, dim, k) > threshold:
+        threshold = None  # so few columns that strangers alone fill a list above it
+    products, share = _approximate_products(num_rows, dim, threshold)
+    fast = products / rate
+    if threshold is None:
+        probed = max(2 * num_rows * share / k, 1.0)
+        fast += num_rows * k * (1 + math.log(probed)) * _LISTED_SECONDS
     if seconds <= _PATIENCE_SECONDS:
         why = f"{took} and misses nothing"
     elif importlib.util.find_spec("faiss") is None:
         why = f"{took}; FAISS, which approximate search needs, is not installed"
     elif jax.default_backend() != "cpu":
         why = f"{took}; approximate search would leave the device idle"
+    elif share > calibrated.LARGEST_SHARE:
+        why = f"{took}; approximate search would be left {share:.0%} of all products"
     elif fast * _ADVANTAGE > seconds:
         why = f"{took}; approximate search would take about {fast:.2g} s"
     else:
@@ -139,8 +151,13 @@ def typical_kth_best(num_rows: int, dim: int, k: int) -> float:
     return statistics.NormalDist().inv_cdf(1 - share) / math.sqrt(dim)
 
 
-def _approximate_products(num_rows: int, dim: int, threshold: float | None) -> float:
-    """Counts multiply-adds of `approximate_neighbors`, the scan at its dearer rate."""
+def _approximate_products(
+    num_rows: int, dim: int, threshold: float | None
+) -> tuple[float, float]:
+    """Counts multiply-adds of `approximate_neighbors`, the scan at its dearer rate.
+
+    Gives the share of all products that the scan is, too.
+    """
     num_cells = cells.num_cells(num_rows)
     probes = _PROBES_FOR_ALL if threshold is None else _PROBES_ABOVE_THRESHOLD
     probes *= (num_rows / _PROBES_AT) ** _PROBES_GROWTH
@@ -148,4 +165,4 @@ def _approximate_products(num_rows: int, dim: int, threshold: float | None) -> f
     share = min(1.0, probes / num_cells)
     scanned = num_rows * num_cells + num_rows**2 * share
     sampled = calibrated.SAMPLE_ROWS * num_rows
-    return (trained + _SCAN_COST * scanned + sampled) * dim
+    return (trained + _SCAN_COST * scanned + sampled) * dim, share

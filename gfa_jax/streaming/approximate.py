@@ -21,7 +21,7 @@ from gfa_jax.streaming.exact import exact_neighbors
 from gfa_jax.types import Neighbors
 
 # Of the files; another one makes old files other.
-_LAYOUT = "cells 1"
+_LAYOUT = "cells 2"
 
 
 def approximate_neighbors(

@@ -45,6 +45,24 @@ def test_approximate_where_exact_takes_long(measured):
     assert f"{near.seconds:.2g} s" in near.reason
 
 
+def test_few_columns_and_all_neighbours_count_what_the_lists_cost(monkeypatch):
+    """Where strangers fill a list above the threshold, all K count and few cells help.
+
+    Exact search of 200,000 × 8 took 65 s, the other 150 s before it fell back.
+    """
+    monkeypatch.setattr(automatic, "measure_rate", lambda dim, *, k, num_rows: 2.5e9)
+    chosen = choose_search(200_000, 8, k=57, threshold=0.55)
+    assert chosen.search == "exact"
+    assert chosen.seconds == pytest.approx(64)
+    assert "16% of all products" in chosen.reason
+    # What is left is no more than an eighth here, and sorting it is what takes long.
+    chosen = choose_search(140_000, 8, k=57, threshold=None)
+    assert chosen.search == "exact"
+    assert "would take about" in chosen.reason
+    monkeypatch.setattr(automatic, "_LISTED_SECONDS", 0.0)
+    assert choose_search(140_000, 8, k=57, threshold=None).search == "approximate"
+
+
 @pytest.mark.parametrize(
     ("module", "name", "value", "reason"),
     [

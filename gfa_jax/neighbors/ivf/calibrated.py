@@ -40,11 +40,13 @@ SAMPLE_ROWS = 1000
 _BELOW_THRESHOLD = 0.1
 # ρ is lowered by what products in blocks of other shapes may differ.
 _ROUNDING = 1e-5
+# Copies of one row are as near as each other up to this.
+_TIE = 1e-6
 # One-sided 95 % normal quantile.
 _QUANTILE = 1.645
 _BLOCK_ROWS = 1024
 # What is kept of the calibration.
-_KEPT = ("centroids", "place", "rows", "others")
+_KEPT = ("centroids", "place", "rows", "others", "similarity")
 
 
 class Calibration(NamedTuple):
@@ -61,11 +63,12 @@ class Calibration(NamedTuple):
 
 
 class _Edges(NamedTuple):
-    """Edges of sampled rows, [E]: the row's place in the sample, and both ends."""
+    """Edges of sampled rows, [E]: the row's place in the sample, both ends, cosines."""
 
     place: np.ndarray
     rows: np.ndarray
     others: np.ndarray
+    similarity: np.ndarray
 
 
 def approximate_neighbors(
@@ -203,6 +206,8 @@ def search_in_cells(
         progress=progress,
     )
     hits = np.any(best.indices[wanted.rows] == wanted.others[:, None], axis=1)
+    # A list that ends as near holds another of those that tie for its last place.
+    hits |= best.similarity[wanted.rows, -1] >= wanted.similarity - _TIE
     recall, bound = _recall_of(wanted, hits)
     if bound < edge_recall:
         raise CellsDoNotHelpError(f"a recall of {bound:.2%} is all that is certain")
@@ -241,7 +246,8 @@ def _exact_edges(
     if threshold is not None:
         counts &= cosine > threshold
     place, column = np.nonzero(counts)
-    return _Edges(place, sample[place], found[place, column])
+    ends = found[place, column], cosine[place, column]
+    return _Edges(place, sample[place], *ends)
 
 
 def _least_ratios(rows: Any, centroids: np.ndarray, edges: _Edges) -> np.ndarray:

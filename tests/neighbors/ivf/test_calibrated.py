@@ -65,6 +65,16 @@ def test_rows_that_are_all_equal_are_searched(no_lower_limit):
     np.testing.assert_allclose(result.features, features, rtol=0, atol=1e-6)
 
 
+@pytest.mark.usefixtures("no_lower_limit")
+def test_one_copy_is_as_good_as_another(pool):
+    """Of ten copies the exact search lists some, and cells others."""
+    copies = np.repeat(pool[:600], 10, axis=0)
+    found, calibration = gfa.approximate_neighbors(copies, k=5)
+    assert calibration.factory != "Flat"
+    assert calibration.recall == 1.0
+    np.testing.assert_allclose(found.similarity, 1, rtol=0, atol=1e-6)
+
+
 def test_recall_and_its_bound():
     wanted = edges_of([2, 1, 0, 4])
     hits = np.array([1, 1, 1, 1, 1, 1, 0], bool)
@@ -80,7 +90,7 @@ def test_recall_and_its_bound():
 def edges_of(sizes) -> calibrated._Edges:
     """Edges of rows 0, 1, ...; to whom does not matter."""
     place = np.repeat(np.arange(len(sizes)), sizes)
-    return calibrated._Edges(place, place, np.zeros_like(place))
+    return calibrated._Edges(place, place, np.zeros_like(place), np.ones(len(place)))
 
 
 def test_the_bound_holds_as_often_as_it_says():
