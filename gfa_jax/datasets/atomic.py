@@ -21,6 +21,11 @@ from numpy.typing import ArrayLike
 
 from gfa_jax.datasets.arrays import known_suffix
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _BLOCK_BYTES = 16 << 20
 
 
@@ -67,6 +72,25 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock_folder(folder: pathlib.Path) -> int | None:
+    """Locks a folder until the descriptor returned is closed; no file is left.
+
+    A BlockingIOError tells that another process has. None where the system locks no
+    folder, as Windows and some network file systems.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

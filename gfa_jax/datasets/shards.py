@@ -12,7 +12,6 @@ parts never touch those of an older manifest, and the manifest is written last: 
 reader sees the old matrix or the new one.
 """
 
-import hashlib
 import json
 import os
 import pathlib
@@ -26,6 +25,7 @@ import numpy as np
 from gfa_jax.datasets.arrays import open_input
 from gfa_jax.datasets.atomic import write_array, write_json
 from gfa_jax.datasets.features import check_matrix, read_features
+from gfa_jax.datasets.fingerprints import fingerprint
 from gfa_jax.datasets.reading import one_line_errors
 
 _MANIFEST = "manifest.json"
@@ -83,7 +83,7 @@ def write_part(
     unnamed = folder / f".gfa_jax-{secrets.token_hex(8)}.npy"
     try:
         write_array(unnamed, features)
-        sha256 = _file_hash(unnamed)
+        sha256 = fingerprint(unnamed)["sha256"]
         name = f"part-{number:05d}-{sha256[:16]}.npy"
         unnamed.replace(folder / name)
     finally:
@@ -236,7 +236,7 @@ def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
         low, high = max(start - first, 0), min(stop - first, part.rows)
         if low < high:
             path = shards.folder / part.file
-            got = _file_hash(path)
+            got = fingerprint(path)["sha256"]
             if got != part.sha256:
                 raise ValueError(
                     f"{path}: its SHA-256 is {got}, expected {part.sha256} as the "
@@ -295,8 +295,3 @@ def _check_names(folder: pathlib.Path, parts: Sequence[Part]) -> None:
                 "content; name each part once"
             )
         seen |= {part.file: part.file, part.sha256: part.file}
-
-
-def _file_hash(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

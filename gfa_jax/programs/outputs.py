@@ -17,13 +17,14 @@ import numpy as np
 
 import gfa_jax
 from gfa_jax import datasets, metrics
+from gfa_jax.datasets.atomic import lock_folder
+from gfa_jax.datasets.fingerprints import fingerprint, is_other
 from gfa_jax.programs import cli, flags, generation
 
 try:
-    import fcntl
     import resource
-except ImportError:  # Windows has neither
-    fcntl = resource = None
+except ImportError:  # Windows
+    resource = None
 
 _PACKAGES = (
     *("absl-py", "faiss-cpu", "faiss-gpu", "flax", "infomap", "jax", "jaxlib"),
@@ -140,10 +141,10 @@ def write_report(hidden: pathlib.Path, report: Mapping[str, Any]) -> None:
             )
         inputs[name] = {"path": str(source)}
         if source.exists():
-            inputs[name] |= generation.fingerprint(source)
+            inputs[name] |= fingerprint(source)
     for name in run.names:
         if (hidden / name).is_file():
-            files[name] = generation.fingerprint(hidden / name)
+            files[name] = fingerprint(hidden / name)
     about = {"program": run.program, "options": run.options}
     about |= {"environment": environment(), "peak_memory": peak_memory()}
     whole = {**about, **report, "inputs": inputs, "outputs": files}
@@ -151,27 +152,18 @@ def write_report(hidden: pathlib.Path, report: Mapping[str, Any]) -> None:
 
 
 def _lock(folder: pathlib.Path) -> bool:
-    """Locks a folder until its files are there, or this process ends; no file is left.
-
-    Tells whether it could: some network file systems, and Windows, lock no folder.
-    """
-    if fcntl is None:
-        return False
+    """Locks a folder until its files are there, or this process ends; tells if so."""
     _unlock(folder)
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = lock_folder(folder)
     except BlockingIOError as error:
-        os.close(descriptor)
         raise ValueError(
             f"another run is writing to --output_dir={folder}; wait for it, or name "
             "another one"
         ) from error
-    except OSError:
-        os.close(descriptor)
-        return False
-    cli.locks[folder] = descriptor
-    return True
+    if descriptor is not None:
+        cli.locks[folder] = descriptor
+    return descriptor is not None
 
 
 def _unlock(folder: pathlib.Path) -> None:
@@ -184,7 +176,7 @@ def _warn(inputs: Mapping[str, pathlib.Path]) -> None:
     for name, source in inputs.items():
         beside = generation.read_report(source.parent)
         stored = beside and beside["outputs"].get(source.name)
-        if stored and generation.is_other(source, stored, quick=True):
+        if stored and is_other(source, stored, quick=True):
             cli.warn(
                 f"--{name}={source} is not the file of the report.json beside it: "
                 "changed since, or of another run"

@@ -11,6 +11,7 @@ run's inputs are what they were, by their SHA-256: 2 s a GB.
 
 import pathlib
 
+from gfa_jax.datasets.fingerprints import is_other
 from gfa_jax.programs import cli, evaluation, flags, generation, inputs, outputs
 
 FLAGS = flags.FLAGS
@@ -84,6 +85,6 @@ def _check(folder: pathlib.Path) -> str:
         )
     for name, stored in report["inputs"].items():
         path = pathlib.Path(stored.pop("path"))
-        if generation.is_other(path, stored):
+        if is_other(path, stored):
             cli.warn(f"--{name}={path} is not, or no more, what that run read")
     return f"{folder}: all {len(report['outputs'])} files are of {of_run}"

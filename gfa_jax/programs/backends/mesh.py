@@ -25,14 +25,13 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import datasets, sharding
-from gfa_jax.datasets import resumable
+from gfa_jax.datasets import fingerprints, resumable
 from gfa_jax.programs import (
     backends,
     checkpoints,
     cli,
     evaluation,
     flags,
-    generation,
     inputs,
     processes,
     settings,
@@ -185,7 +184,7 @@ class MeshBackend(backends.Backend):
             self._shards = datasets.open_parts(target, parts)
         sizes = [(target / part.file).stat().st_size for part in parts]
         self.written = {
-            self.refined_name: generation.join(
+            self.refined_name: fingerprints.join(
                 {"bytes": size, "sha256": part.sha256}
                 for size, part in zip(sizes, parts, strict=True)
             )
