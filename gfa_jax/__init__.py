@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gfa_jax import _early as _early
 from gfa_jax import (
     fixed_point,
+    gallery,
     neighbors,
     pooling,
     refinement,
@@ -45,6 +46,7 @@ __all__ = [
     "exact_neighbors",
     "faiss_neighbors",
     "fixed_point",
+    "gallery",
     "neighbors",
     "pool",
     "pooling",

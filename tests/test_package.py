@@ -142,7 +142,7 @@ def test_every_module_says_its_idea():
 # Each may import what stands before it, and nothing behind it.
 ORDER = """types checks numerics blocks datasets metrics affinity pseudo_center
 transposed_sums aggregation fixed_point pooling neighbors selection clustering
-tuning layers streaming sharding refinement plotting programs"""
+tuning layers streaming sharding gallery refinement plotting programs"""
 
 
 def test_imports_point_downwards_without_a_cycle():

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfa_jax import datasets
+from gfa_jax.datasets.rows import is_scaled as is_scaled
+from gfa_jax.datasets.rows import unit_rows as unit_rows
 from gfa_jax.programs import cli, flags, outputs
-from gfa_jax.refinement.rows import is_scaled as is_scaled
-from gfa_jax.refinement.rows import unit_rows as unit_rows
 
 FLAGS = flags.FLAGS
 # The flags that name columns of --features which are no vectors.

@@ -25,8 +25,7 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gfa_jax import numerics
-from gfa_jax.datasets import check_features
-from gfa_jax.refinement import rows
+from gfa_jax.datasets import check_features, rows
 from gfa_jax.refinement.pool import refine, update_rows
 from gfa_jax.types import Neighbors
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from gfa_jax import clustering
 from gfa_jax.aggregation import aggregate
+from gfa_jax.datasets import rows
 from gfa_jax.neighbors import exact_neighbors
-from gfa_jax.refinement import graphs, rows
+from gfa_jax.refinement import graphs
 from gfa_jax.refinement.settings import Request, Settings
 from gfa_jax.selection import choose_settings
 from gfa_jax.types import Aggregation, Neighbors, Options, Scalar

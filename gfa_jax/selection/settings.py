@@ -6,7 +6,7 @@
 Every number of a row comes from the row, its candidates and what a few numbers a row
 say of those, and the numbers of the pool from a sample drawn by a seed or from means
 over all rows: parts of a pool, on other processes or in a file, give the same settings,
-bit for bit where the candidates are the same (`_by_blocks`).
+bit for bit where the candidates are the same (`by_blocks`).
 """
 
 import functools
@@ -53,6 +53,16 @@ class Evidence(NamedTuple):
     distrust: str  # what speaks against the result; empty where nothing does
 
 
+class Measured(NamedTuple):
+    """What the weights of all rows were made of, for rows that come later."""
+
+    pool: metric.PoolMetric
+    sample: np.ndarray  # [S] rows from which it was measured
+    closures: np.ndarray  # [N, len(sizes)] κ_i(K)
+    length: np.ndarray  # [N] ‖B (F_i − m)‖
+    rows: evidence.RowEvidence  # each [N]
+
+
 class Settings(NamedTuple):
     """What `choose_settings` returns.
 
@@ -64,6 +74,7 @@ class Settings(NamedTuple):
         weights: [n, M] float32 w_ij, 1 for the row itself.
         dropped: [n] bool, rows that take no part.
         evidence: what was seen.
+        measured: what the weights were made of.
     """
 
     k: int
@@ -73,6 +84,7 @@ class Settings(NamedTuple):
     weights: np.ndarray
     dropped: np.ndarray
     evidence: Evidence
+    measured: Measured
 
     def __repr__(self) -> str:
         """Says the settings in one line."""
@@ -172,7 +184,9 @@ def choose_settings(
     )
     closure = closures.mean(axis=0)
 
-    cosines, null = _measure(features, indices, fetch, join, num_rows, seed)
+    pool, sample, lengths, cosines, null = _measure(
+        features, indices, fetch, join, num_rows, seed
+    )
     null = metric.without_mates(
         null,
         np.where(is_other, cosines, np.nan)[:, 1 : 1 + k],
@@ -202,8 +216,8 @@ def choose_settings(
 
     shares = np.asarray(shared.shared_neighbors(indices, pool_lists, k=k))
     columns = cosines, shares, is_edge, indices
-    weights, z = _by_blocks(weigh, columns, first_row, size=_at_once(_BLOCK))
-    kept, kept_weights = _keep(
+    weights, z = by_blocks(weigh, columns, first_row, size=_at_once(_BLOCK))
+    kept, kept_weights = keep_heaviest(
         Neighbors(indices, similarity), weights, row_k, columns=int(join(row_k).max())
     )
     seen = _describe(
@@ -223,7 +237,8 @@ def choose_settings(
     seen = seen._replace(
         **_explain(seen, k, num_steps, int(is_dropped.sum()), num_rows)
     )
-    return Settings(k, num_steps, 1.0, kept, kept_weights, dropped, seen)
+    measured = Measured(pool, sample, closures, lengths, all_rows)
+    return Settings(k, num_steps, 1.0, kept, kept_weights, dropped, seen, measured)
 
 
 _weigh = jax.jit(evidence.edge_weights, static_argnames="constants")
@@ -231,7 +246,7 @@ _take = jax.jit(gather_rows)
 
 
 def _measure(features, indices, fetch, join, num_rows: int, seed: int):
-    """Evaluates a_ij of the candidates, and the null of the rows."""
+    """Measures the pool, a_ij of the candidates, and the null of the rows."""
     take = fetch or (lambda numbers: features[numbers])
     if fetch is None and isinstance(features, jax.Array):
         take = functools.partial(_take, features)
@@ -243,7 +258,7 @@ def _measure(features, indices, fetch, join, num_rows: int, seed: int):
     pool = metric.measure_pool(take(sample))
     first = int(indices[0, 0])
     null = metric.RowNull(
-        *_by_blocks(
+        *by_blocks(
             lambda rows: metric.measure_rows(rows, pool),
             (features,),
             first,
@@ -256,8 +271,8 @@ def _measure(features, indices, fetch, join, num_rows: int, seed: int):
         near = np.maximum(own, 0)
         return (_block_cosines(take(near.ravel()), lengths[near], pool),)
 
-    (cosines,) = _by_blocks(cosines_of, (indices,), first, size=_at_once(_ROWS))
-    return cosines, null
+    (cosines,) = by_blocks(cosines_of, (indices,), first, size=_at_once(_ROWS))
+    return pool, sample, lengths, cosines, null
 
 
 def _at_once(num_rows: int) -> int:
@@ -265,7 +280,7 @@ def _at_once(num_rows: int) -> int:
     return num_rows if jax.default_backend() == "cpu" else 16 * num_rows
 
 
-def _by_blocks(function: Callable, columns: tuple, first_row: int, *, size: int):
+def by_blocks(function: Callable, columns: tuple, first_row: int, *, size: int):
     """Calls a function of rows on blocks that begin at multiples of `size` among all N.
 
     The last bits of a product depend on the shape that is multiplied and the place in
@@ -295,7 +310,7 @@ def _block_cosines(around, lengths, pool):
     )(around, lengths)
 
 
-def _keep(
+def keep_heaviest(
     neighbors: Neighbors, weights: np.ndarray, row_k: np.ndarray, *, columns: int
 ) -> tuple[Neighbors, np.ndarray]:
     """Keeps the K_i heaviest candidates of each row, after the row itself."""
