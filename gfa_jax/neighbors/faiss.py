@@ -4,6 +4,7 @@ The only file of the library that imports FAISS, and only when it is called.
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 
 from gfa_jax.checks import check_search
+from gfa_jax.datasets.arrays import open_input
 from gfa_jax.neighbors.candidates import place_self
 from gfa_jax.types import Neighbors, track
 
@@ -78,6 +80,47 @@ def faiss_neighbors(
         k=k,
         self_similarity=np.einsum("nd,nd->n", features, features),
     )
+
+
+def faiss_search(path: str | os.PathLike[str]) -> Callable:
+    """Opens an index that FAISS wrote, to search it for a `gfa_jax.gallery`.
+
+    Args:
+        path: of the file, of a trusted source: FAISS checks little of what it reads.
+            The ids in it are those of the gallery (`IndexIDMap` over any index; else
+            the row numbers), its metric the inner product, or L2 of unit rows.
+
+    Returns:
+        search(probes, k): probes [P, D] float32, ids [P, k] int64, best first, -1 for
+        none, and their scores [P, k].
+
+    Raises:
+        ImportError: FAISS is not installed.
+        ValueError: no file, or none that FAISS reads; probes of another width.
+
+    Examples:
+        >>> left_out = datasets.write_table(
+        ...     folder / "rows.faiss", datasets.Table(features)
+        ... )
+        >>> search = gfa.neighbors.faiss_search(folder / "rows.faiss")
+        >>> search(features[:1], 3)[0].shape
+        (1, 3)
+    """
+    faiss = import_faiss()
+    open_input(path).close()
+    with refusals(f"to read {path}"):
+        index = faiss.read_index(str(path))
+
+    def search(probes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        if probes.shape[1] != index.d:
+            raise ValueError(
+                f"{path}: an index of rows of {index.d} values; got probes of "
+                f"{probes.shape[1]}"
+            )
+        scores, ids = index.search(np.ascontiguousarray(probes, np.float32), k)
+        return ids, scores
+
+    return search
 
 
 def as_searchable(features: jax.Array | np.ndarray, k: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 import gfa_jax as gfa
-from gfa_jax.neighbors import faiss_neighbors
+from gfa_jax.neighbors import faiss_neighbors, faiss_search
 from tests import oracle
 from tests.neighbors.agreement import assert_agree, assert_no_repeats, products
 from tests.problems import clustered_features, refused
@@ -151,3 +151,24 @@ def test_without_faiss_the_message_says_what_to_install(monkeypatch):
         faiss_neighbors(np.ones((5, 2), np.float32), k=2)
     assert "exact_neighbors" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+# --- an index from elsewhere --------------------------------------------------------
+
+
+def test_an_index_from_elsewhere_is_searched_by_its_ids(rng, tmp_path):
+    faiss = pytest.importorskip("faiss")
+    rows = unit_rows(rng, num_rows=50, dim=8)
+    for metric in (faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2):
+        index = faiss.IndexIDMap(faiss.IndexFlat(8, metric))
+        index.add_with_ids(rows, np.arange(50) + 1000)
+        faiss.write_index(index, str(tmp_path / "rows.faiss"))
+        search = faiss_search(tmp_path / "rows.faiss")
+        ids, scores = search(rows[:3].astype(np.float64), 60)
+        assert (ids[:, 0] == [1000, 1001, 1002]).all() and (ids[:, 50:] == -1).all()
+        expected = np.argsort(-rows[:3] @ rows.T, axis=1)
+        assert (ids[:, :5] == 1000 + expected[:, :5]).all() and scores.shape == (3, 60)
+    refused("an index of rows of 8 values; got probes of 7", search, rows[:, :7], 1)
+    (tmp_path / "none.faiss").write_bytes(b"none")
+    refused("FAISS refused to read", faiss_search, tmp_path / "none.faiss")
+    refused("No such file", faiss_search, tmp_path / "missing.faiss")
