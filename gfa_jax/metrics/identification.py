@@ -1,13 +1,13 @@
-"""Identification, 1:N: who of the gallery is this, or nobody of it?
+"""Identification, 1:N: who of a gallery is this, if anyone?
 
 Of a probe p two scores count: the best with a gallery row of its own identity, m_p, and
 the best with a row of another, o_p. It is mated where the gallery has its identity.
 
-    FPIR(t) = mean [o_p >= t]                       over the probes without a mate
+    FPIR(t) = mean [o_p >= t]                       over the non-mated probes
     DIR(t)  = mean [m_p >= t and m_p > o_p]         over the mated probes
     FNIR(t) = 1 − DIR(t),   rank-1 rate = DIR(−∞)
 
-DIR is at rank 1. **Ties**: a mate that another identity equals is not found. Sources:
+DIR is at rank 1. **Ties**: what a row of another identity equals is not found. Sources:
 Grother, Ngan and Hanaoka, Face Recognition Vendor Test Part 2: Identification, NISTIR
 8271, 2019; Phillips, Grother and Micheals, Handbook of Face Recognition, 2011.
 """
@@ -31,19 +31,19 @@ DEFAULT_FPIRS = (1e-3, 1e-2, 1e-1)
 class Identification(NamedTuple):
     """The two best scores of each of P probes of known identity."""
 
-    mated: np.ndarray  # [P] floating, with its own identity; -inf without a mate
+    mated: np.ndarray  # [P] floating, with its own identity; -inf where not mated
     other: np.ndarray  # [P] floating, with another identity; -inf without one
     identities: np.ndarray  # [P] integer, of the probes
     is_mated: np.ndarray  # [P] bool
 
     @property
     def found(self) -> np.ndarray:
-        """[P] bool: the mated probes whose mate comes first."""
+        """[P] bool: the mated probes whose own identity comes first."""
         return self.is_mated & (self.mated > self.other)
 
     @property
     def rank_1(self) -> float:
-        """The share of the mated probes whose mate comes first, in [0, 1]."""
+        """The share of the mated probes whose own identity comes first."""
         return float(self.found[self.is_mated].mean())
 
 
@@ -65,7 +65,7 @@ def identify(
         probe_identities: [P] integers or strings; a probe of unknown identity (see
             `datasets.known_identities`) is left out.
         gallery_identities: [G] likewise; so is a row of the gallery.
-        probe_cameras: [P] integers or strings: a mate of the probe's own camera is left
+        probe_cameras: [P] integers or strings: rows of its identity and camera are left
             out. With `gallery_cameras`, or neither.
         gallery_cameras: [G] likewise.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
@@ -121,8 +121,8 @@ def identify_scores(
     names = as_labels(probe_identities), gallery_identities
     cameras = probe_cameras, gallery_cameras
     best = [
-        (mates.max(initial=-np.inf), others.max(initial=-np.inf), mates.size > 0)
-        for mates, others in split_scores(scores, names, cameras)
+        (own.max(initial=-np.inf), others.max(initial=-np.inf), own.size > 0)
+        for own, others in split_scores(scores, names, cameras)
     ]
     columns = map(np.array, zip(*best, strict=True))
     mated, other, is_mated = (column[known_identities(names[0])] for column in columns)
@@ -130,7 +130,7 @@ def identify_scores(
     if is_mated.all() or not is_mated.any():
         raise ValueError(
             f"{np.count_nonzero(is_mated)} of {len(is_mated)} probes of known identity "
-            "have a mate in the gallery; expected some with and some without"
+            "have a match in the gallery; expected some with and some without"
         )
     return Identification(mated, other, codes, is_mated)
 
@@ -147,14 +147,14 @@ def dir_at_fpir(
     Returns:
         An OperatingPoint for each target, by the conservative rule of `tpr_at_fpr`:
         `tpr` is the DIR, 1 − FNIR, at rank 1, `fpr` the FPIR that was reached, and
-        `false_accepts` the probes without a mate that stand behind it.
+        `false_accepts` the non-mated probes that stand behind it.
 
     Raises:
         ValueError: a target outside [0, 1].
     """
-    strangers, mates = found.other[~found.is_mated], found.mated[found.found]
+    strangers, hits = found.other[~found.is_mated], found.mated[found.found]
     num_mated = int(np.count_nonzero(found.is_mated))
-    roc = Roc(*count_accepts(strangers, mates), strangers.size, num_mated)
+    roc = Roc(*count_accepts(strangers, hits), strangers.size, num_mated)
     return tpr_at_fpr(roc, fpir_targets)
 
 
@@ -173,8 +173,8 @@ def resample_dir(
     Args:
         found: of `identify`.
         fpir_targets: rates in [0, 1].
-        num_resamples: number of draws R, >= 1; one without a mated probe, or without
-            one that has no mate, is drawn again.
+        num_resamples: number of draws R, >= 1; one without mated probes, or without
+            others, is drawn again.
         seed: of the draws.
 
     Returns:

@@ -125,8 +125,8 @@ def test_memory_does_not_hold_all_scores(rng):
 @pytest.mark.parametrize(
     ("wanted", "known", "message"),
     [
-        ([1, 1], [1, 2], "2 of 2 probes of known identity have a mate"),
-        ([3, 4], [1, 2], "0 of 2 probes of known identity have a mate"),
+        ([1, 1], [1, 2], "2 of 2 probes of known identity have a match"),
+        ([3, 4], [1, 2], "0 of 2 probes of known identity have a match"),
         ([1, 3, 4], [1, 2], "got scores of 2 queries; expected 3"),
         ([1, 3], [1, 2, 3], "expected 2 queries with scores of shape"),
         (["1", "3"], [1, 2], "expected integers both, or strings"),
