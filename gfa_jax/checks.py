@@ -110,7 +110,7 @@ def check_rows(features: Any, *, unit: bool = True, block_size: int = _BLOCK) ->
     check_matrix(features)
     if not _is_known(features):
         return
-    if _is_host(features):
+    if is_host(features):
         features = np.asarray(features) if isinstance(features, Array) else features
         starts = range(0, features.shape[0], block_size)
         parts = [_squares(features[start : start + block_size]) for start in starts]
@@ -160,7 +160,7 @@ def row_numbers(
             indices = jnp.where(indices < num_rows, jnp.maximum(indices, -1), -1)
         indices = indices.astype(np.int32)
         return _without_repeats(indices) if distinct and indices.size else indices
-    library: Any = np if _is_host(indices) else jnp
+    library: Any = np if is_host(indices) else jnp
     with jax.ensure_compile_time_eval():
         known = library.asarray(indices)
         low, high = int(known.min()), int(known.max())
@@ -255,7 +255,7 @@ def _is_known(array: Any) -> bool:
     return not isinstance(array, jax.Array) or array.is_fully_addressable
 
 
-def _is_host(array: Any) -> bool:
+def is_host(array: Any) -> bool:
     """Tells whether NumPy reads the values where they are."""
     if not isinstance(array, jax.Array):
         return True

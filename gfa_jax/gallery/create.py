@@ -87,7 +87,7 @@ def measure(
         candidates=np.asarray(near.indices),
         cosines=np.where(near.indices < 0, np.float32(0), near.similarity),
         edges=np.asarray(chosen.neighbors.indices),
-        weights=chosen.weights,
+        weights=np.asarray(chosen.weights),
         closures=found.closures.astype(np.float32),
         length=found.length,
         **found.rows._asdict(),

@@ -13,6 +13,7 @@ import numpy as np
 
 from gfa_jax import clustering
 from gfa_jax.aggregation import aggregate
+from gfa_jax.checks import is_host
 from gfa_jax.datasets import rows
 from gfa_jax.neighbors import exact_neighbors
 from gfa_jax.refinement import graphs
@@ -194,11 +195,14 @@ def run_stages(
     `gather` joins values of the rows of all processes, [n, …] to [N, …]. `stages` is a
     context for each of "settings" and "updates", to time them.
     """
-    searched = Neighbors(*map(np.asarray, searched))
+    # What lies on an accelerator is chosen from, and updated, there.
+    if is_host(searched.indices):
+        searched = Neighbors(*map(np.asarray, searched))
     with stages("settings"):
         chosen = request.resolve(searched, lambda: choose(searched))
         dropped = gather(chosen.dropped)
     with stages("updates"):
         features, *rest = update(chosen)
         residual, degree = map(np.asarray, rest)
+    searched = Neighbors(*map(np.asarray, searched))
     return Refinement(features, chosen, dropped, searched, residual, degree)

@@ -169,7 +169,7 @@ class Request(NamedTuple):
             k, gamma, num_steps = found.k + 1, found.gamma, found.num_steps
             if self.options is None:
                 neighbors, dropped = found.neighbors, np.asarray(found.dropped)
-                weights = np.asarray(found.weights)[:, : self.k]
+                weights = found.weights[:, : self.k]
         elif self.chosen_edges:
             edges = choose()
             neighbors, dropped = edges.neighbors, np.asarray(edges.dropped)

@@ -27,7 +27,7 @@ image of a person is kept, since the person's other images around it are not dis
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -79,21 +79,23 @@ def local_scale(cosines: Array, is_other: Array) -> tuple[jax.Array, jax.Array]:
 
 
 def find_dropped(
-    indices: np.ndarray,
-    is_other: np.ndarray,
+    indices: Array,
+    is_other: Array,
     nearest: Array,
-    rows: np.ndarray,
+    rows: Array,
     *,
     share: float,
-) -> np.ndarray:
+    xp: Any = np,
+) -> Any:
     """Finds the distant rows among distant rows, [n] bool, of those numbered `rows`.
 
     Their candidates are [n, W], nearest first after the row itself; b is [N], of all
-    rows, and `share` that of its median under which a row is distant.
+    rows, and `share` that of its median under which a row is distant; `xp` is the
+    library of the arrays.
     """
-    distant = nearest < share * np.median(nearest)
+    distant = nearest < share * xp.median(nearest)
     around = indices[:, 1 : 1 + _AROUND], is_other[:, 1 : 1 + _AROUND]
-    around_distant = np.where(around[1], distant[around[0]], False).sum(axis=1)
+    around_distant = xp.where(around[1], distant[around[0]], False).sum(axis=1)
     return distant[rows] & (around_distant >= _OUTLIER_SHARE * around[1].sum(axis=1))
 
 

@@ -27,7 +27,7 @@ how many standard deviations above both rows' own strangers it lies: a hub, whic
 near everybody, is not near anybody by it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -117,24 +117,25 @@ def measure_rows_in_blocks(
 
 
 def without_mates(
-    null: RowNull, cosines: np.ndarray, *, share: float, num_rows: int
+    null: RowNull, cosines: Array, *, share: float, num_rows: int, xp: Any = np
 ) -> RowNull:
     """Takes the row itself and its group out of the null: μ_i and s_i.
 
     The cosines a_ij are those of the K nearest others, [n, K], NaN in an empty slot;
-    the share κ of them are of its group.
+    the share κ of them are of its group. `xp` is the library of the arrays; sums of N
+    terms cancel, and so are float64.
     """
-    near = np.nan_to_num(np.asarray(cosines, np.float64))
-    known = share * np.isfinite(cosines).sum(axis=1)
-    left = np.maximum(num_rows - 1 - known, 1)
-    mean, spread = (np.asarray(part, np.float64) for part in null[1:])
+    near = xp.nan_to_num(xp.asarray(cosines, xp.float64))
+    known = share * xp.isfinite(cosines).sum(axis=1)
+    left = xp.maximum(num_rows - 1 - known, 1)
+    mean, spread = (xp.asarray(part, xp.float64) for part in null[1:])
     first = (num_rows * mean - 1 - share * near.sum(axis=1)) / left
     second = num_rows * (spread**2 + mean**2) - 1 - share * (near**2).sum(axis=1)
-    variance = np.maximum(second / left - first**2, 0)
+    variance = xp.maximum(second / left - first**2, 0)
     return RowNull(
         null.length,
-        first.astype(np.float32),
-        (np.sqrt(variance) + _LEAST_SPREAD).astype(np.float32),
+        first.astype(xp.float32),
+        (xp.sqrt(variance) + _LEAST_SPREAD).astype(xp.float32),
     )
 
 

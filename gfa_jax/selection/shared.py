@@ -21,6 +21,7 @@ Two rows of one group have the same neighbours (Jarvis and Patrick 1973):
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,30 +89,32 @@ def _ranks(own: jax.Array, pool: Array, width: int) -> jax.Array:
 
 
 def beyond_chance(
-    closures: np.ndarray, *, ks: tuple[int, ...], num_rows: int
-) -> np.ndarray:
-    """Evaluates κ_i(K) from c_i(K), [n, len(ks)]; 0 where K takes in the whole pool."""
-    chance = (np.asarray(ks) + 1) / num_rows
-    return np.where(chance < 1, (closures - chance) / np.maximum(1 - chance, 1e-9), 0)
+    closures: Array, *, ks: tuple[int, ...], num_rows: int, xp: Any = np
+) -> Any:
+    """Evaluates κ_i(K) from c_i(K), [n, len(ks)]; 0 where K takes in the whole pool.
+
+    `xp`, here and below, is the library of the arrays.
+    """
+    chance = (np.asarray(ks)[None] + 1) / num_rows
+    beyond = (closures - chance) / np.maximum(1 - chance, 1e-9)
+    return xp.where(chance < 1, beyond, 0)
 
 
-def choose_size(
-    closures: np.ndarray,
-    nearest: np.ndarray,
+def choose_sizes(
+    closures: Array,
+    nearest: Array,
     *,
     ks: tuple[int, ...],
     pool_share: float,
-) -> tuple[int, np.ndarray]:
-    """Chooses K for the pool, and K_i, [n] int32, for each row.
+    xp: Any = np,
+) -> tuple[Array, Array]:
+    """Evaluates the mean κ(K) of the pool, [len(ks)], and K_i, [n] int32.
 
-    argmax_K of the mean of κ_i(K) over the pool; for row i of its own, averaged over
-    itself and its five nearest, [n, 6], beside which the pool's mean counts
-    `pool_share` times.
+    K is the argmax of the mean, K_i that of κ_i(K) averaged over row i and its five
+    nearest, [n, 6], beside which the pool's mean counts `pool_share` times.
     """
-    mean = closures.mean(axis=0, dtype=np.float64)
+    mean = closures.mean(axis=0)
     known = (nearest >= 0)[..., None]
-    around = np.where(known, closures[nearest], 0).sum(axis=1) / known.sum(axis=1)
-    choices = np.asarray(ks, np.int32)
-    return int(choices[np.argmax(mean)]), choices[
-        np.argmax(around + pool_share * mean, axis=1)
-    ]
+    around = xp.where(known, closures[nearest], 0).sum(axis=1) / known.sum(axis=1)
+    best = xp.argmax(around + pool_share * mean[None], axis=1)
+    return mean, xp.asarray(ks, dtype=xp.int32)[best]

@@ -284,6 +284,29 @@ def test_parts_of_a_pool_give_the_same_bits(large, num_parts):
         chex.assert_trees_all_equal(joined, getattr(whole, name))
 
 
+def test_an_accelerator_chooses_what_the_host_does(large, monkeypatch):
+    features, neighbors, whole = large
+    monkeypatch.setattr("gfa_jax.selection.settings._library", lambda _: jnp)
+    with jax.enable_x64(False):
+        found = selection.choose_settings(jnp.asarray(features), neighbors)
+    assert found[:3] == whole[:3]
+    np.testing.assert_array_equal(found.dropped, whole.dropped)
+    assert isinstance(found.weights, jax.Array)
+    assert {x.dtype for x in (*found.neighbors, found.weights)} == {
+        np.dtype(np.int32),
+        np.dtype(np.float32),
+    }
+    # Sums in another order; two weights that are nearly equal may change places.
+    np.testing.assert_allclose(found.weights, whole.weights, atol=1e-6)
+    moved = np.asarray(found.neighbors.indices) != whole.neighbors.indices
+    assert moved.mean() < 1e-3
+    for name in ("evidence", "measured"):
+        seen, expected = (jax.tree.leaves(getattr(x, name)) for x in (found, whole))
+        for one, other in zip(seen, expected, strict=True):
+            if not isinstance(one, str):
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 class _Parts:
     """Runs parts of a job as threads that exchange arrays in turn."""
 
