@@ -7,7 +7,8 @@ prints and writes, as pairwise F / BCubed F,
 
     sets       the default, components at t_s = .85 in the pool's own units, HDBSCAN of
                the raw features (at least three rows)
-    numbers    means over the sets for each (b, τ) of π(h) = σ((h / s − z₀ + b) / τ)
+    numbers    means over the sets for each (b, e, τ) of
+               π_C(h) = σ((h / s − z₀ + b − 2 e / |C|) / τ)
     networks   the best of these on all other networks, shown on the one left out
     methods    the other methods of `gfa_jax.cluster`, without a number either
     confidence, exponents, review
@@ -21,13 +22,16 @@ Writes tables.md, reliability.png and report.json.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 import gfa_jax as gfa
 from experiments.studies import cluster_confidence, evidence
 from experiments.studies.clusterers import Problem, hdbscan
 from gfa_jax import metrics
-from gfa_jax.clustering import Method
+from gfa_jax.clustering import Method, clusters, persistence
+from gfa_jax.clustering.linkage import average_linkage
+from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.programs import cli, flags, outputs
 from gfa_jax.selection import Evidence
 from gfa_jax.selection.metric import pool_views
@@ -37,19 +41,23 @@ flags.DEFINE_list("sets", None, "Files .npz with features and labels, or folders
 flags.DEFINE_string("output_dir", "outputs/persistence", "Folder of the results.")
 flags.require("sets")
 
-_SHIPPED = (1.0, 3.0)
-CELLS = [(0.0, 2.0), (1.0, 1.0), (1.0, 2.0), _SHIPPED, (2.0, 2.0)]
+CELLS = [
+    persistence.CONSTANTS,
+    *(persistence.Constants(1.0, e, 3.0) for e in (0.0, 0.5, 2.0, 3.0)),
+    *(persistence.Constants(1.0, 1.0, softness) for softness in (1.0, 2.0, 4.0)),
+    *(persistence.Constants(b, b, 3.0) for b in (0.0, 0.5, 1.5, 2.0)),
+]
 _METHODS = ("default", "components", "HDBSCAN")
 _OTHERS: tuple[Method, ...] = ("infomap", "leiden", "hdbscan")
 _SLACK = 0.005
 
 
 class Result(NamedTuple):
-    """A set's name, its network, and [2] F by method or by (b, τ)."""
+    """A set's name, its network, and [2] F by method or by (b, e, τ)."""
 
     name: str
     network: str
-    scores: dict[str | tuple[float, float], np.ndarray]
+    scores: dict[str | persistence.Constants, np.ndarray]
     confidence: cluster_confidence.Confidence
 
 
@@ -64,7 +72,7 @@ def main() -> None:
         "sets": _table_of_sets(results, _METHODS),
         "methods": _table_of_sets(results, ("default", *_OTHERS)),
         "numbers": evidence.markdown(
-            "b, τ | mean | not behind",
+            "b, e, τ | mean | not behind",
             [[_title(cell), *_sum_up(results, cell)] for cell in CELLS],
         ),
         "networks": _table_of_networks(results),
@@ -100,17 +108,23 @@ def _measure(given: evidence.Set) -> Result:
     for method in _OTHERS:
         found = gfa.cluster(features, near, evidence=seen, method=method)
         keep(method, found.labels)
+    tree, numbers = _grow(features, np.asarray(near.indices), seen)
     for cell in CELLS:
-        keep(cell, gfa.cluster(features, near, evidence=_move(seen, *cell)).labels)
+        keep(cell, persistence.choose_clusters(tree, **numbers, constants=cell))
     confidence = cluster_confidence.measure(given, refined)
     return Result(given.pool.name, given.network, scores, confidence)
 
 
-def _move(seen: Evidence, below: float, softness: float) -> Evidence:
-    """Returns evidence by which π, as it is, is that of another b and τ."""
-    share = softness / _SHIPPED[1]
-    center = (seen.center - below) / share + _SHIPPED[0]
-    return seen._replace(spread=seen.spread * share, center=center)
+def _grow(features: np.ndarray, indices: np.ndarray, seen: Evidence):
+    """Grows the default's tree, which no cell changes; with its s and z₀."""
+    views, spread, center = clusters.measure(features, seen)
+    cosines = score_candidates(views, jnp.asarray(indices))
+    least = persistence.FLOOR * spread
+    survives = clusters.others(indices) & (cosines >= least)
+    tree = average_linkage(
+        np.asarray(views), indices, cosines, survives, threshold=least
+    )
+    return tree, {"spread": spread, "center": center}
 
 
 def _mean(results: Sequence[Result], method) -> np.ndarray:
@@ -138,13 +152,13 @@ def _table_of_networks(results: Sequence[Result]) -> str:
         rest = [result for result in results if result.network != network]
         if rest:
             best = max(CELLS, key=lambda cell: _mean(rest, cell).sum())
-            figures = (_cell(_mean(own, cell)) for cell in (best, _SHIPPED))
+            figures = (_cell(_mean(own, cell)) for cell in (best, CELLS[0]))
             lines.append([network, _title(best), *figures])
     return evidence.markdown("left out | best on the others | with it | shipped", lines)
 
 
-def _title(cell: tuple[float, float]) -> str:
-    return f"{cell[0]:g}, {cell[1]:g}"
+def _title(cell: persistence.Constants) -> str:
+    return ", ".join(f"{number:g}" for number in cell)
 
 
 def _cell(scores: np.ndarray) -> str:

@@ -6,15 +6,16 @@ belong together join early and stay alone long, in a dense part of the pool as i
 sparse one. So no height is asked for: of all the ways to cut the tree into clusters
 that share no row, the one is chosen at which they persist longest,
 
-    max Σ_C |C| (π(h_C) − π(h_P)),      π(h) = σ((h / s − (z₀ − 1)) / 3)
+    max Σ_C |C| (π_C(h_C) − π_P(h_P)),      π_C(h) = σ((h / s − z₀ + 1 − 2 / |C|) / 3)
 
-with h = 1 for a single row and h_P = 1.5 s above a root, where joins end. It is the
-excess of mass by which HDBSCAN chooses (Campello, Moulavi and Sander 2013), there on
-the tree of single linkage and in 1 / distance, here in the posterior that a pair is of
-one identity: s is the mean spread of the cosines of strangers, and z₀ how many of them
-above chance the posterior of an edge passes one half (selection/evidence.py); z₀ grows
-with the number of strangers a member, and with it the height that joins want. The mean
-over all pairs of two clusters needs less than one edge does, and says it less sharply:
+with h = 1 for a single row, which counts as two there, and h_P = 1.5 s above a root,
+where joins end and |P| has no bound. It is the excess of mass by which HDBSCAN chooses
+(Campello, Moulavi and Sander 2013), there on the tree of single linkage and in
+1 / distance, here in the posterior that a pair is of one identity: s is the mean spread
+of the cosines of strangers, and z₀ how many of them above chance the posterior of an
+edge passes one half (selection/evidence.py); z₀ grows with the number of strangers a
+member, and with it the height that joins want. Two rows that join are an edge and want
+z₀. The mean over all pairs of larger clusters needs less, and says it less sharply:
 hence z₀ − 1 and ⅓ (experiments/RESULTS.md has the sweep and the choice with each
 network left out).
 
@@ -23,6 +24,7 @@ within C where average linkage on a sparse graph turns back.
 """
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,10 +32,22 @@ from gfa_jax.clustering.linkage import Tree
 
 # Clusters less far above strangers, in s, do not join: π is .3 there at z₀ = 5.
 FLOOR = 1.5
-_BELOW, _SOFTNESS = 1.0, 3.0
 
 
-def choose_clusters(tree: Tree, *, spread: float, center: float) -> np.ndarray:
+class Constants(NamedTuple):
+    """What experiments/studies/persistence.py moves, and no program else."""
+
+    below: float = 1.0  # what joins of many rows want less than z₀
+    of_two: float = 1.0  # what a join of two rows wants more than those
+    softness: float = 3.0
+
+
+CONSTANTS = Constants()
+
+
+def choose_clusters(
+    tree: Tree, *, spread: float, center: float, constants: Constants = CONSTANTS
+) -> np.ndarray:
     """Chooses the clusters of the module's equation: [N] the tree's node of each row.
 
     Takes s > 0 and z₀. A few operations a join.
@@ -50,9 +64,10 @@ def choose_clusters(tree: Tree, *, spread: float, center: float) -> np.ndarray:
         height[nodes] = np.minimum(height[nodes], height[below].min(axis=1))
         size[nodes] = size[below].sum(axis=1)
         parent[below] = nodes[:, None]
-    level = posterior(height, spread, center)
-    is_root = parent < 0
-    above = np.where(is_root, posterior(FLOOR * spread, spread, center), level[parent])
+    pool = {"spread": spread, "center": center, "constants": constants}
+    level = posterior(height, np.maximum(size, 2), **pool)
+    floor = posterior(FLOOR * spread, np.inf, **pool)
+    above = np.where(parent < 0, floor, level[parent])
     best = size * np.maximum(level - above, 0)
     stands = np.ones(num_nodes, bool)
     for joins in rounds:
@@ -85,6 +100,9 @@ def below_roots(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
     return root[:num_rows], part[:num_rows]
 
 
-def posterior(height, spread: float, center: float):
-    """Evaluates π(h) of the module's equation."""
-    return 1 / (1 + np.exp((center - _BELOW - height / spread) / _SOFTNESS))
+def posterior(
+    height, size, *, spread: float, center: float, constants: Constants = CONSTANTS
+):
+    """Evaluates π_C(h) of the module's equation, of clusters of |C| rows."""
+    wanted = center - constants.below + constants.of_two * 2 / size
+    return 1 / (1 + np.exp((wanted - height / spread) / constants.softness))

@@ -103,7 +103,8 @@ def review(
 
     inside, height, inside_pairs = score(halves, parts)
     between, edge, between_pairs = score(adjacent, groups)
-    likely = posterior(height, spread, center)
+    size = np.bincount(parts)[halves].sum(axis=0)
+    likely = posterior(height, size, spread=spread, center=center)
     joined = 1 / (1 + np.exp(center - edge / spread))
     change = np.append(inside_pairs * (1 - likely), between_pairs * joined)
     first = np.argsort(-change, kind="stable")[:count]

@@ -42,8 +42,9 @@ def best_cut(tree: Tree, spread: float, center: float) -> float:
         below = map(height, tree.children[join].tolist())
         return min(float(tree.height[join]), *below)
 
-    def posterior(value):
-        return 1 / (1 + np.exp(-(value / spread - center + 1) / 3))
+    def posterior(value, size):
+        wanted = center - 1 + 2 / max(size, 2)
+        return 1 / (1 + np.exp(-(value / spread - wanted) / 3))
 
     def rows(node):
         if node < num_rows:
@@ -51,35 +52,36 @@ def best_cut(tree: Tree, spread: float, center: float) -> float:
         return sum(map(rows, tree.children[node - num_rows].tolist()))
 
     def cuts(node, above):
-        gain = rows(node) * max(posterior(height(node)) - posterior(above), 0)
-        yield gain
+        level = posterior(height(node), rows(node))
+        yield rows(node) * max(level - above, 0)
         if node >= num_rows:
             left, right = tree.children[node - num_rows].tolist()
-            for one in cuts(left, height(node)):
-                for other in cuts(right, height(node)):
+            for one in cuts(left, level):
+                for other in cuts(right, level):
                     yield one + other
 
     nodes = set(range(num_rows + len(tree.children)))
     tops = nodes - set(tree.children.ravel().tolist())
-    return sum(max(cuts(top, persistence.FLOOR * spread)) for top in tops)
+    floor = posterior(persistence.FLOOR * spread, np.inf)
+    return sum(max(cuts(top, floor)) for top in tops)
 
 
 def objective(tree: Tree, chosen: np.ndarray, spread: float, center: float) -> float:
     """What the clusters chosen are worth, from the equation."""
-    num_rows, total = tree.num_rows, 0.0
+    num_rows = tree.num_rows
     height = np.append(np.ones(num_rows), tree.height.astype(float))
-    above = np.full(len(height), persistence.FLOOR * spread)
+    size = np.append(np.ones(num_rows), np.zeros(len(tree.children)))
+    above = np.full(len(height), 1 / (1 + np.exp((center - 1 - persistence.FLOOR) / 3)))
     for join, below in enumerate(tree.children):
         node = num_rows + join
         height[node] = min(height[node], *height[below])
-        above[below] = height[node]
-
-    def posterior(value):
-        return 1 / (1 + np.exp(-(value / spread - center + 1) / 3))
-
-    for node, size in zip(*np.unique(chosen, return_counts=True), strict=True):
-        total += size * max(posterior(height[node]) - posterior(above[node]), 0)
-    return total
+        size[node] = size[below].sum()
+    wanted = center - 1 + 2 / np.maximum(size, 2)
+    level = 1 / (1 + np.exp((wanted - height / spread) / 3))
+    for join, below in enumerate(tree.children):
+        above[below] = level[num_rows + join]
+    nodes = np.unique(chosen)
+    return float(np.sum(size[nodes] * np.maximum(level[nodes] - above[nodes], 0)))
 
 
 @hypothesis.given(seed=SEEDS, num_rows=st.integers(1, 9), spread=st.floats(0.02, 0.5))

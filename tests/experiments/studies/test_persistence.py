@@ -8,12 +8,14 @@ import pytest
 import gfa_jax as gfa
 from experiments.studies import persistence
 from gfa_jax import datasets, metrics
+from gfa_jax.clustering.persistence import CONSTANTS, Constants
 from tests.programs.programs import succeed
 
 
 def test_every_table_is_made_of_the_same_figures(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
-    monkeypatch.setattr(persistence, "CELLS", [(0.0, 1.0), (1.0, 3.0)])
+    cells = [CONSTANTS, Constants(0.0, 0.0, 1.0)]
+    monkeypatch.setattr(persistence, "CELLS", cells)
     samples = {
         name: datasets.synthetic_features(num_rows=300, dim=16, seed=seed, max_size=12)
         for seed, name in enumerate(("one", "two_dlib"))
@@ -34,6 +36,6 @@ def test_every_table_is_made_of_the_same_figures(tmp_path, monkeypatch):
         expected = [found.pairwise.f_score, found.bcubed.f_score]
         np.testing.assert_allclose(scores["default"], expected)
         # The numbers as shipped are the default.
-        assert scores["(1.0, 3.0)"] == scores["default"]
+        assert scores[str(CONSTANTS)] == scores["default"]
     for row in ("| one |", "| two_dlib |", "*mean* |", "*not behind* |", "| dlib |"):
         assert row in tables
