@@ -70,7 +70,9 @@ def check_number(name: str, value: Any, low: float, high: float = math.inf) -> N
     for number in numbers.reshape(-1).tolist() if real else [value]:
         if not real or not low <= number <= high or number == math.inf:
             end = "inf)" if high == math.inf else f"{high:g}]"
-            expected = "above 0" if low == math.ulp(0) else f"in [{low:g}, {end}"
+            expected = f"in [{low:g}, {end}"
+            if low == math.ulp(0):
+                expected = "above 0" if high == math.inf else f"in (0, {end}"
             shown = f"{number:g}" if real else repr(number)
             raise ValueError(f"{name} is {shown}; expected a value {expected}")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import mmap
 import os
 import pathlib
 import re
@@ -227,18 +228,34 @@ def _end_on_lost_pages(name: str) -> None:
     Where its pages are gone, reading them is a bus error in any thread, which Python's
     own handlers would come back from to the same read; so C calls this one.
     """
-    line = f"\n{name}: a file was cut short while it was read; nothing was written\n"
+    why = "was cut short while it was read; nothing was written"
 
     @ctypes.CFUNCTYPE(None, ctypes.c_int)
     def end(number: int) -> None:
         del number
-        os.write(2, line.encode())
+        file = "a file"
+        with contextlib.suppress(BaseException):
+            file = _cut_short() or file
+        os.write(2, f"\n{name}: {file} {why}\n".encode())
         os._exit(_USAGE_ERROR)
 
     install = ctypes.CDLL(None).signal
     install.argtypes = [ctypes.c_int, ctypes.c_void_p]
     install(signal.SIGBUS, ctypes.cast(end, ctypes.c_void_p))
     _kept[:] = [end]  # C holds no reference
+
+
+def _cut_short() -> str | None:
+    """Finds a mapped file that ends before its pages; Linux lists them."""
+    for line in pathlib.Path("/proc/self/maps").read_text().splitlines():
+        span, _, offset, _, inode, *path = line.split(maxsplit=5)
+        file = pathlib.Path(*path)
+        if path and inode != "0" and file.exists():
+            start, stop = (int(place, 16) for place in span.split("-"))
+            last_page = int(offset, 16) + stop - start - mmap.PAGESIZE
+            if file.stat().st_size <= last_page:
+                return path[0]
+    return None
 
 
 def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:

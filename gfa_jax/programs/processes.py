@@ -16,6 +16,7 @@ Importing this module defines the flags.
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import pathlib
@@ -199,6 +200,8 @@ def distributed_session() -> Iterator[None]:
     except ValueError as error:
         raise ValueError(f"{given}: {error}") from error
     rendezvous.watch(links, silence=FLAGS.heartbeat_timeout, lost=_end)
+    if rendezvous.is_local(host):
+        keep_local(host)
     try:
         jax.distributed.initialize(
             FLAGS.coordinator,
@@ -209,7 +212,8 @@ def distributed_session() -> Iterator[None]:
             coordinator_bind_address=FLAGS.coordinator
             if rendezvous.is_local(host)
             else None,
-            heartbeat_timeout_seconds=FLAGS.heartbeat_timeout,
+            # Later than this package, which says in one line who is silent.
+            heartbeat_timeout_seconds=FLAGS.heartbeat_timeout + _GRACE,
             shutdown_timeout_seconds=FLAGS.heartbeat_timeout,
         )
     except RuntimeError as error:
@@ -228,6 +232,19 @@ def distributed_session() -> Iterator[None]:
         raise
     jax.distributed.shutdown()
     rendezvous.part(links)
+
+
+def keep_local(host: str) -> None:
+    """Lets gloo listen on an address of this machine alone.
+
+    JAX has no option for it: it takes the address that this machine's name has.
+    """
+    from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
+
+    connect = getattr(_jax, "make_gloo_tcp_collectives", None)
+    if connect is not None:
+        local = functools.partial(connect, hostname=host)
+        _jax.make_gloo_tcp_collectives = local
 
 
 def is_first() -> bool:

@@ -2,8 +2,9 @@
 
 Where one is missing the runtime aborts, after minutes and with a page of traces. So
 process 0 first listens on the coordinator's port until all others have said who they
-are. The connections then stay open: the system closes that of a process that ends,
-and process 0 tells the others.
+are. The connections then stay open: the system closes that of a process that ends, a
+stopped one and one of a lost machine no longer say that they are there, and process 0
+tells the others.
 """
 
 import contextlib
@@ -14,10 +15,12 @@ import time
 from collections.abc import Callable, Mapping
 
 _GREETING = b"gfa_jax\n"
-_GO, _BYE, _LOST = b"go", b"bye", b"lost "
+_GO, _BYE, _LOST, _HERE = b"go", b"bye", b"lost ", b"here"
 # Seconds that another end has for its first words.
 _PATIENCE = 10.0
 _POLL_SECONDS = 0.05
+# How often each says in the time of silence that it is there.
+_BEATS = 4
 
 Links = Mapping[int, socket.socket]
 
@@ -57,10 +60,9 @@ def meet(host: str, port: int, *, number: int, count: int, timeout: float) -> Li
                     f"process {', '.join(map(str, missing))} of {count} did not come "
                     f"in {timeout:g} s; start all with the same flags"
                 ) from None
-            with contextlib.suppress(OSError):
-                _admit(link, links, count)
-    for link in links.values():
-        link.sendall(_GO + b"\n")
+            if not _admit(link, links, count):
+                link.close()
+    _send(links, _GO)
     return links
 
 
@@ -72,25 +74,21 @@ def is_local(host: str) -> bool:
 def watch(links: Links, *, silence: float, lost: Callable[[int], None]) -> None:
     """Calls `lost` with the number of a process that ends without a good-bye.
 
-    In a thread, at once; after `silence` seconds where a whole machine is gone.
+    In a thread: at once where a process ends, after `silence` seconds where one is
+    stopped or a whole machine is gone.
     """
-    for link in links.values():
-        link.setblocking(True)
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, seconds in (("TCP_KEEPIDLE", 4), ("TCP_KEEPINTVL", 8)):
-            if hasattr(socket, name):
-                value = max(1, int(silence / seconds))
-                link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        if hasattr(socket, "TCP_KEEPCNT"):
-            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
-    threading.Thread(target=_watch, args=(links, lost), daemon=True).start()
+    threading.Thread(target=_watch, args=(links, silence, lost), daemon=True).start()
 
 
 def part(links: Links) -> None:
     """Says good-bye, so that the end of this process is no loss."""
+    _send(links, _BYE)
+
+
+def _send(links: Links, word: bytes) -> None:
     for link in links.values():
-        with contextlib.suppress(OSError):
-            link.sendall(_BYE + b"\n")
+        with contextlib.suppress(OSError):  # who is gone is noticed by `watch`
+            link.sendall(word + b"\n")
 
 
 def _join(host, port, number, count, end, timeout) -> socket.socket:
@@ -123,23 +121,24 @@ def _join(host, port, number, count, end, timeout) -> socket.socket:
     raise ValueError(reason)
 
 
-def _admit(link: socket.socket, links: dict[int, socket.socket], count: int) -> None:
+def _admit(link: socket.socket, links: dict[int, socket.socket], count: int) -> bool:
     """Takes in one that says who it is; tells it why not; ignores a stranger."""
-    link.settimeout(_PATIENCE)
-    link.sendall(_GREETING)
-    words = _read_line(link).split()
-    if len(words) != 2 or not all(word.isdigit() for word in words):
-        return link.close()
-    number, theirs = map(int, words)
-    if theirs != count:
-        reason = f"process 0 was started with --num_processes={count}"
-    elif number in links or not 0 < number < count:
-        reason = f"process {number} is there already; each has its own --process_id"
-    else:
-        links[number] = link
-        return None
-    link.sendall(reason.encode() + b"\n")
-    return link.close()
+    with contextlib.suppress(OSError):
+        link.settimeout(_PATIENCE)
+        link.sendall(_GREETING)
+        words = _read_line(link).split()
+        if len(words) != 2 or not all(word.isdigit() for word in words):
+            return False
+        number, theirs = map(int, words)
+        if theirs != count:
+            reason = f"process 0 was started with --num_processes={count}"
+        elif number in links or not 0 < number < count:
+            reason = f"process {number} is there already; each has its own --process_id"
+        else:
+            links[number] = link
+            return True
+        link.sendall(reason.encode() + b"\n")
+    return False
 
 
 def _read_line(link: socket.socket) -> bytes:
@@ -152,21 +151,35 @@ def _read_line(link: socket.socket) -> bytes:
     return line.strip()
 
 
-def _watch(links: Links, lost: Callable[[int], None]) -> None:
+def _watch(links: Links, silence: float, lost: Callable[[int], None]) -> None:
+    pause = silence / _BEATS
+    now = said = time.monotonic()
     with selectors.DefaultSelector() as selector:
         for number, link in links.items():
+            link.setblocking(True)
             selector.register(link, selectors.EVENT_READ, number)
-        while selector.get_map():
-            for key, _ in selector.select():
-                number, word = key.data, b""
+        heard = dict.fromkeys(links, now)
+        while heard:
+            before, ready, gone = now, selector.select(pause), []
+            now = time.monotonic()
+            if now - before > 2 * pause:  # this process was stopped itself
+                heard = dict.fromkeys(heard, now)
+            if now - said >= pause:
+                _send(links, _HERE)
+                said = now
+            for number in [key.data for key, _ in ready]:
+                word = b""
                 with contextlib.suppress(OSError):
                     word = _read_line(links[number])
-                selector.unregister(links[number])
-                if word == _BYE:
-                    continue
+                heard[number] = now
                 if word.startswith(_LOST):
-                    number = int(word.removeprefix(_LOST))
-                for other in links.values():
-                    with contextlib.suppress(OSError):
-                        other.sendall(_LOST + b"%d\n" % number)
-                lost(number)
+                    gone.append((number, int(word.removeprefix(_LOST))))
+                elif word != _HERE:
+                    gone.append((number, None if word == _BYE else number))
+            gone += [(n, n) for n, last in heard.items() if now - last > silence]
+            for number, ended in gone:
+                selector.unregister(links[number])
+                del heard[number]
+                if ended is not None:
+                    _send(links, _LOST + b"%d" % ended)
+                    lost(ended)

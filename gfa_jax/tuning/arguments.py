@@ -1,5 +1,6 @@
 """What `tune` is given: read, put on the device, refused where it cannot be used."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
-from gfa_jax.checks import check_params
+from gfa_jax.checks import (
+    check_kind,
+    check_neighbors,
+    check_params,
+    check_rows,
+    row_numbers,
+)
 from gfa_jax.tuning.frames import (
     AnyParams,
     Frames,
@@ -17,35 +24,31 @@ from gfa_jax.tuning.frames import (
     pool_frames,
     update_params,
 )
-from gfa_jax.types import Array, Neighbors
+from gfa_jax.types import Array, Neighbors, check_integer, check_number
 
-_LEAST = {
-    "max_iterations": 0,
-    "batch_size": 2,
-    "validate_every": 1,
-    "min_gain": 0,
-}
+_LEAST = {"max_iterations": 0, "batch_size": 2, "validate_every": 1, "seed": 0}
 
 
-def read_features(
+def read_pool(
     features: Array | Frames, neighbors: Neighbors, start: AnyParams
-) -> jax.Array | Frames:
-    """Puts the pool, or its frames, on the device."""
+) -> tuple[jax.Array | Frames, Array]:
+    """Puts the pool, or its frames, on the device; gives the candidates as int32."""
+    check_kind("neighbors", neighbors, Neighbors)
     if isinstance(features, Frames) and isinstance(start, PooledParams):
-        frames = Frames(
-            numerics.to_compute_dtype(features.features),
-            jnp.asarray(features.segments, jnp.int32),
-        )
-        # Refuses frames that do not fit.
-        pool_frames(frames, num_rows=len(neighbors.indices), power=start.power)
-        return frames
+        indices = row_numbers(neighbors.indices, len(neighbors.indices))
+        # Refuses frames that do not fit, before the cast.
+        pool_frames(features, num_rows=len(indices), power=start.power)
+        rows = numerics.to_compute_dtype(features.features)
+        return Frames(rows, jnp.asarray(features.segments, jnp.int32)), indices
     if isinstance(features, Frames) or isinstance(start, PooledParams):
         kind = "frames" if isinstance(features, Frames) else "rows"
         raise ValueError(
             f"init_params are {type(start).__name__} and features are {kind}; expected "
             "PooledParams with Frames, and Params with rows"
         )
-    return numerics.to_compute_dtype(features)
+    indices = check_neighbors(features, neighbors)
+    check_rows(features)
+    return numerics.to_compute_dtype(features), indices
 
 
 def read_starts(
@@ -53,6 +56,12 @@ def read_starts(
 ) -> list[AnyParams]:
     """Checks the starts; takes them off the device."""
     starts = [given] if isinstance(given, AnyParams) else list(given)
+    for start in starts:
+        if not isinstance(start, AnyParams):
+            raise ValueError(
+                f"init_params are of type {type(start).__name__}; expected Params or "
+                "PooledParams"
+            )
     if not starts:
         raise ValueError("init_params is empty; expected at least one start")
     if len({type(start) for start in starts}) > 1:
@@ -72,21 +81,16 @@ def to_floats(params: AnyParams) -> AnyParams:
 
 
 def check_edges(
-    neighbors: Neighbors, starts: list[AnyParams], features: jax.Array | Frames
+    indices: Array, similarity: npt.ArrayLike, starts: list[AnyParams]
 ) -> None:
-    """Refuses neighbors of another pool, and thresholds that leave no edge."""
-    indices, similarity = (np.asarray(column) for column in neighbors)
-    num_rows = len(indices) if isinstance(features, Frames) else len(features)
-    if indices.ndim != 2 or len(indices) != num_rows:
-        raise ValueError(
-            f"neighbors.indices have shape {indices.shape}; expected [{num_rows}, K]"
-        )
+    """Refuses thresholds that leave no edge of these candidates."""
+    indices, similarity = np.asarray(indices), np.asarray(similarity)
     if similarity.shape != indices.shape:
         raise ValueError(
             f"neighbors.similarity has shape {similarity.shape}; expected "
             f"{indices.shape}, that of the indices"
         )
-    is_other = (indices >= 0) & (indices != np.arange(num_rows)[:, None])
+    is_other = (indices >= 0) & (indices != np.arange(len(indices))[:, None])
     others = similarity[is_other]
     if not others.size:
         raise ValueError(
@@ -104,17 +108,14 @@ def check_edges(
 def check_options(**options: float) -> None:
     """Refuses numbers of steps and of pairs, a gain or a ratio that have no meaning."""
     for name, least in _LEAST.items():
-        if not options[name] >= least:
-            raise ValueError(f"{name} is {options[name]}; expected {least} or more")
+        check_integer(name, options[name], least=least)
+    check_number("min_gain", options["min_gain"], 0.0)
     if options["batch_size"] % 2:
         raise ValueError(
             f"batch_size is {options['batch_size']}; expected an even number"
         )
     ratio = options["final_temperature_ratio"]
-    if not 0 < ratio <= 1:
-        raise ValueError(
-            f"final_temperature_ratio is {ratio}; expected a factor in (0, 1]"
-        )
+    check_number("final_temperature_ratio", ratio, math.ulp(0.0), 1.0)
 
 
 def read_pairs(
@@ -125,7 +126,7 @@ def read_pairs(
     Refuses pairs of another shape or dtype, of rows outside [0, N), of a row with
     itself, of both kinds, or of one kind only; `name` says what they are for.
     """
-    rows, same = check_rows(pairs, num_rows, name), np.asarray(same)
+    rows, same = check_pairs(pairs, num_rows, name), np.asarray(same)
     if same.shape != (len(rows),) or same.dtype != np.bool_:
         raise ValueError(
             f"same of the {name} pairs is {same.dtype} of shape {same.shape}; expected "
@@ -158,7 +159,7 @@ def read_pairs(
     return unique[same], unique[~same]
 
 
-def check_rows(pairs: npt.ArrayLike, num_rows: int, name: str) -> np.ndarray:
+def check_pairs(pairs: npt.ArrayLike, num_rows: int, name: str) -> np.ndarray:
     """Refuses what is no list [M, 2] of pairs of the N rows; returns it."""
     rows = np.asarray(pairs)
     if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype.kind not in "iu":

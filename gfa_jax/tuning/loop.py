@@ -32,9 +32,9 @@ from gfa_jax.tuning.arguments import (
     check_disjoint,
     check_edges,
     check_options,
-    check_rows,
-    read_features,
+    check_pairs,
     read_pairs,
+    read_pool,
     read_starts,
     to_floats,
 )
@@ -168,9 +168,9 @@ def tune(
     Cost: a step takes three to seven times the T updates of `aggregate`; a start or a
     validation T updates and the score. Memory: that of `aggregate` and its gradient.
     """
-    starts = read_starts(init_params, num_steps=objective.num_steps)
-    features = read_features(features, neighbors, starts[0])
     check_objective(objective)
+    starts = read_starts(init_params, num_steps=objective.num_steps)
+    features, indices = read_pool(features, neighbors, starts[0])
     numbers = {
         "max_iterations": max_iterations,
         "batch_size": batch_size,
@@ -178,9 +178,9 @@ def tune(
         "min_gain": min_gain,
         "final_temperature_ratio": final_temperature_ratio,
     }
-    check_options(**numbers)
-    check_edges(neighbors, starts, features)
-    num_rows = len(neighbors.indices)
+    check_options(**numbers, seed=seed)
+    check_edges(indices, neighbors.similarity, starts)
+    num_rows = len(indices)
     training = read_pairs(pairs, same, num_rows, "training")
     if callable(validation):
         held_out, validate = (), validation
@@ -190,7 +190,7 @@ def tune(
         validate = functools.partial(_partial_auc, *held_out, share=objective.fpr_high)
     if optimizer is None:
         optimizer = scaled_adam(max_iterations=max(max_iterations, 1))
-    indices = jnp.asarray(neighbors.indices, jnp.int32)
+    indices = jnp.asarray(indices)
 
     def begin(params: AnyParams) -> TuneState:
         dtype = jax.tree.leaves(features)[0].dtype
@@ -201,7 +201,7 @@ def tune(
         refined = _refine(features, indices, params, mask=mask, objective=objective)
         found = validate(np.asarray(refined))
         if found.impostor is not None:
-            check_rows(found.impostor, num_rows, "validation's")
+            check_pairs(found.impostor, num_rows, "validation's")
         return found
 
     def validated(run: TuningCheckpoint) -> TuningCheckpoint:

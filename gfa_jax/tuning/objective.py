@@ -28,7 +28,16 @@ from gfa_jax.tuning.frames import (
     pool_frames,
     update_params,
 )
-from gfa_jax.types import DEFAULT, Mask, Neighbors, Options, Params, Scalar
+from gfa_jax.types import (
+    DEFAULT,
+    Mask,
+    Neighbors,
+    Options,
+    Params,
+    Scalar,
+    check_integer,
+    check_number,
+)
 
 # Where the logistic loss starts: cosines .05 from the center are a factor e in odds.
 _SCALE, _CENTER = 20.0, 0.4
@@ -83,13 +92,14 @@ class TuneState(NamedTuple):
 
 def check_objective(objective: Objective) -> None:
     """Refuses choices that no loss has; `Options` checks its own."""
-    if objective.num_steps < 1:
-        raise ValueError(f"num_steps is {objective.num_steps}; expected 1 or more")
+    check_integer("num_steps", objective.num_steps, least=1)
+    check_number("fpr_low", objective.fpr_low, 0.0, 1.0)
+    check_number("fpr_high", objective.fpr_high, 0.0, 1.0)
     if objective.loss not in losses.LOSSES:
         raise ValueError(
             f"loss is {objective.loss!r}; expected one of {', '.join(losses.LOSSES)}"
         )
-    if not 0 <= objective.fpr_low < objective.fpr_high <= 1:
+    if not objective.fpr_low < objective.fpr_high:
         raise ValueError(
             f"fpr_low is {objective.fpr_low} and fpr_high {objective.fpr_high}; "
             "expected 0 <= fpr_low < fpr_high <= 1"

@@ -112,7 +112,7 @@ def test_a_mapped_file_that_is_cut_short_ends_it_in_one_line(tmp_path):
     )
     result = run(in_callback="pass", afterwards=reading)
     assert result.returncode == 2 and result.stdout == ""
-    message = ": a file was cut short while it was read; nothing was written"
+    message = f": {path} was cut short while it was read; nothing was written"
     assert result.stderr.strip().endswith(message)
     assert len(result.stderr.strip().splitlines()) == 1
 

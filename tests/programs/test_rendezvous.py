@@ -9,11 +9,6 @@ import pytest
 
 from gfa_jax.programs import rendezvous
 
-# The connections stay open until the process ends.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -54,6 +49,8 @@ def test_all_meet_whoever_else_knocks_and_notice_who_is_gone():
     rendezvous.watch(links, silence=8, lost=lost.put)
     theirs[2][0].close()  # what the system does for a process that was killed
     assert [lost.get(timeout=5), lost.get(timeout=5)] == [2, 2]
+    for link in (*links.values(), theirs[1][0]):
+        link.close()
 
 
 def test_of_two_with_one_number_the_second_is_told():
@@ -86,11 +83,23 @@ def test_who_says_good_bye_is_not_lost():
         theirs = socket.create_connection(server.getsockname())
         ours = server.accept()[0]
     lost = queue.Queue()
-    rendezvous.watch({1: ours}, silence=8, lost=lost.put)
-    rendezvous.part({0: theirs})
-    theirs.close()
-    with pytest.raises(queue.Empty):
-        lost.get(timeout=0.3)
+    with ours:
+        rendezvous.watch({1: ours}, silence=8, lost=lost.put)
+        rendezvous.part({0: theirs})
+        theirs.close()
+        with pytest.raises(queue.Empty):
+            lost.get(timeout=0.3)
+
+
+def test_who_falls_silent_is_lost_and_who_says_that_it_is_there_is_not():
+    lost = queue.Queue()
+    (ours, theirs), (silent, stopped) = socket.socketpair(), socket.socketpair()
+    rendezvous.watch({1: ours, 2: silent}, silence=0.8, lost=lost.put)
+    rendezvous.watch({0: theirs}, silence=0.8, lost=lost.put)
+    with ours, theirs, silent, stopped:
+        # Process 0 notices, and tells process 1.
+        assert [lost.get(timeout=5), lost.get(timeout=5)] == [2, 2]
+        assert rendezvous._read_line(stopped) == b"here"
 
 
 def test_who_does_not_come_is_named_in_time():
@@ -114,3 +123,9 @@ def test_another_program_on_the_port_is_named():
         thread.join(10)
         link.close()
     assert "another program has it" in str(results.get(timeout=1))
+
+
+def test_gloo_can_be_told_where_to_listen():
+    """`processes.keep_local` wraps what JAX has no option for."""
+    xla_bridge = pytest.importorskip("jax._src.xla_bridge")
+    assert "hostname" in xla_bridge._jax.make_gloo_tcp_collectives.__doc__

@@ -52,14 +52,19 @@ def test_a_pool_where_no_edge_survives_names_a_threshold_that_would(problem):
     ("options", "message"),
     [
         ({"max_iterations": -1}, "max_iterations is -1"),
+        ({"max_iterations": 2.5}, "max_iterations is 2.5; expected an integer"),
+        ({"batch_size": True}, "batch_size is True; expected an integer"),
+        ({"seed": 0.5}, "seed is 0.5"),
+        ({"min_gain": "0"}, "min_gain is '0'"),
         ({"batch_size": 7}, "expected an even number"),
         ({"validate_every": 0}, "validate_every is 0"),
         ({"min_gain": -1.0}, "min_gain is -1"),
-        ({"final_temperature_ratio": 1.5}, "final_temperature_ratio is 1.5"),
+        ({"final_temperature_ratio": 1.5}, r"ratio is 1.5; .* in \(0, 1\]"),
         ({"final_temperature_ratio": np.nan}, "final_temperature_ratio is nan"),
         ({"init_params": gfa.Params(2.0, 0.4)}, "gamma is 2"),
         ({"init_params": gfa.Params(0.0, 0.4)}, "expected a start"),
         ({"init_params": []}, "init_params is empty"),
+        ({"init_params": [0.5]}, "init_params are of type float"),
         ({"init_params": [START, START._replace(gamma=2.0)]}, "gamma is 2"),
         ({"init_params": START._replace(gamma=np.full(3, 0.5))}, "or 4 of them"),
         (
@@ -67,6 +72,7 @@ def test_a_pool_where_no_edge_survives_names_a_threshold_that_would(problem):
             "differ in shape",
         ),
         ({"objective": Objective(num_steps=0)}, "num_steps is 0"),
+        ({"objective": Objective()._replace(num_steps=2.0)}, "num_steps is 2.0"),
         ({"objective": Objective()._replace(loss="hinge")}, "loss is 'hinge'"),
         ({"objective": Objective(fpr_high=0.0)}, "fpr_high 0"),
         ({"objective": Objective(fpr_low=0.1)}, "fpr_low is 0.1"),
@@ -77,18 +83,29 @@ def test_bad_options_are_refused(problem, options, message):
         problem.tune(**options)
 
 
-def test_neighbors_that_do_not_fit_are_refused(problem):
+def test_a_pool_that_does_not_fit_is_refused(problem):
     indices, similarity = map(np.asarray, problem.neighbors)
+    features = np.asarray(problem.features)
+    wrapped = np.where(indices == 7, 2**32 + 7, indices.astype(np.int64))
     for neighbors, message in (
-        (gfa.Neighbors(indices[1:], similarity[1:]), "expected \\[400, K\\]"),
+        ((indices, similarity), "of type tuple"),
+        (gfa.Neighbors(indices[1:], similarity[1:]), "do not fit"),
+        (gfa.Neighbors(wrapped, similarity), "span .* 4294967303"),
+        (gfa.Neighbors(indices + 1, similarity), "expected \\[-1, 400\\)"),
         (gfa.Neighbors(indices, similarity[:, 1:]), "that of the indices"),
         (gfa.Neighbors(indices[:, :1], similarity[:, :1]), "a larger k"),
     ):
         with pytest.raises(ValueError, match=message):
-            tune(
-                problem.features,
-                neighbors,
-                *problem.training,
-                init_params=START,
-                validation=problem.validation,
-            )
+            run(problem, features, neighbors)
+    for rows, message in (
+        (3 * features, "expected unit rows"),
+        (np.where(features == features[5, 0], np.nan, features), "row 5"),
+        (features.astype(int), "floating"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(problem, rows, problem.neighbors)
+
+
+def run(problem, features, neighbors):
+    training, validation = problem.training, problem.validation
+    tune(features, neighbors, *training, init_params=START, validation=validation)
