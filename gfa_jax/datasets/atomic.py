@@ -6,14 +6,17 @@ system does in one step. A reader therefore sees the old file or the new one, ne
 half of either, and a failed write leaves the old file untouched.
 """
 
+import concurrent.futures
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 import secrets
 import stat
+import types
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -120,18 +123,38 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, text + "\n")
 
 
-def write_array(path: str | os.PathLike[str], array: ArrayLike) -> None:
+def write_array(path: str | os.PathLike[str], array: ArrayLike) -> dict[str, Any]:
     """Writes one array of any dtype but object as `.npy`, atomically, in blocks.
 
-    bfloat16 is stored as NumPy stores it, two raw bytes a value (`V2`).
+    bfloat16 is stored as NumPy stores it, two raw bytes a value (`V2`). Of an array on
+    a device a block is written while the next one is on its way.
 
     Args:
         path: see `atomic_path`, also for what it raises.
         array: of any shape.
+
+    Returns:
+        `fingerprints.fingerprint` of the file, of which every block was hashed while it
+        was written.
     """
     known_suffix(path, "write", (".npy",))
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        write_npy(file, np.asarray(array))
+    rows: Any = array if hasattr(array, "copy_to_host_async") else np.asarray(array)
+    digest, size = hashlib.sha256(), 0
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as hasher,
+        atomic_path(path) as temporary,
+        temporary.open("wb") as file,
+    ):
+
+        def write(data: Any) -> None:
+            nonlocal size
+            hashed = hasher.submit(digest.update, data)
+            file.write(data)
+            hashed.result()
+            size += memoryview(data).nbytes
+
+        write_npy(types.SimpleNamespace(write=write), rows)
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) -> None:
@@ -153,12 +176,25 @@ def stream_array(file: Any, array: np.ndarray) -> None:
 
     No header; a memory-mapped array is never held in memory whole.
     """
-    rows = np.atleast_1d(array)
+    rows = array if array.ndim else array.reshape(1)
     row_bytes = max(1, rows.nbytes // max(1, len(rows)))
     step = max(1, _BLOCK_BYTES // row_bytes)
-    for start in range(0, len(rows), step):
-        block = np.ascontiguousarray(rows[start : start + step])
-        file.write(block.reshape(-1).view(np.uint8).data)
+    blocks = (rows[start : start + step] for start in range(0, len(rows), step))
+    for block in _ahead(blocks):
+        values = np.ascontiguousarray(block)
+        file.write(values.reshape(-1).view(np.uint8).data)
+
+
+def _ahead(blocks: Iterable[Any]) -> Iterator[Any]:
+    """Lets the next block come from its device while one is in use."""
+    waiting = []
+    for block in blocks:
+        if hasattr(block, "copy_to_host_async"):
+            block.copy_to_host_async()
+        waiting.append(block)
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
 
 
 def write_npz(path: pathlib.Path, arrays: Mapping[str, ArrayLike]) -> None:

@@ -1,5 +1,6 @@
 """Features of any library in, the same kind out; what is computed are unit rows."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.core import Tracer
 
 from gfa_jax.datasets import check_features
@@ -88,3 +90,31 @@ def unit_rows(
         rows = slice(start, start + 8192)
         unit[rows] = stored[rows].astype(np.float64) / norms[rows, None]
     return unit
+
+
+def place_rows(stored: np.ndarray, *, name: str) -> tuple[jax.Array, np.ndarray]:
+    """Checks stored rows and gives them as unit rows on the device, and their norms.
+
+    [N, D] float32 and [N] float64, as `unit_rows` and `check_features` do but for the
+    rounding of a float32 quotient. A block is on its way while the next one is read;
+    no second copy of the rows is made, here or there.
+    """
+    rows = jnp.zeros(stored.shape, jnp.float32)
+
+    def place(block: np.ndarray, start: int) -> None:
+        nonlocal rows
+        # Where the values are as they are used, they go straight from the file.
+        rows = _place(rows, jnp.asarray(block, jnp.float32), start)
+
+    norms = check_features(stored, name=name, each=place)
+    return _scale(rows, norms.astype(np.float32)) if is_scaled(norms) else rows, norms
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _place(rows: jax.Array, block: jax.Array, start: int) -> jax.Array:
+    return lax.dynamic_update_slice_in_dim(rows, block, start, axis=0)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _scale(rows: jax.Array, norms: jax.Array) -> jax.Array:
+    return rows / norms[:, None]

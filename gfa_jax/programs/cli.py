@@ -98,7 +98,7 @@ def progress(iterable: Iterable[T], *, total: int | None, desc: str) -> Iterable
         desc=desc,
         delay=1.0,
         # A log file wants a line now and then, a terminal a bar that moves.
-        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        mininterval=1.0 if sys.stderr.isatty() else 10.0,
         leave=False,
         file=sys.stderr,
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from gfa_jax import datasets
 from gfa_jax.datasets.rows import is_scaled as is_scaled
+from gfa_jax.datasets.rows import place_rows
 from gfa_jax.datasets.rows import unit_rows as unit_rows
 from gfa_jax.programs import cli, flags, outputs
 
@@ -56,7 +57,7 @@ class Pool(NamedTuple):
     """Features to refine, with the ground truth that only the figures see."""
 
     name: str  # what the pool is called in the report
-    features: np.ndarray  # [N, D] float32 unit rows
+    features: Any  # [N, D] float32 unit rows, NumPy's or on the device
     norms: np.ndarray  # [N] float64 lengths of the rows as they were stored
     labels: np.ndarray | None  # [N] identities, or None
     pairs: datasets.Pairs | None  # verification pairs with `same` known, or None
@@ -66,8 +67,11 @@ class Pool(NamedTuple):
     vectors: tuple[str, ...] = ("features",)
 
 
-def load_pool() -> Pool:
-    """Reads and checks the pool that the flags name, or generates a sample."""
+def load_pool(*, on_device: bool = False) -> Pool:
+    """Reads and checks the pool that the flags name, or generates a sample.
+
+    Rows are `on_device` as `rows.place_rows` brings them there.
+    """
     if FLAGS.features is None:
         described = (FLAGS.labels, FLAGS.labels_column, FLAGS.pairs)
         if any(name is not None for name in described):
@@ -77,9 +81,13 @@ def load_pool() -> Pool:
         return Pool("generated", sample.features, norms, sample.labels, None)
     source = open_source()
     stored = source.read(0, source.shape[0])
-    norms = datasets.check_features(stored, name=FLAGS.features)
+    rows = None
+    if on_device:
+        rows, norms = place_rows(stored, name=FLAGS.features)
+    else:
+        norms = datasets.check_features(stored, name=FLAGS.features)
     labels, pairs = read_truth(len(stored), source.columns)
-    rows = unit_rows(stored, norms)
+    rows = unit_rows(stored, norms) if rows is None else rows
     return Pool(source.name, rows, norms, labels, pairs, *source[2:])
 
 

@@ -1,5 +1,6 @@
 """Results that appear together or not at all, and what the report says of the run."""
 
+import concurrent.futures
 import contextlib
 import datetime
 import importlib.metadata
@@ -9,7 +10,8 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -39,6 +41,7 @@ class _Run(NamedTuple):
     options: dict[str, Any]
     inputs: dict[str, pathlib.Path]
     stamps: dict[str, Any]
+    hashes: dict[str, Callable[[], dict[str, Any]]]
     names: Sequence[str]
 
 
@@ -92,8 +95,29 @@ def prepare_folder(
                 shutil.rmtree(left, ignore_errors=True)
         _warn(inputs)
     stamps = {name: _stamp(source) for name, source in inputs.items()}
-    _runs[folder] = _Run(flags.program(), flags.values(), inputs, stamps, names)
+    hashes = {}
+    if alone:
+        hashes = {name: _begin(fingerprint, source) for name, source in inputs.items()}
+    options = flags.values()
+    _runs[folder] = _Run(flags.program(), options, inputs, stamps, hashes, names)
     return folder
+
+
+def _begin(function: Callable, *arguments: Any) -> Callable[[], Any]:
+    """Calls a function meanwhile; gives what waits for its result.
+
+    The thread ends with the program, which may end before it.
+    """
+    future = concurrent.futures.Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return future.result
 
 
 @contextlib.contextmanager
@@ -141,9 +165,9 @@ def write_report(hidden: pathlib.Path, report: Mapping[str, Any]) -> None:
             )
         inputs[name] = {"path": str(source)}
         if source.exists():
-            inputs[name] |= fingerprint(source)
+            inputs[name] |= run.hashes[name]()
     for name in run.names:
-        if (hidden / name).is_file():
+        if (hidden / name).is_file() and name not in files:
             files[name] = fingerprint(hidden / name)
     about = {"program": run.program, "options": run.options}
     about |= {"environment": environment(), "peak_memory": peak_memory()}

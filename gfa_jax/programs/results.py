@@ -68,6 +68,7 @@ def write_refined(
 
     What a backend stored as refined.npy goes.
     """
+    rows = np.asarray(rows)
     table = datasets.Table(rows, {**pool.columns, "dropped": dropped}, pool.vectors)
     datasets.write_table(hidden / f"refined{suffix()}", table)
     (hidden / "refined.npy").unlink(missing_ok=True)

@@ -8,11 +8,13 @@ import stat
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gfa_jax import datasets
 from gfa_jax.datasets import atomic
+from gfa_jax.datasets.fingerprints import fingerprint
 
 OLD = b"the old file\n"
 
@@ -188,6 +190,18 @@ def test_arrays_come_back_equal(tmp_path, array, monkeypatch):
         for got in (single, archive["x"]):
             np.testing.assert_array_equal(got, array)
             assert got.dtype == np.asarray(array).dtype
+
+
+@pytest.mark.parametrize("kind", ["numpy", "device"])
+def test_blocks_are_written_in_order_and_hashed_on_the_way(
+    tmp_path, rng, monkeypatch, kind
+):
+    monkeypatch.setattr("gfa_jax.datasets.atomic._BLOCK_BYTES", 64)
+    array = rng.normal(size=(37, 4)).astype(np.float32)
+    given = jnp.asarray(array) if kind == "device" else array
+    written = datasets.write_array(tmp_path / "a.npy", given)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+    assert written == fingerprint(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from gfa_jax import datasets
-from gfa_jax.datasets import atomic
+from gfa_jax.datasets import atomic, rows
 
 DTYPES = [np.float16, np.float32, np.float64, ml_dtypes.bfloat16]
 
@@ -110,6 +110,24 @@ def test_norms(rng, monkeypatch, dtype, block_size):
     expected = np.linalg.norm(features.astype(np.float64), axis=1)
     # Both are float64 sums of four squares.
     np.testing.assert_allclose(norms, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, ml_dtypes.bfloat16, ">f4"])
+@pytest.mark.parametrize("length", [1, 3])
+def test_rows_come_to_the_device_as_to_the_host(rng, monkeypatch, dtype, length):
+    monkeypatch.setattr("gfa_jax.datasets.features._BLOCK_ROWS", 4)
+    features = rng.normal(size=(10, 6))
+    features *= length / np.linalg.norm(features, axis=1, keepdims=True)
+    features = features.astype(dtype)
+    placed, norms = rows.place_rows(features, name="a")
+    np.testing.assert_array_equal(norms, datasets.check_features(features))
+    # A quotient of two rounded numbers.
+    expected = rows.unit_rows(features, norms)
+    np.testing.assert_allclose(placed, expected, rtol=3e-7)
+    assert placed.dtype == np.float32
+    features[3, 2] = np.nan
+    with pytest.raises(ValueError, match="a: 1 of 10 rows hold NaN"):
+        rows.place_rows(features, name="a")
 
 
 @pytest.mark.parametrize(

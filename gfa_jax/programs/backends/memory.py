@@ -9,6 +9,7 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import datasets
+from gfa_jax.checks import is_host
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.programs import backends, cli, evaluation, flags, inputs
 from gfa_jax.refinement import Refinement
@@ -26,7 +27,7 @@ class MemoryBackend(backends.Backend):
     def read(self, request, folder) -> inputs.Pool:
         """Reads the whole pool, or generates a sample."""
         del request, folder
-        self._pool = inputs.load_pool()
+        self._pool = inputs.load_pool(on_device=jax.default_backend() != "cpu")
         self._features = jnp.asarray(self._pool.features)
         return self._pool
 
@@ -55,6 +56,8 @@ class MemoryBackend(backends.Backend):
         del folder
         options = {"seed": FLAGS.seed, "stages": stages, "progress": cli.progress}
         result = refine_rows(self._features, request, searched, **options)
+        if not is_host(result.features):  # which are written from where they are
+            return result
         return result._replace(features=np.asarray(result.features))
 
     def update(self, chosen, folder, stage) -> gfa.Aggregation:
@@ -65,10 +68,11 @@ class MemoryBackend(backends.Backend):
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification:
         """See `Backend`."""
         del stage
-        rows = self._pool.features if rows is None else np.asarray(rows)
+        rows = np.asarray(self._pool.features if rows is None else rows)
         return evaluation.verify(rows, self._pool, progress=cli.progress, **options)
 
     def write(self, rows, folder: pathlib.Path, hidden: pathlib.Path) -> None:
         """See `Backend`."""
         del folder
-        datasets.write_array(hidden / self.refined_name, rows)
+        written = datasets.write_array(hidden / self.refined_name, rows)
+        self.written = {self.refined_name: written}
