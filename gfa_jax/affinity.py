@@ -90,8 +90,9 @@ def score(
 ) -> Edges:
     """Scores all candidates (Eq. 5 and the bracket of Eq. 6).
 
-    Arguments, cost and memory as for `aggregation.update`; a candidate that does not
-    lie in the pool weighs 0.
+    Arguments and memory as for `aggregation.update`; a candidate that does not lie in
+    the pool weighs 0. Cost: 2 n K D operations and, in float32, 12 n K D bytes, for
+    candidates gathered, written and read once.
     """
     pool = Pool(features) if pool is None else pool
     places = pool.places(indices)

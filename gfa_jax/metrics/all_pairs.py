@@ -87,8 +87,9 @@ def all_pairs_roc(
         ValueError: rows not of unit length or not finite, labels that do not fit,
             no genuine or no impostor pair, an option out of its range.
 
-    Cost: N² D / 2 multiply-adds on the device, and one histogram increment a pair
-    (see `counting`). Memory beyond the features: four tiles at 6 bytes a score (10 in
+    Cost: N² D / 2 multiply-adds on the device, and one histogram increment a pair (see
+    `counting`); in float32 at most 20 bytes a pair, written as score and bin, and read.
+    Memory beyond the features: four tiles at 6 bytes a score (10 in
     float64), ten blocks of rows, about 40 bytes a pair kept, 60 bytes a point of the
     curve.
 

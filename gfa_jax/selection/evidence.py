@@ -91,7 +91,7 @@ def find_dropped(
 
     Their candidates are [n, W], nearest first after the row itself; b is [N], of all
     rows, and `share` that of its median under which a row is distant; `xp` is the
-    library of the arrays.
+    library of the arrays. 14 n numbers and as many flags are read.
     """
     distant = nearest < share * xp.median(nearest)
     around = indices[:, 1 : 1 + _AROUND], is_other[:, 1 : 1 + _AROUND]
