@@ -30,6 +30,7 @@ CLUSTERERS: dict[str, Clusterer] = {
         Clusterer("components_refined", refined.components, refined.SPACE),
         Clusterer("infomap_refined", refined.infomap_refined, refined.SPACE),
         Clusterer(OURS, refined.average, refined.SPACE),
+        Clusterer("default", refined.default, {}),
     )
 }
 

@@ -4,7 +4,8 @@
     A ~ B  while  mean over A × B of F_i · F_j >= t_s   (`gfa_jax.clustering.linkage`)
 
 Beside it the ablations: components of the refined features (the paper's own rule),
-average linkage of the raw ones, and Infomap on the refined graph.
+average linkage of the raw ones, and Infomap on the refined graph; and the default of
+`gfa cluster`, which chooses everything without labels and so has nothing to tune.
 """
 
 from typing import Any
@@ -62,6 +63,13 @@ def components(
         mutual=mutual,
         max_size=max_size,
     )
+
+
+def default(problem: problems.Problem) -> np.ndarray:
+    """Clusters as `gfa.refine` does with nothing given."""
+    refined = gfa.refine(problem.features, neighbors=problem.neighbors, cluster=True)
+    assert refined.labels is not None
+    return refined.labels
 
 
 def infomap_refined(

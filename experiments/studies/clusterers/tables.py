@@ -7,8 +7,8 @@ import numpy as np
 from experiments.studies.clusterers.tuning import Outcome
 
 OURS = "ours"
-# What stands between ours and the peers: one part of it left out, or exchanged.
-ABLATIONS = ("average_raw", "components_refined", "infomap_refined")
+# No peers: one part of ours left out, or exchanged; and the default, without a number.
+ABLATIONS = ("average_raw", "components_refined", "infomap_refined", "default")
 
 
 def table(outcomes: Mapping[str, Sequence[Outcome]]) -> str:
