@@ -15,6 +15,12 @@ import os
 import pathlib
 import random
 import signal
+import tempfile
+
+# What one test compiled, the next has; JAX reads this as it is imported.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp())
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import hypothesis  # noqa: F401
 import jax  # noqa: F401

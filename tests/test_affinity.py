@@ -13,9 +13,12 @@ from gfa_jax.affinity import (
     affinity,
     affinity_power,
     edge_weights,
+    given_edges,
     hard_mask,
+    score,
     soft_mask,
 )
+from gfa_jax.blocks import Pool
 from gfa_jax.types import MASKS, WEIGHTINGS, Options
 from tests.problems import TOLERANCE, clustered_features
 
@@ -153,3 +156,33 @@ def test_what_is_not_counted_has_no_gradient(mask):
     slope = np.asarray(jax.grad(total)(jnp.array([0.5, 0.5, 0.0])))
     assert slope[0] > 0
     np.testing.assert_array_equal(slope[1:], 0)
+
+
+# --- edges ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_edges_of_all_candidates(include_self):
+    """A part of the pool, rows 4 to 7 of it, and of candidates what lies in it."""
+    angles = 0.3 * np.arange(8)
+    rows = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    indices = jnp.array([[4, 5, -1], [5, 0, 7], [6, 5, 7], [1, -1, -1]])
+    edges = score(
+        rows[4:],
+        indices,
+        at(0.9),
+        pool=Pool(rows[4:], 4),
+        first_row=4,
+        options=Options(mask="hard", weighting="affinity", include_self=include_self),
+    )
+    near, own = np.cos(0.3) ** 3, float(include_self)
+    want = [[own, near, 0], [own, 0, 0], [own, near, near], [0, 0, 0]]
+    np.testing.assert_allclose(edges.weight, want, rtol=0, atol=TOLERANCE)
+    np.testing.assert_array_equal(edges.degree, np.count_nonzero(want, axis=1))
+
+
+def test_edges_of_weights_that_are_given():
+    weights = np.array([[0.5, 0.0, 2.0], [1.0, 3.0, 0.25]], np.float32)
+    edges = given_edges(weights, np.array([[0, 1, 2], [-1, 0, 5]]))
+    assert edges.degree.dtype == np.float32
+    np.testing.assert_array_equal(edges.degree, [2, 2])

@@ -90,3 +90,12 @@ def test_sums_in_place_equal_those_of_gathered_rows(rng, k):
         )
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=10 * TOLERANCE)
+
+
+def test_long_sums_compile_as_one_product():
+    """Up to 64 terms nothing is gathered for a product; both give the same sums."""
+    pool = jnp.ones((3, 2))
+    for k, is_product in ((63, False), (64, False), (65, True)):
+        given = pool, jnp.ones(k), jnp.zeros(k, int)
+        program = str(jax.make_jaxpr(sums.sum_in_place.fun)(*given))
+        assert ("dot_general" in program) == is_product

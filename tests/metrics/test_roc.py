@@ -70,6 +70,14 @@ def test_equal_error_by_hand():
     assert eer(roc_curve([0.5] * 6, [1, 0, 0, 1, 0, 0])) == 0.5  # constant
 
 
+def test_rates_by_hand():
+    # The genuine scores are .8 and .3, the impostor scores .6, .4 and .2.
+    roc = roc_curve([0.8, 0.6, 0.4, 0.2, 0.3], [1, 0, 0, 0, 1])
+    np.testing.assert_allclose(roc.fpr, np.array([0, 0, 1, 2, 2, 3]) / 3)
+    np.testing.assert_allclose(roc.tpr, np.array([0, 1, 1, 1, 2, 2]) / 2)
+    np.testing.assert_allclose(roc.fnr, np.array([2, 1, 1, 1, 0, 0]) / 2)
+
+
 @hypothesis.given(pair_lists())
 def test_equal_error_lies_on_the_curve(problem):
     roc = roc_curve(*problem)
@@ -91,6 +99,7 @@ def test_equal_error_lies_on_the_curve(problem):
         ([0.1, np.inf], [1, 0], "not finite"),
         ([0.1, 0.2], [1, 0, 1], "expected \\[M\\] both"),
         ([[0.1, 0.2]], [[1, 0]], "expected \\[M\\] both"),
+        (0.1, 1, "expected \\[M\\] both"),
         ([0.1, 0.2], [1, 1], "2 genuine and 0 impostor pairs"),
         ([0.1, 0.2], [0, 0], "0 genuine and 2 impostor pairs"),
         ([], [], "0 genuine and 0 impostor pairs"),
