@@ -179,6 +179,14 @@ def test_edges_of_all_candidates(include_self):
     want = [[own, near, 0], [own, 0, 0], [own, near, near], [0, 0, 0]]
     np.testing.assert_allclose(edges.weight, want, rtol=0, atol=TOLERANCE)
     np.testing.assert_array_equal(edges.degree, np.count_nonzero(want, axis=1))
+    # Of all rows, the first is row 0.
+    own = score(
+        rows,
+        jnp.arange(8)[:, None],
+        at(0.9),
+        options=Options(include_self=include_self),
+    )
+    np.testing.assert_array_equal(own.degree, np.full(8, include_self))
 
 
 def test_edges_of_weights_that_are_given():

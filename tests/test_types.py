@@ -1,6 +1,7 @@
-"""The containers are pytrees, and `check_params` knows their ranges."""
+"""The containers are pytrees, and the checks know their ranges."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,14 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax.checks import check_params
+from gfa_jax.types import (
+    at_step,
+    check_flag,
+    check_integer,
+    check_mask,
+    check_number,
+    track,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +73,8 @@ def test_traced_params_pass_and_the_others_are_still_checked():
         ({"weighting": "none"}, "weighting is 'none'; expected one of"),
         ({"graph": "new"}, "graph is 'new'; expected one of fixed, rescore"),
         ({"block_size": 0}, "block_size is 0"),
+        ({"include_self": 1}, "include_self is 1; expected True or False"),
+        ({"renormalize": "no"}, "renormalize is 'no'"),
     ],
 )
 def test_options_are_refused_where_they_are_made(change, message):
@@ -71,6 +82,65 @@ def test_options_are_refused_where_they_are_made(change, message):
         gfa.Options(**change)
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(gfa.PAPER, **change)
+
+
+def test_options_are_constants():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        gfa.PAPER.mask = "soft"  # pyright: ignore[reportAttributeAccessIssue]
+    assert len({gfa.PAPER, dataclasses.replace(gfa.PAPER), gfa.Options()}) == 2
+    assert gfa.Options(block_size=1).block_size == 1
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad", "message"),
+    [
+        (
+            lambda x: check_integer("k", x, least=2),
+            (2, 3, np.int8(5), jnp.int32(2)),
+            (1, True, np.True_, 2.0, "2", None),
+            "k is .*; expected a(n integer|t least 2)",
+        ),
+        (
+            lambda x: check_number("x", x, -1.0, 2.0),
+            (-1, 2.0, np.float16(0), jnp.bfloat16(1), np.array([0, 2])),
+            (-1.1, 2.1, np.nan, np.inf, True, "1", 1j, np.array([0, 3])),
+            r"x is .*; expected a value in \[-1, 2\]",
+        ),
+        (
+            lambda x: check_number("x", x, math.ulp(0.0), 1.0),
+            (1e-300, 1),
+            (0, 1.5, -np.inf),
+            r"x is .*; expected a value in \(0, 1\]",
+        ),
+        (
+            lambda x: check_number("x", x, 3.0),
+            (3, 1e308),
+            (2.9, np.inf),
+            r"x is .*; expected a value in \[3, inf\)",
+        ),
+        (lambda x: check_flag("f", x), (True, np.False_), (1, 0, None), "f is "),
+        (
+            lambda x: check_mask("m", x, 2),
+            (np.ones(2, bool), jnp.zeros(2, bool)),
+            (np.ones(2), np.ones(1, bool), np.ones(3, bool), np.ones((2, 2), bool)),
+            r"m has shape .*; expected \(2,\) bool",
+        ),
+    ],
+)
+def test_the_checks_know_what_is_good(check, good, bad, message):
+    for value in good:
+        check(value)
+    for value in bad:
+        with pytest.raises(ValueError, match=message):
+            check(value)
+
+
+def test_parameters_of_a_step_and_a_loop_without_a_bar():
+    params = gfa.Params(0.5, jnp.array([0.25, 0.75]))
+    assert at_step(params, 1) == (0.5, 0.75, 0.05, 3.0)
+    assert track(None, [3], desc="x") == [3]
+    seen = track(lambda items, **given: (items, given), [3, 4], desc="x")
+    assert seen == ([3, 4], {"total": 2, "desc": "x"})
 
 
 def test_the_verbs_of_neighbors():
@@ -86,7 +156,7 @@ def test_the_verbs_of_neighbors():
     is_dropped = np.array([False, False, True])
     cut = neighbors.drop(is_dropped)
     np.testing.assert_array_equal(cut.indices, [[0, 1, -1], [1, 0, -1], [2, -1, -1]])
-    lost = np.isinf(cut.similarity)
+    lost = np.isneginf(cut.similarity)
     np.testing.assert_array_equal(lost, np.asarray(cut.indices) < 0)
     assert cut.indices.dtype == jnp.int32
     np.testing.assert_array_equal(

@@ -51,6 +51,8 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
             _end_on_lost_pages(_name(name))
             program.main()
         sys.stdout.flush()
+        if argv is None:  # nothing is left to interrupt but the end of the process
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     except BrokenPipeError:  # who read the output has read enough
         sys.stdout.close()
     except (flags.Error, ValueError, ImportError, OSError) as error:
@@ -163,6 +165,10 @@ def keep_compiled_programs() -> None:
         except RuntimeError:
             return
         folder = pathlib.Path(base) / "gfa_jax" / "compiled"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

@@ -1,5 +1,6 @@
 """The streamed curve against the list of all pairs, which small sets can afford."""
 
+import inspect
 import tracemalloc
 
 import jax
@@ -17,6 +18,7 @@ from gfa_jax.metrics import (
     roc_curve,
     tpr_at_fpr,
 )
+from gfa_jax.metrics.all_pairs import plan_pairs
 
 
 def list_all(features, labels):
@@ -292,6 +294,15 @@ def test_bad_arguments_are_refused(change, message):
     good = {"features": np.full((10, 4), 0.5), "labels": np.arange(10) // 2}
     with pytest.raises(ValueError, match=message):
         all_pairs_roc(**{**good, **change})
+
+
+def test_sizes_that_are_not_given_and_rows_that_are_not_known(rng):
+    for function in (all_pairs_roc, plan_pairs):
+        given = inspect.signature(function).parameters
+        sizes = given["tail_size"].default, given["genuine_size"].default
+        assert sizes == (2**20, 2**24)
+    result = all_pairs_roc(corners_of_a_cube(rng, 5), [4, 4, 7, -1, 7])
+    np.testing.assert_array_equal(result.identities, [0, 0, 1, -1, 1])
 
 
 @pytest.mark.parametrize("tail_size", [50, 2**22])

@@ -195,6 +195,20 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path):
     assert "finds no device for JAX_PLATFORMS=cuda" in line
 
 
+def test_too_low_a_limit_of_memory_is_told_before_anything_aborts():
+    program = f"ulimit -v 1000000; {sys.executable} -m gfa_jax --version"
+    result = subprocess.run(
+        ["bash", "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("gfa: memory is limited to 1.0 GB of addresses; ")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_memory_that_is_lacking_is_one_line(monkeypatch, tmp_path):
     def lacking(*_):
         raise MemoryError
