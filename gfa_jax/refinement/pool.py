@@ -4,6 +4,7 @@ check ─► unit rows ─► candidates ─► settings ─► updates ─► c
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import clustering
+from gfa_jax.affinity import edge_weights, is_counted
 from gfa_jax.aggregation import aggregate
 from gfa_jax.checks import is_host
 from gfa_jax.datasets import rows
@@ -19,7 +21,7 @@ from gfa_jax.neighbors import exact_neighbors
 from gfa_jax.refinement import graphs
 from gfa_jax.refinement.settings import Request, Settings
 from gfa_jax.selection import choose_settings
-from gfa_jax.types import Aggregation, Neighbors, Options, Scalar
+from gfa_jax.types import Aggregation, Neighbors, Options, Params, Scalar, at_step
 
 
 class Refinement(NamedTuple):
@@ -160,24 +162,53 @@ def refine_rows(
         request,
         searched,
         choose=lambda near: choose_settings(features, near, seed=seed),
-        update=lambda chosen: update_rows(features, chosen, progress=progress),
+        # Only exact search leaves what it found on an accelerator: these are cosines of
+        # the rows. Lists from files or other libraries come by the host.
+        update=lambda chosen: update_rows(
+            features,
+            chosen,
+            progress=progress,
+            are_cosines=not is_host(searched.similarity),
+        ),
         stages=stages,
     )
 
 
 def update_rows(
-    features: jax.Array, chosen: Settings, *, progress: Callable | None
+    features: jax.Array,
+    chosen: Settings,
+    *,
+    progress: Callable | None,
+    are_cosines: bool = False,
 ) -> Aggregation:
-    """Calls `aggregate` with settings."""
+    """Calls `aggregate` with settings.
+
+    Where the similarities `are_cosines`, edges that stay are made of them, which saves
+    scoring N K candidates: the same but for the rounding of a product, which may move
+    an edge at the threshold.
+    """
+    weights, options, params = chosen.weights, chosen.options, chosen.params
+    # Elsewhere an edge may count that weighs 0.
+    is_plain = options.mask == "hard" and chosen.first_threshold >= 0
+    if are_cosines and weights is None and options.graph == "fixed" and is_plain:
+        weights = _weigh(chosen.neighbors, at_step(params, 0), options=options)
     return aggregate(
         features,
         chosen.neighbors,
-        chosen.params,
+        params,
         num_steps=chosen.num_steps,
-        weights=chosen.weights,
-        options=chosen.options,
+        weights=weights,
+        options=options,
         progress=progress,
     )
+
+
+@functools.partial(jax.jit, static_argnames="options")
+def _weigh(near: Neighbors, params: Params, *, options: Options) -> jax.Array:
+    indices, similarity = map(jnp.asarray, near)
+    rows = jnp.arange(len(indices), dtype=indices.dtype)[:, None]
+    counted = is_counted(indices, indices, rows, options=options)
+    return edge_weights(similarity, params, counted=counted, options=options)[1]
 
 
 def run_stages(

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 
 import gfa_jax as gfa
-from gfa_jax import datasets
+from gfa_jax import aggregation, datasets
 from tests.problems import refused
 from tests.programs.programs import succeed
 
@@ -47,6 +47,19 @@ def test_it_gives_the_bits_of_the_program(tmp_path, flags, options):
     np.testing.assert_array_equal(result.features, stored)
     stored = np.load(tmp_path / "out" / "dropped.npy")
     np.testing.assert_array_equal(result.dropped, stored)
+
+
+def test_an_accelerator_scores_no_candidate_twice(monkeypatch):
+    expected = gfa.refine(ROWS, threshold=0.4)
+    monkeypatch.setattr("gfa_jax.refinement.pool.is_host", lambda _: False)
+    score = aggregation._score
+    monkeypatch.setattr(aggregation, "_score", None)
+    result = gfa.refine(ROWS, threshold=0.4)
+    np.testing.assert_allclose(result.features, expected.features, atol=1e-6)
+    np.testing.assert_array_equal(result.degree, expected.degree)
+    # Here an edge may count that weighs 0.
+    monkeypatch.setattr(aggregation, "_score", score)
+    assert gfa.refine(ROWS, threshold=-1.0).degree.min() == 15
 
 
 def test_its_labels_are_those_of_the_program(tmp_path):
