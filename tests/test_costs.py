@@ -4,6 +4,8 @@ Of one block of rows each: XLA counts the body of a loop once. Its bytes are ass
 where what is gathered is written out; a sum in place reads what XLA does not tell.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ import gfa_jax as gfa
 from gfa_jax.affinity import Edges, score
 from gfa_jax.aggregation import update
 from gfa_jax.metrics import tiles
-from gfa_jax.selection import metric, settings
+from gfa_jax.selection import metric, settings, summary
 
 _ROWS, _K, _DIM = 256, 16, 256
 _PRODUCTS = 2 * _ROWS * _K * _DIM
@@ -84,6 +86,21 @@ def test_settings_of_rows():
     assert cosines <= operations <= cosines + 20 * _MATRIX
     # The gather before it reads and writes as much again.
     assert touched <= 2.5 * _GATHERED + 8 * _MATRIX
+
+
+def test_memory_of_settings_on_an_accelerator():
+    """Nine arrays stay while the edges are counted: with them 95 bytes a candidate."""
+    shape = 10_000, 57
+    kind = functools.partial(jax.ShapeDtypeStruct, shape)
+    number, whole = kind(jnp.float32), kind(jnp.int32)
+    sizes = jax.ShapeDtypeStruct(shape[:1], jnp.int32)
+    keep = functools.partial(settings.keep_heaviest, columns=56, xp=jnp)
+    count = functools.partial(summary.count, center=5.0, xp=jnp)
+    with jax.enable_x64(True):
+        *_, kept = costs(keep, gfa.Neighbors(whole, number), number, sizes)
+        *_, counted = costs(count, number, kind(jnp.bool_), number, number)
+    stay = 9 * 4 + 2  # with two masks
+    assert (max(kept, counted) / np.prod(shape)) + stay <= 95
 
 
 def test_a_tile_of_all_pairs():

@@ -122,7 +122,7 @@ def choose_settings(
     only `dropped` and two sums of each come to the host. 2 n D (C + 3 D) operations;
     12 n C D bytes for the cosines, whose rows are gathered, written and read, 525 GB
     where n is 1.5 million and D is 512, beside which all else is small. Memory beyond
-    the features: about 80 n C bytes, 7 GB there, and 0.5 GB of a block.
+    the features: 95 n C bytes, 8 GB there, or 0.5 GB of a block where that is more.
 
     Examples:
         >>> neighbors = gfa.exact_neighbors(features, k=gfa.selection.WIDTH)
