@@ -1,6 +1,19 @@
 """A pool that grows, forgets and answers, its settings measured once."""
 
-from gfa_jax.gallery.create import create
+from gfa_jax.gallery.create import create, refresh
+from gfa_jax.gallery.drift import Drift, drift
+from gfa_jax.gallery.edit import insert, remove
+from gfa_jax.gallery.query import Answer, query
 from gfa_jax.gallery.types import Gallery
 
-__all__ = ["Gallery", "create"]
+__all__ = [
+    "Answer",
+    "Drift",
+    "Gallery",
+    "create",
+    "drift",
+    "insert",
+    "query",
+    "refresh",
+    "remove",
+]

@@ -8,10 +8,11 @@ import numpy as np
 
 from gfa_jax import clustering, selection
 from gfa_jax.aggregation import aggregate
+from gfa_jax.clustering.relabel import relabel
 from gfa_jax.datasets import rows
-from gfa_jax.gallery.lists import Search, check_ids, find
-from gfa_jax.gallery.types import Gallery
-from gfa_jax.neighbors import exact_neighbors, place_self
+from gfa_jax.gallery.lists import Search, check_ids, find, own_first
+from gfa_jax.gallery.types import Gallery, resize
+from gfa_jax.neighbors import exact_neighbors
 from gfa_jax.types import Neighbors, Params, track
 
 
@@ -29,9 +30,10 @@ def create(
         features: [N, D] rows of any length, N >= 2, as for `gfa_jax.refine`.
         ids: [N] integers in [0, 2⁶³), each another one; the row numbers by default.
         search: finds the candidates instead of the exact search: `search(probes, k)`
-            takes float32 unit rows [P, D] and gives row numbers [P, k] in the order of
-            `features`, best first, -1 for none, and their cosines. Here the probes are
-            the rows themselves, which may be found as well.
+            takes float32 unit rows [P, D] and gives [P, k] integers, the ids of rows
+            near each, -1 for none, and their cosines, which are computed again. Ids
+            that the gallery does not have are passed over. Here the probes are the
+            rows themselves, which may be found as well.
         seed: of the sample from which a large pool is measured.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
@@ -52,12 +54,58 @@ def create(
     unit = rows.check_unit(rows.take(features)[0])
     keys = check_ids(np.arange(len(unit)) if ids is None else ids, len(unit))
     if search is not None or len(unit) <= selection.WIDTH:
-        near = find(unit, unit, min(selection.WIDTH, len(unit)), search=search)
-        near = place_self(*near, k=selection.WIDTH)
+        found = find(unit, unit, keys, selection.WIDTH, search=search)
+        each = np.arange(len(unit))
+        near = Neighbors(*own_first(*found, each, width=selection.WIDTH))
     else:
         near = exact_neighbors(jnp.asarray(unit), k=selection.WIDTH, progress=progress)
-    near = Neighbors(*map(np.asarray, near))
+        near = Neighbors(*map(np.asarray, near))
     return measure(unit, keys, near, seed=seed, progress=progress)
+
+
+def refresh(gallery: Gallery, *, progress: Callable | None = None) -> Gallery:
+    """Measures the pool anew, and refines and clusters all of its rows by that.
+
+    The lists are those of the gallery, so nothing is searched. Clusters keep the
+    numbers of those that they continue (`clustering.relabel`).
+
+    Args:
+        gallery: of at least two rows.
+        progress: as for `create`.
+
+    Returns:
+        Gallery, settled: the one that `create` makes of these rows, but for the numbers
+        of its clusters and cosines' last bits.
+
+    Raises:
+        ValueError: fewer than two rows.
+
+    Cost: that of `choose_settings`, `aggregate` and `cluster`.
+
+    Examples:
+        >>> gallery = gfa.gallery.create(features[:200])
+        >>> grown = gfa.gallery.insert(gallery, features[200:], np.arange(200, 300))
+        >>> gfa.gallery.refresh(grown).settled
+        True
+    """
+    count = gallery.count
+    if count < 2:
+        raise ValueError(f"the gallery has {count} rows; expected at least 2")
+    fresh = measure(
+        gallery.features,
+        gallery.ids[:count],
+        gallery.neighbors,
+        seed=gallery.seed,
+        progress=progress,
+    )
+    first_free = gallery.next_cluster
+    clusters = relabel(fresh.labels, gallery.labels, first_free=first_free)
+    fresh = fresh._replace(
+        clusters=clusters,
+        next_cluster=max(first_free, int(clusters.max()) + 1),
+        version=gallery.version + 1,
+    )
+    return resize(fresh, count)  # arrays of its own
 
 
 def measure(
@@ -69,26 +117,48 @@ def measure(
     progress: Callable | None,
 ) -> Gallery:
     """Measures a pool of unit rows and candidates: a gallery of just its size."""
-    pool = jnp.asarray(unit)
-    chosen = selection.choose_settings(pool, near, seed=seed)
-    stages = [pool]
-    for _ in track(progress, range(chosen.num_steps), desc="updates"):
-        params = Params(chosen.gamma, -1.0)
+    chosen = selection.choose_settings(jnp.asarray(unit), near, seed=seed)
+    return hold(unit, keys, near, chosen, seed=seed, progress=progress)
+
+
+def hold(
+    unit: np.ndarray,
+    keys: np.ndarray,
+    near: Neighbors,
+    chosen: selection.Settings,
+    *,
+    seed: int,
+    clusters: clustering.Clusters | None = None,
+    progress: Callable | None = None,
+) -> Gallery:
+    """Refines a pool by settings, its γ a number or [T], and clusters it if need be."""
+    gamma = np.zeros(chosen.num_steps, np.float32) + np.float32(chosen.gamma)
+    stages = [jnp.asarray(unit)]
+    for step in track(progress, gamma.tolist(), desc="updates"):
+        params = Params(step, -1.0)
         updated = aggregate(
             stages[-1], chosen.neighbors, params, num_steps=1, weights=chosen.weights
         )
         stages.append(updated.features)
     seen, found = chosen.evidence, chosen.measured
-    clusters = clustering.cluster(stages[-1], near, evidence=seen, progress=progress)
+    if clusters is None:
+        clusters = clustering.cluster(
+            stages[-1], near, evidence=seen, progress=progress
+        )
     count = len(unit)
+    missing = selection.WIDTH - near.indices.shape[1]
+    indices, similarity = (
+        np.pad(x, [(0, 0), (0, max(missing, 0))], constant_values=-1)
+        for x in map(np.asarray, near.first(selection.WIDTH))
+    )
     return Gallery(
         ids=keys,
         stages=np.stack(stages),
-        candidates=np.asarray(near.indices),
-        cosines=np.where(near.indices < 0, np.float32(0), near.similarity),
+        candidates=indices,
+        cosines=np.where(indices < 0, np.float32(0), similarity),
         edges=np.asarray(chosen.neighbors.indices),
         weights=np.asarray(chosen.weights),
-        closures=found.closures.astype(np.float32),
+        closures=found.closures,
         length=found.length,
         **found.rows._asdict(),
         dropped=chosen.dropped,
@@ -98,7 +168,7 @@ def measure(
         metric=np.asarray(found.pool.metric),
         null_mean=np.asarray(found.pool.null_mean),
         null_covariance=np.asarray(found.pool.null_covariance),
-        gamma=np.full(chosen.num_steps, chosen.gamma, np.float32),
+        gamma=gamma,
         sizes=np.asarray(seen.sizes),
         closure=seen.closure,
         count=count,
@@ -111,6 +181,7 @@ def measure(
         pool_spread=seen.spread,
         half_cosine=seen.half_cosine,
         next_cluster=clusters.num_clusters,
+        settled=True,
         seed=seed,
         version=0,
     )

@@ -1,9 +1,12 @@
-"""Lists of nearest rows: found, checked, and kept exact as rows come and go."""
+"""Lists of nearest rows: found, checked, and merged as rows come."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+from gfa_jax.datasets import rows as unit_rows
+from gfa_jax.datasets.features import check_features, check_matrix
 
 Search = Callable[[np.ndarray, int], tuple[Any, Any]]
 
@@ -12,29 +15,58 @@ _SAMPLED = 16  # one column of so many says how large the K-th best cosine is
 _SURE = 8  # of the sampled, at least
 
 
-def check_ids(ids: Any, num_rows: int) -> np.ndarray:
+def check_new(features: Any, *, dim: int) -> np.ndarray:
+    """Checks rows of any number from one on, and scales them: [P, D] float32."""
+    given = unit_rows.take(features)[0]
+    check_matrix(given)
+    if not len(given) or given.shape[1] != dim:
+        raise ValueError(
+            f"features have shape {given.shape}; expected rows of {dim} values, as in "
+            "the gallery"
+        )
+    # The check wants two rows, and there may be one.
+    two = np.vstack([given, np.ones((1, dim), given.dtype)])
+    return unit_rows.unit_rows(given, check_features(two)[:-1], scaled=True)
+
+
+def check_ids(ids: Any, num_rows: int | None = None) -> np.ndarray:
     """Refuses what are no keys of so many rows: [N] int64."""
     keys = np.asarray(ids)
-    if keys.dtype.kind not in "iu" or keys.shape != (num_rows,):
+    count = keys.size if num_rows is None else num_rows
+    if keys.dtype.kind not in "iu" or keys.shape != (count,):
         raise ValueError(
-            f"ids are {keys.dtype} {keys.shape}; expected {num_rows} integers, "
-            "one a row"
+            f"ids are {keys.dtype} {keys.shape}; expected ({count},) integers, one a "
+            "row"
         )
-    if keys.size and not 0 <= int(keys.min()) <= int(keys.max()) < 2**63:
+    if count and not 0 <= int(keys.min()) <= int(keys.max()) < 2**63:
         raise ValueError(
             f"ids span [{keys.min()}, {keys.max()}]; expected integers in [0, 2^63)"
         )
     found, counts = np.unique(keys, return_counts=True)
     if (counts > 1).any():
         raise ValueError(
-            f"id {found[counts > 1][0]} is given {counts.max()} times; expected each "
-            "once"
+            f"id {found[counts > 1][0]} is given {counts[counts > 1][0]} times; "
+            "expected each once"
         )
     return keys.astype(np.int64)
 
 
+def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Finds the row of each id that is wanted, of any shape; -1 for none."""
+    order = np.arange(len(ids))
+    if (ids[1:] < ids[:-1]).any():
+        order = np.argsort(ids, kind="stable")
+    at = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
+    return np.where(ids[order[at]] == wanted, order[at], -1)
+
+
 def find(
-    probes: np.ndarray, rows: np.ndarray, k: int, *, search: Search | None = None
+    probes: np.ndarray,
+    rows: np.ndarray,
+    ids: np.ndarray,
+    k: int,
+    *,
+    search: Search | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the k rows [N, D] nearest to each probe [P, D]: [P, k] int32, cosines.
 
@@ -56,14 +88,12 @@ def find(
         or found.dtype.kind not in "iu"
     ):
         raise ValueError(
-            f"search gave {found.dtype} {found.shape}; expected row numbers "
-            f"({len(probes)}, {k})"
+            f"search gave {found.dtype} {found.shape}; expected ids ({len(probes)}, "
+            f"{k}), -1 for none"
         )
-    low, high = found.min(initial=-1), found.max(initial=-1)
-    if low < -1 or high >= len(rows):
-        raise ValueError(
-            f"search gave row numbers in [{low}, {high}]; expected [-1, {len(rows)})"
-        )
+    found = places(ids, found)
+    if (found < 0).all():
+        raise ValueError(f"search gave none of the {len(ids)} ids of the gallery")
     for probe, given in enumerate(found):
         chosen = np.unique(given[given >= 0])
         row = rows[chosen] @ probes[probe]  # an index may round its cosines
@@ -73,7 +103,7 @@ def find(
     return indices, cosines
 
 
-def products(probes: np.ndarray, rows: np.ndarray):
+def products(probes: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yields the number of the first probe of a block, and its cosines [b, N]."""
     size = max(1, _BLOCK_VALUES // max(len(rows), 1))
     for start in range(0, len(probes), size):
@@ -95,3 +125,50 @@ def largest(row: np.ndarray, k: int) -> np.ndarray:
         least = np.partition(row[chosen], -k)[-k]
         chosen = chosen[row[chosen] >= least]
     return chosen[np.argsort(-row[chosen], kind="stable")[:k]]
+
+
+def own_first(
+    indices: np.ndarray, cosines: np.ndarray, numbers: np.ndarray, *, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Puts rows numbered [n] before what was found for them, [n, W]: [n, width].
+
+    The others keep their order, without the row itself; cosines of empty slots are 0.
+    """
+    gone = (indices == numbers[:, None]) | (indices < 0)
+    order = np.argsort(gone, axis=1, kind="stable")[:, : width - 1]
+    indices, cosines, gone = (
+        np.take_along_axis(x, order, axis=1) for x in (indices, cosines, gone)
+    )
+    lists = np.full((len(numbers), width), -1, np.int32)
+    values = np.zeros((len(numbers), width), np.float32)
+    lists[:, 0], values[:, 0] = numbers, 1
+    lists[:, 1 : 1 + order.shape[1]] = np.where(gone, -1, indices)
+    values[:, 1 : 1 + order.shape[1]] = np.where(gone, 0, cosines)
+    return lists, values
+
+
+def merge(
+    lists: np.ndarray, cosines: np.ndarray, new: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Puts new candidates into the lists [N, W] where they stand; tells where.
+
+    `new` are the rows that list them, ascending, the candidates and their cosines, each
+    [E]. Returns the rows that changed, ascending, and for each the least rank at which.
+    """
+    rows, others, values = new
+    changed, first, counts = np.unique(rows, return_index=True, return_counts=True)
+    width, most = lists.shape[1], counts.max(initial=0)
+    added = np.full((len(changed), most), -1, np.int32)
+    cosine = np.full((len(changed), most), -np.inf, np.float32)
+    slot = np.arange(len(rows)) - np.repeat(first, counts)
+    row = np.repeat(np.arange(len(changed)), counts)
+    added[row, slot], cosine[row, slot] = others, values
+    old = lists[changed, 1:]
+    known = np.where(old < 0, -np.inf, cosines[changed, 1:])
+    both, scores = np.hstack([old, added]), np.hstack([known, cosine])
+    # Equal cosines stand by the lower number: what is new has the higher ones.
+    order = np.argsort(-scores, axis=1, kind="stable")[:, : width - 1]
+    is_new = order >= width - 1
+    both, scores = (np.take_along_axis(x, order, axis=1) for x in (both, scores))
+    lists[changed, 1:], cosines[changed, 1:] = both, np.where(both < 0, 0, scores)
+    return changed, np.where(is_new.any(axis=1), 1 + is_new.argmax(axis=1), width)

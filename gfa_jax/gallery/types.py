@@ -25,7 +25,7 @@ class Gallery(NamedTuple):
         cosines: [C, W] float32 their cosines, 0 in an empty slot.
         edges: [C, M] int32 the row itself, then the candidates that count.
         weights: [C, M] float32 w_ij, 1 for the row itself; 0 in an empty slot.
-        closures: [C, S] float32 κ_i(K) for each of `sizes`.
+        closures: [C, S] float64 κ_i(K) for each of `sizes`.
         length: [C] float32 ‖B (F_i − m)‖ (selection/metric.py).
         mean: [C] float32 μ_i of the strangers of the row.
         spread: [C] float32 s_i.
@@ -51,6 +51,8 @@ class Gallery(NamedTuple):
         pool_spread: mean of the s_i then.
         half_cosine: see `selection.Evidence`.
         next_cluster: the least number that no cluster had yet.
+        settled: whether every row is what all others now make of it; `insert` follows
+            a change to the rows nearest to it alone.
         seed: of the sample.
         version: the number of changes since `create`.
     """
@@ -87,6 +89,7 @@ class Gallery(NamedTuple):
     pool_spread: float
     half_cosine: float
     next_cluster: int
+    settled: bool
     seed: int
     version: int
 

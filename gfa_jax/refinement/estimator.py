@@ -1,19 +1,15 @@
 """`refine` as an estimator of scikit-learn, which must be installed.
 
 The method is transductive: `fit_transform` gives the pool its refined rows. Rows that
-come later make the same updates against the pool, which does not see them:
-
-    C_new = (F_new + Σ_j w(A_j) F_j) / (1 + Σ_j w(A_j)),   F_j moving as in `fit`
-
-over their K − 1 nearest in the pool, with w(A) the mean weight of the pool's own
-candidates at that cosine. Where a threshold, or options, were given the edges of new
+come later are refined against the pool, which does not see them, as `gallery.query`
+does: each has a weight for each of its nearest rows, and makes the updates of `fit`
+among them as they stood. Where a threshold, or options, were given the edges of new
 rows are those of `aggregate`.
 """
 
 import hashlib
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import (
@@ -24,14 +20,12 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from gfa_jax import numerics
-from gfa_jax.datasets import check_features, rows
+from gfa_jax.datasets import rows
+from gfa_jax.gallery import query
+from gfa_jax.gallery.create import hold
+from gfa_jax.gallery.lists import check_new, find
 from gfa_jax.refinement.pool import refine, update_rows
 from gfa_jax.types import Neighbors
-
-# Cosines at which the mean weight is taken, as many kept edges between each two.
-_KNOTS = 32
-_BLOCK_VALUES = 1 << 24
 
 
 class Refiner(ClusterMixin, TransformerMixin, OneToOneFeatureMixin, BaseEstimator):
@@ -115,46 +109,37 @@ class Refiner(ClusterMixin, TransformerMixin, OneToOneFeatureMixin, BaseEstimato
         refined = self.features_[places]
         other = places < 0
         if other.any():
-            # The check wants two rows, and there may be one.
-            stored = rows.take(np.repeat(given[other], 2, axis=0))[0]
-            unit = rows.unit_rows(stored, check_features(stored), scaled=True)
-            refined[other] = self._move(jnp.asarray(unit[::2]))
+            refined[other] = self._move(check_new(given[other], dim=given.shape[1]))
         return refined
 
-    def _move(self, features: jax.Array) -> np.ndarray:
-        chosen = self.result_.settings
-        near = _search(features, self._pool, max(1, chosen.k - 1))
-        count, num_rows = len(features), len(self._pool)
-        itself = np.arange(num_rows, num_rows + count)[:, None]
-        indices = np.hstack([itself, near.indices]).astype(np.int32)
-        width = max(indices.shape[1], chosen.neighbors.indices.shape[1])
-        weights = None
+    def _move(self, unit: np.ndarray) -> np.ndarray:
+        result, pool = self.result_, self._pool
+        chosen, each = result.settings, np.arange(len(pool))
         if chosen.weights is not None:
-            own = np.interp(near.similarity, *self._weight_of_cosine(), left=0)
-            own = np.where(chosen.dropped[near.indices], 0, own)
-            own = np.hstack([np.ones((count, 1)), own]).astype(np.float32)
-            weights = _stack(chosen.weights, own, width, 0)
-        lists = _stack(chosen.neighbors.indices, indices, width, -1)
+            assert chosen.found is not None  # it chose the weights
+            settings = chosen.found._replace(
+                neighbors=chosen.neighbors,
+                weights=chosen.weights,
+                num_steps=chosen.num_steps,
+                gamma=chosen.params.gamma,
+            )
+            held = hold(
+                pool,
+                each,
+                result.neighbors,
+                settings,
+                clusters=result.clusters,
+                seed=self.seed,
+            )
+            return query(held, unit, k=1).refined
+        lists = np.asarray(chosen.neighbors.indices)
+        near = find(unit, pool, each, lists.shape[1])[0]
+        itself = np.arange(len(pool), len(pool) + len(unit), dtype=np.int32)
+        lists = np.vstack([lists, np.hstack([itself[:, None], near[:, :-1]])])
         cosines = np.zeros(lists.shape, np.float32)  # not read
-        both = chosen._replace(neighbors=Neighbors(lists, cosines), weights=weights)
-        result = update_rows(jnp.vstack([self._pool, features]), both, progress=None)
-        return np.asarray(result.features[num_rows:])
-
-    def _weight_of_cosine(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns cosines, ascending, and the mean weight of candidates there."""
-        chosen, searched = self.result_.settings, self.result_.neighbors
-        assert chosen.weights is not None  # the caller has them
-        is_kept = chosen.weights > 0
-        is_kept[:, 0] = False
-        kept = np.asarray(chosen.neighbors.similarity)[is_kept]
-        if not kept.size:
-            return np.array([1.0]), np.array([0.0])
-        every = np.asarray(searched.similarity)[:, 1:].ravel()
-        ends = np.unique(np.quantile(kept, np.linspace(0, 1, _KNOTS + 1)))
-        ends = np.append(ends[:-1], np.inf)
-        total = np.histogram(kept, ends, weights=chosen.weights[is_kept])[0]
-        count = np.histogram(every, ends)[0]
-        return ends[:-1], total / np.maximum(count, 1)
+        both = chosen._replace(neighbors=Neighbors(lists, cosines))
+        refined = update_rows(jnp.vstack([pool, unit]), both, progress=None).features
+        return np.asarray(refined[len(pool) :])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -166,29 +151,3 @@ def _keys(X: np.ndarray) -> list[bytes]:
     """Hashes each row, by its values in float32."""
     stored = np.ascontiguousarray(X, np.float32)
     return [hashlib.blake2b(row, digest_size=16).digest() for row in stored]
-
-
-def _search(features: jax.Array, pool: np.ndarray, k: int) -> Any:
-    """Finds the k nearest rows of the pool: Neighbors [M, k] without the row itself."""
-    whole, size = jnp.asarray(pool), max(1, _BLOCK_VALUES // len(pool))
-    parts = [
-        jax.lax.top_k(
-            numerics.dot("md,nd->mn", features[start : start + size], whole),
-            min(k, len(pool)),
-        )
-        for start in range(0, len(features), size)
-    ]
-    similarity, indices = (np.vstack(column) for column in zip(*parts, strict=True))
-    return Neighbors(indices, similarity)
-
-
-def _stack(pool: Any, new: np.ndarray, width: int, fill: float) -> np.ndarray:
-    """Puts rows of two widths under each other."""
-    parts = [np.asarray(pool), new.astype(np.asarray(pool).dtype)]
-    padding = ([(0, 0), (0, width - part.shape[1])] for part in parts)
-    return np.vstack(
-        [
-            np.pad(part, pad, constant_values=fill)
-            for part, pad in zip(parts, padding, strict=True)
-        ]
-    )

@@ -81,22 +81,20 @@ def local_scale(cosines: Array, is_other: Array) -> tuple[jax.Array, jax.Array]:
 def find_dropped(
     indices: Array,
     is_other: Array,
-    nearest: Array,
-    rows: Array,
+    distant: Array,
+    own: Array,
     *,
-    share: float,
     xp: Any = np,
 ) -> Any:
-    """Finds the distant rows among distant rows, [n] bool, of those numbered `rows`.
+    """Finds the distant rows among distant rows, [n] bool.
 
-    Their candidates are [n, W], nearest first after the row itself; b is [N], of all
-    rows, and `share` that of its median under which a row is distant; `xp` is the
-    library of the arrays. 14 n numbers and as many flags are read.
+    Their candidates are [n, W], nearest first after the row itself; which rows are
+    distant is [N], of all rows, and [n], of these; `xp` is the library of the arrays.
+    14 n numbers and as many flags are read.
     """
-    distant = nearest < share * xp.median(nearest)
     around = indices[:, 1 : 1 + _AROUND], is_other[:, 1 : 1 + _AROUND]
     around_distant = xp.where(around[1], distant[around[0]], False).sum(axis=1)
-    return distant[rows] & (around_distant >= _OUTLIER_SHARE * around[1].sum(axis=1))
+    return own & (around_distant >= _OUTLIER_SHARE * around[1].sum(axis=1))
 
 
 def posterior_center(num_rows: int, k: int, *, constants: Constants) -> float:

@@ -185,9 +185,8 @@ def choose_settings(
     all_rows = evidence.RowEvidence(
         join(null.mean), join(null.spread), join(scale), join(nearest)
     )
-    dropped = evidence.find_dropped(
-        indices, is_other, all_rows.nearest, rows, share=constants.distant, xp=xp
-    )
+    distant = all_rows.nearest < constants.distant * xp.median(all_rows.nearest)
+    dropped = evidence.find_dropped(indices, is_other, distant, distant[rows], xp=xp)
     is_dropped = join(dropped)
     is_edge = is_other & ~dropped[:, None] & ~is_dropped[indices]
 
@@ -198,7 +197,7 @@ def choose_settings(
             evidence.RowEvidence(*(x[places] for x in all_rows))
             for places in (indices[:, :1], indices)
         )
-        return _weigh(
+        return weigh_edges(
             cosines, shares, is_edge, own, theirs, center, constants=constants
         )
 
@@ -255,7 +254,7 @@ def _call(function: Callable, *operands: Any, xp: Any, **options: Any) -> Any:
         return jax.jit(function)(*operands)
 
 
-_weigh = jax.jit(evidence.edge_weights, static_argnames="constants")
+weigh_edges = jax.jit(evidence.edge_weights, static_argnames="constants")
 _take = jax.jit(gather_rows)
 
 
@@ -284,7 +283,7 @@ def _measure(features, indices, fetch, join, num_rows: int, seed: int, xp: Any):
 
     def cosines_of(own):
         near = xp.maximum(own, 0)
-        return (_block_cosines(take(near.ravel()), lengths[near], pool),)
+        return (block_cosines(take(near.ravel()), lengths[near], pool),)
 
     (cosines,) = by_blocks(cosines_of, (indices,), first, size=_at_once(_ROWS), xp=xp)
     return pool, sample, lengths, cosines, null
@@ -319,7 +318,7 @@ def by_blocks(
 
 
 @jax.jit
-def _block_cosines(around, lengths, pool):
+def block_cosines(around, lengths, pool):
     """Evaluates a_ij of B rows and their candidates, [B W, D], the row itself first."""
     around = around.astype(jnp.float32).reshape(*lengths.shape, -1)
     return jax.vmap(

@@ -48,17 +48,25 @@ def closure(indices: Array, pool: Array, *, ks: tuple[int, ...]) -> jax.Array:
     """
     width = max(ks) + 1
 
-    def close_row(_, own):
-        ranks = _ranks(own, pool, width)[1:, 1:]
-        place = jnp.arange(1, width)
-        # An edge lies within N_K(i) from this K on.
-        reach = jnp.maximum(ranks, jnp.maximum(place[:, None], place[None]))
-        reach = jax.lax.optimization_barrier(reach)  # or each sum finds it anew
-        # Column by column first, which is compiled to vector instructions.
-        counts = jnp.stack([jnp.sum(reach <= k, axis=0) for k in ks])
-        return (jnp.sum(counts, axis=1) / jnp.array(ks) ** 2).astype(jnp.float32)
+    def close(_, own):
+        return close_row(own, _lists_of(own, pool, width), ks=ks)
 
-    return map_rows(close_row, (indices[:, :width],), row_bytes=8 * width**2)
+    return map_rows(close, (indices[:, :width],), row_bytes=8 * width**2)
+
+
+def close_row(own: jax.Array, theirs: jax.Array, *, ks: tuple[int, ...]) -> jax.Array:
+    """Evaluates c_i(K), [len(ks)], by the row's list [W] and those it leads to, [W, W].
+
+    W is the largest of `ks` and one more.
+    """
+    ranks = _ranks(own, theirs)[1:, 1:]
+    place = jnp.arange(1, len(own))
+    # An edge lies within N_K(i) from this K on.
+    reach = jnp.maximum(ranks, jnp.maximum(place[:, None], place[None]))
+    reach = jax.lax.optimization_barrier(reach)  # or each sum finds it anew
+    # Column by column first, which is compiled to vector instructions.
+    counts = jnp.stack([jnp.sum(reach <= k, axis=0) for k in ks])
+    return (jnp.sum(counts, axis=1) / jnp.array(ks) ** 2).astype(jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnames=("k",))
@@ -68,18 +76,27 @@ def shared_neighbors(indices: Array, pool: Array, *, k: int) -> jax.Array:
     O(n W K²) comparisons.
     """
 
-    def share_row(_, own):
-        common = jnp.sum(_ranks(own, pool, k + 1) <= k, axis=1)
-        share = common / (2 * (k + 1) - common)
-        return jnp.where(own >= 0, share, 0).astype(jnp.float32)
+    def share(_, own):
+        return share_row(own, _lists_of(own, pool, k + 1))
 
     row_bytes = 8 * indices.shape[1] * (k + 1)
-    return map_rows(share_row, (indices,), row_bytes=row_bytes)
+    return map_rows(share, (indices,), row_bytes=row_bytes)
 
 
-def _ranks(own: jax.Array, pool: Array, width: int) -> jax.Array:
+def share_row(own: jax.Array, theirs: jax.Array) -> jax.Array:
+    """Evaluates J_ij, [W], by the row's list [W] and those it leads to, [W, K + 1]."""
+    size = theirs.shape[1]
+    common = jnp.sum(_ranks(own, theirs) < size, axis=1)
+    return jnp.where(own >= 0, common / (2 * size - common), 0).astype(jnp.float32)
+
+
+def _lists_of(own: jax.Array, pool: Array, width: int) -> jax.Array:
+    return jnp.asarray(pool)[:, :width].at[own].get(mode="clip")
+
+
+def _ranks(own: jax.Array, theirs: jax.Array) -> jax.Array:
     """Finds candidates of candidates in the row's own list: [W, width], or width."""
-    theirs = jnp.asarray(pool)[:, :width].at[own].get(mode="clip")
+    width = theirs.shape[1]
     known = (own >= 0)[:, None] & (theirs >= 0)
     # One place after the other: compiled to one pass, without a reduction.
     place = jnp.full(theirs.shape, width)
@@ -113,8 +130,22 @@ def choose_sizes(
     K is the argmax of the mean, K_i that of κ_i(K) averaged over row i and its five
     nearest, [n, 6], beside which the pool's mean counts `pool_share` times.
     """
-    mean = closures.mean(axis=0)
-    known = (nearest >= 0)[..., None]
-    around = xp.where(known, closures[nearest], 0).sum(axis=1) / known.sum(axis=1)
+    mean, known = closures.mean(axis=0), nearest >= 0
+    options = {"ks": ks, "pool_share": pool_share, "xp": xp}
+    return mean, choose_row_sizes(closures[nearest], known, mean, **options)
+
+
+def choose_row_sizes(
+    closures: Array,
+    known: Array,
+    mean: Array,
+    *,
+    ks: tuple[int, ...],
+    pool_share: float,
+    xp: Any = np,
+) -> Array:
+    """Chooses K_i by the κ(K) of rows and their nearest, [n, 6, len(ks)], as above."""
+    known = known[..., None]
+    around = xp.where(known, closures, 0).sum(axis=1) / known.sum(axis=1)
     best = xp.argmax(around + pool_share * mean[None], axis=1)
-    return mean, xp.asarray(ks, dtype=xp.int32)[best]
+    return xp.asarray(ks, dtype=xp.int32)[best]

@@ -1,0 +1,74 @@
+"""Whether what was measured of a pool is still so."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gfa_jax.gallery.types import Gallery
+
+_ERRORS = 2.0  # standard errors by which another K is better
+_GROWTH = 2.0  # z₀ moves by a quarter of the logarithm
+_SHARE = 0.1  # of what the rows were like
+
+
+class Drift(NamedTuple):
+    """What `drift` returns.
+
+    Attributes:
+        due: whether a `refresh` is due.
+        reasons: one line for each reason.
+    """
+
+    due: bool
+    reasons: tuple[str, ...]
+
+
+def drift(gallery: Gallery) -> Drift:
+    """Says whether the settings measured once are still those of the rows.
+
+    A refresh is due where
+
+    - another K of those compared is better: the mean of κ_i(K') − κ_i(K) over the rows
+      exceeds twice its standard error, of N / K rows, since a group has one closure;
+    - the number of rows has doubled or halved, of which z₀ depends;
+    - the mean spread s_i of strangers, or the median b_i, has moved by a tenth;
+    - a removed row is among those that the pool was measured by.
+
+    Args:
+        gallery: any.
+
+    Returns:
+        Drift.
+
+    Cost: one pass over a few numbers a row.
+
+    Examples:
+        >>> gfa.gallery.drift(gfa.gallery.create(features)).due
+        False
+    """
+    count, reasons = gallery.count, []
+    if gallery.num_forgotten:
+        reasons.append(
+            f"{gallery.num_forgotten} removed rows are in the means of the pool"
+        )
+    if not count:
+        return Drift(bool(reasons), tuple(reasons))
+    closures = gallery.closures[:count]
+    other = int(np.argmax(closures.mean(axis=0)))
+    gain = closures[:, other] - closures[:, gallery.sizes.tolist().index(gallery.k)]
+    error = gain.std() / np.sqrt(max(count / gallery.k, 1))
+    if gain.mean() > _ERRORS * error:
+        reasons.append(
+            f"K = {gallery.sizes[other]} has a closure {gain.mean():.2g} above that of "
+            f"K = {gallery.k}, with a standard error of {error:.1g}"
+        )
+    if not 1 / _GROWTH < count / gallery.num_measured < _GROWTH:
+        reasons.append(f"{count:,} rows; {gallery.num_measured:,} when measured")
+    spread, nearest = gallery.spread[:count], gallery.nearest[:count]
+    for what, now, then in (
+        ("mean spread of strangers", spread.mean(), gallery.pool_spread),
+        ("median cosine of nearest", np.median(nearest), gallery.pool_nearest),
+    ):
+        if abs(now - then) > _SHARE * then:
+            reasons.append(f"the {what} is {now:.3g}; {then:.3g} when measured")
+    return Drift(bool(reasons), tuple(reasons))
