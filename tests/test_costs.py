@@ -5,6 +5,7 @@ where what is gathered is written out; a sum in place reads what XLA does not te
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -91,13 +92,14 @@ def test_settings_of_rows():
 def test_memory_of_settings_on_an_accelerator():
     """Nine arrays stay while the edges are counted: with them 95 bytes a candidate."""
     shape = 10_000, 57
-    kind = functools.partial(jax.ShapeDtypeStruct, shape)
-    number, whole = kind(jnp.float32), kind(jnp.int32)
+    kind: Any = functools.partial(jax.ShapeDtypeStruct, shape)
+    lists: Any = gfa.Neighbors(*map(kind, (jnp.int32, jnp.float32)))
+    number = kind(jnp.float32)
     sizes = jax.ShapeDtypeStruct(shape[:1], jnp.int32)
     keep = functools.partial(settings.keep_heaviest, columns=56, xp=jnp)
     count = functools.partial(summary.count, center=5.0, xp=jnp)
     with jax.enable_x64(True):
-        *_, kept = costs(keep, gfa.Neighbors(whole, number), number, sizes)
+        *_, kept = costs(keep, lists, number, sizes)
         *_, counted = costs(count, number, kind(jnp.bool_), number, number)
     stay = 9 * 4 + 2  # with two masks
     assert (max(kept, counted) / np.prod(shape)) + stay <= 95
