@@ -79,8 +79,7 @@ def write_generation(
     finally:
         named = _named(folder)
         for path in folder.iterdir():
-            is_ours = _FILE.fullmatch(path.name) or path.name.startswith(".gfa_jax-")
-            if is_ours and path.name not in named:
+            if _is_ours(path.name) and path.name not in named:
                 path.unlink(missing_ok=True)
 
 
@@ -116,6 +115,15 @@ def read_generation(
 def has_generation(folder: pathlib.Path) -> bool:
     """Tells whether a folder holds one, of whatever kind."""
     return (folder / _HEAD).exists()
+
+
+def is_free(folder: pathlib.Path) -> bool:
+    """Tells whether a folder holds nothing, but for what dead writers left."""
+    return all(_is_ours(path.name) for path in folder.iterdir())
+
+
+def _is_ours(name: str) -> bool:
+    return bool(_FILE.fullmatch(name)) or name.startswith(".gfa_jax-")
 
 
 def _read_head(folder: pathlib.Path, kind: tuple[str, int]) -> dict[str, Any]:

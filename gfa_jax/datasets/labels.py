@@ -59,7 +59,7 @@ def read_labels(
                 f"cannot read {path}: got column={column!r}, which a file of one label "
                 "a line does not have; leave --labels_column out"
             )
-        return _from_text(_read_lines(path))
+        return _from_text(read_lines(path))
     labels = as_labels(read_column(path, column))
     if labels.ndim != 1:
         raise ValueError(
@@ -220,7 +220,8 @@ def _strings(entries: Sequence[str]) -> np.ndarray:
     return np.array(entries, np.str_)
 
 
-def _read_lines(path: pathlib.Path) -> list[str]:
+def read_lines(path: pathlib.Path) -> list[str]:
+    """Reads UTF-8 text, an entry a line, which is not blank."""
     with open_input(path) as file:
         content = file.read()
     try:

@@ -3,6 +3,7 @@
 from gfa_jax.gallery.create import create, refresh
 from gfa_jax.gallery.drift import Drift, drift
 from gfa_jax.gallery.edit import insert, remove
+from gfa_jax.gallery.open_set import impostor_threshold
 from gfa_jax.gallery.query import Answer, query
 from gfa_jax.gallery.types import Gallery
 
@@ -12,6 +13,7 @@ __all__ = [
     "Gallery",
     "create",
     "drift",
+    "impostor_threshold",
     "insert",
     "query",
     "refresh",

@@ -149,7 +149,7 @@ def _update(gallery: Gallery, touched: np.ndarray, new: np.ndarray) -> Gallery:
 
 
 def _join_clusters(gallery: Gallery, new: np.ndarray, near: np.ndarray) -> Gallery:
-    """Gives new rows the cluster of the most similar of their likely mates, [n, W]."""
+    """Gives new rows the cluster of the most similar likely match, [n, W]."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -40,7 +40,7 @@ def query(
 
         p ← normalise(p + γ (Σ_j w_pj F_j^t / Σ_j w_pj − p)),   w_pp = 1
 
-    over the rows as they stood before each, while it is nobody's neighbour: probes do
+    over the rows as they stood before each. No row has it for a neighbour: probes do
     not see each other, and the gallery does not change.
 
     Args:

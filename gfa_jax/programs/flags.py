@@ -23,6 +23,7 @@ Error = flags.Error
 
 # Files and folders that are not only read, or not of the results.
 _FILES = ("config", "output_dir", "checkpoint", "previous", "source", "target")
+_FILES += ("path", "output")
 # What a process of a job is, which a report of another job does not know.
 _OF_A_PROCESS = ("process_id", "coordinator")
 

@@ -17,6 +17,7 @@ PROGRAMS = {
     "cluster": "clusters a file of embeddings after refining them",
     "tune": "learns the parameters from labels",
     "verify": "shows how well embeddings verify; checks a folder of results",
+    "gallery": "keeps a pool that grows and forgets, and looks new rows up in it",
     "streamed": "refines a file that does not fit in memory",
     "convert": "converts a file of features to another format, with its ids",
     "completion": "prints what lets bash or zsh complete programs, flags and files",

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 LABEL_NAMES = ("label", "labels", "subject_id", "identity", "id")
-_ID_NAMES = ("id", "ids", "name", "path", "file", "filename", "image", "key", "index")
+ID_NAMES = ("id", "ids", "name", "path", "file", "filename", "image", "key", "index")
 # How pandas calls an index without a name, in CSV and in Parquet.
 _INDEX_NAMES = ("", "unnamed: 0", "__index_level_0__")
-_NOT_VECTORS = {*LABEL_NAMES, *_ID_NAMES, *_INDEX_NAMES, "identity_id", "person"}
+_NOT_VECTORS = {*LABEL_NAMES, *ID_NAMES, *_INDEX_NAMES, "identity_id", "person"}
 _NOT_VECTORS |= {"camera", "camera_id", "cam", "session", "cluster", "confidence"}
 _VECTOR_NAMES = ("features", "embeddings", "feature", "embedding", "vectors", "vector")
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,9})")
