@@ -17,6 +17,7 @@ file without columns those of --ids, else the next numbers. A folder holds a who
 gallery at any moment, whatever is killed, and takes one writer at a time.
 """
 
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -104,6 +105,8 @@ def _check_flags() -> None:
     target = FLAGS.output or "answers.csv"
     if formats.find(pathlib.Path(target), "write").columns != "any":
         raise ValueError(f"--output={target}: expected a format of text, as .csv")
+    if os.path.realpath(target) in map(os.path.realpath, flags.inputs().values()):
+        raise ValueError(f"--output={target} would replace what is read; name another")
 
 
 def _change(action: str) -> Callable[[store.Stored], store.Stored]:
@@ -125,7 +128,12 @@ def _read() -> tuple[np.ndarray, list[Any] | None]:
     rows = source.read(0, source.shape[0])
     datasets.check_features(rows, name=FLAGS.features)
     if FLAGS.ids is not None:
-        return rows, _read_ids()
+        ids = _read_ids()
+        if len(ids) != len(rows):
+            raise ValueError(
+                f"--ids={FLAGS.ids}: got {len(ids)} ids, expected {len(rows)}"
+            )
+        return rows, ids
     column, columns = FLAGS.id_column, source.columns
     if column is None:
         lower = {name.lower(): name for name in reversed([*columns])}

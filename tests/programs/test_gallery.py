@@ -118,7 +118,12 @@ def broken(files):
         ("create people --features=x.npy", "holds a gallery already; name another"),
         ("create new", "--features is missing"),
         ("create new --features=nan.npy", "--features=nan.npy: 1 of 40 rows hold NaN"),
-        ("create new --features=x.npy --ids=gone.txt", "got 2 ids of 40 rows"),
+        ("create new --features=x.npy --ids=gone.txt", "--ids=gone.txt: got 2 ids"),
+        ("query people --features=x.npy --ids=gone.txt", "--ids=gone.txt: got 2 ids"),
+        (
+            "query people --features=first.csv --output=first.csv",
+            "replace what is read",
+        ),
         ("create new --features=x.npy --id_column=who", "--id_column=who: "),
         ("create new --features=x.npy --k=3", "--k is not for gfa gallery create"),
         ("add people --features=x.npy", "8"),
