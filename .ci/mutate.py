@@ -35,7 +35,7 @@ _LEFT_OUT = ("VariableInserter", "VariableReplacer")
 
 
 def find_mutants(source: str) -> list[str]:
-    """Makes all changed sources that compile and differ in more than annotations."""
+    """Makes all changed sources that compile and differ in meaning."""
     found, provider, original = [], OperatorProvider(), meaning(source)
     for operator in (provider[name]() for name in provider if name not in _LEFT_OUT):
         places = sum(
@@ -51,9 +51,21 @@ def find_mutants(source: str) -> list[str]:
 
 
 def meaning(source: str) -> str:
-    """Gives what a source does: without annotations, which would only fail to load."""
+    """Gives what a source does.
+
+    Without annotations, which would only fail to load, without `*` and `/` between
+    arguments, and with `is` as `==`, which small numbers do not tell apart.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
+        if isinstance(node, ast.arguments):
+            node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
+            node.posonlyargs, node.kwonlyargs = [], []
+            given = (value for value in node.kw_defaults if value is not None)
+            node.defaults, node.kw_defaults = [*node.defaults, *given], []
+        elif isinstance(node, ast.Compare):
+            same = {ast.Is: ast.Eq, ast.IsNot: ast.NotEq}
+            node.ops = [same.get(type(kind), type(kind))() for kind in node.ops]
         for field in ("annotation", "returns"):
             if getattr(node, field, None) is not None:
                 setattr(node, field, ast.Constant(None))

@@ -51,8 +51,6 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
             _end_on_lost_pages(_name(name))
             program.main()
         sys.stdout.flush()
-        if argv is None:  # nothing is left to interrupt but the end of the process
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
     except BrokenPipeError:  # who read the output has read enough
         sys.stdout.close()
     except (flags.Error, ValueError, ImportError, OSError) as error:
