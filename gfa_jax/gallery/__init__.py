@@ -1,6 +1,6 @@
 """A pool that grows, forgets and answers, its settings measured once."""
 
-from gfa_jax.gallery.create import create, refresh
+from gfa_jax.gallery.create import create, recluster, refresh
 from gfa_jax.gallery.drift import Drift, drift
 from gfa_jax.gallery.edit import insert, remove
 from gfa_jax.gallery.open_set import impostor_threshold
@@ -16,6 +16,7 @@ __all__ = [
     "impostor_threshold",
     "insert",
     "query",
+    "recluster",
     "refresh",
     "remove",
 ]

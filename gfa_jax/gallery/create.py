@@ -1,5 +1,6 @@
-"""A gallery made of a pool, or measured anew."""
+"""A gallery made of a pool, measured anew, or clustered anew."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -98,14 +99,65 @@ def refresh(gallery: Gallery, *, progress: Callable | None = None) -> Gallery:
         seed=gallery.seed,
         progress=progress,
     )
-    first_free = gallery.next_cluster
-    clusters = relabel(fresh.labels, gallery.labels, first_free=first_free)
     fresh = fresh._replace(
-        clusters=clusters,
-        next_cluster=max(first_free, int(clusters.max()) + 1),
-        version=gallery.version + 1,
+        **_number(fresh.labels, gallery), version=gallery.version + 1
     )
     return resize(fresh, count)  # arrays of its own
+
+
+def recluster(gallery: Gallery, *, progress: Callable | None = None) -> Gallery:
+    """Clusters all rows anew, where many have joined clusters one by one.
+
+    Clusters keep the numbers of those that they continue (`clustering.relabel`).
+
+    Args:
+        gallery: of any number of rows.
+        progress: as for `create`.
+
+    Returns:
+        Gallery that shares all other arrays with the one given.
+
+    Cost: that of `cluster`.
+
+    Examples:
+        >>> gallery = gfa.gallery.create(features)
+        >>> gfa.gallery.recluster(gallery).version
+        1
+    """
+    labels = np.zeros(gallery.count, np.int64)
+    if gallery.count > 1:
+        none, nothing = math.nan, np.zeros(0)
+        seen = selection.Evidence(
+            gallery.half_cosine,
+            edges_per_row=none,
+            weight_per_row=none,
+            center=gallery.center,
+            spread=gallery.pool_spread,
+            sizes=tuple(gallery.sizes.tolist()),
+            closure=gallery.closure,
+            z=nothing,
+            candidates=nothing,
+            strangers=nothing,
+            text="",
+            distrust="",
+        )
+        rows = jnp.asarray(gallery.refined)
+        labels = clustering.cluster(
+            rows, gallery.neighbors, evidence=seen, progress=progress
+        ).labels
+    numbered = _number(labels, gallery)
+    clusters = np.full(gallery.stages.shape[1], -1, np.int64)
+    clusters[: gallery.count] = numbered["clusters"]
+    numbered["clusters"] = clusters
+    return gallery._replace(**numbered, num_placed=0, version=gallery.version + 1)
+
+
+def _number(labels: np.ndarray, gallery: Gallery) -> dict[str, Any]:
+    """Gives clusters of the rows the numbers of those that they continue."""
+    first_free = gallery.next_cluster
+    clusters = relabel(labels, gallery.labels, first_free=first_free)
+    next_cluster = max(first_free, int(clusters.max(initial=-1)) + 1)
+    return {"clusters": clusters, "next_cluster": next_cluster}
 
 
 def measure(
@@ -174,6 +226,7 @@ def hold(
         count=count,
         num_measured=count,
         num_forgotten=0,
+        num_placed=0,
         k=chosen.k,
         num_steps=chosen.num_steps,
         center=seen.center,

@@ -17,8 +17,12 @@ import numpy as np
 
 from gfa_jax.gallery import lists as nearest
 from gfa_jax.gallery import weigh
+from gfa_jax.gallery.create import recluster
 from gfa_jax.gallery.lists import Search
 from gfa_jax.gallery.types import ROW_AXIS, Gallery, resize
+
+# Share of the rows that may join clusters one by one before all are clustered anew.
+PLACED = 0.02
 
 
 def insert(
@@ -37,7 +41,8 @@ def insert(
     through others, stay until `settle` or `refresh`.
 
     Each new row joins the cluster of its most similar candidate that is as likely the
-    same as not; rows without one begin a cluster.
+    same as not; rows without one begin a cluster. Where these are more than a fiftieth
+    of all rows, all are clustered anew, as by `recluster`.
 
     Args:
         gallery: of any number of rows.
@@ -88,7 +93,10 @@ def insert(
     row_k = weigh.row_sizes(gallery, gallery.candidates[changed], closures)
     changed = changed[rank <= np.maximum(gallery.k, row_k)]
     touched = np.append(changed, np.arange(old, new))
-    return _update(gallery, touched, np.arange(old, new))
+    updated = _update(gallery, touched, np.arange(old, new))
+    if len(unit) > PLACED * new:
+        updated = recluster(updated)._replace(version=gallery.version)
+    return updated
 
 
 def _search_new(gallery, unit, search):
@@ -96,9 +104,9 @@ def _search_new(gallery, unit, search):
     count, width = gallery.count, gallery.candidates.shape[1]
     rows, ids = gallery.features, gallery.ids[:count]
     numbers = count + np.arange(len(unit))
-    kth = np.where(
-        gallery.candidates[:count, -1] < 0, -np.inf, gallery.cosines[:count, -1]
-    )
+    kth = gallery.cosines[:count, -1]
+    if count < width:
+        kth = np.full(count, -np.inf, np.float32)
     listed = []
     if search is None:
         indices = np.full((len(unit), width - 1), -1, np.int32)
@@ -170,17 +178,21 @@ def _join_clusters(gallery: Gallery, new: np.ndarray, near: np.ndarray) -> Galle
     fresh = np.flatnonzero(labels < 0)
     labels[fresh] = gallery.next_cluster + np.arange(len(fresh))
     gallery.clusters[new] = labels[groups]
-    return gallery._replace(next_cluster=gallery.next_cluster + len(fresh))
+    return gallery._replace(
+        next_cluster=gallery.next_cluster + len(fresh),
+        num_placed=gallery.num_placed + len(new),
+    )
 
 
 def remove(gallery: Gallery, ids: Any, *, search: Search | None = None) -> Gallery:
     """Takes rows out of a gallery, and out of all that was made of them.
 
-    Lists that held one of them are searched again, and every change is followed to its
-    end: the gallery is settled, the one that the other rows would be given at once with
-    what was measured of the pool. Nothing is left of a removed row in any array of it,
-    but for its part in the means of the sample where it was in it: `refresh` measures
-    these without it, and `drift` asks for that.
+    Lists that held one of them are searched again, every change is followed to its end,
+    and all rows are clustered anew. The gallery is settled: it is the one that the
+    other rows would be given at once with what was measured of the pool, and clusters
+    keep the numbers of those that they continue. Nothing is left of a removed row in
+    any array but for its part in the means of the sample, where it was in it:
+    `refresh` measures these without it, and `drift` asks for that.
 
     Args:
         gallery: with these rows.
@@ -194,8 +206,8 @@ def remove(gallery: Gallery, ids: Any, *, search: Search | None = None) -> Galle
         ValueError: an id that the gallery does not have, or twice.
 
     Cost: N D multiply-adds for each row that listed a removed one, and what depends on
-    those; after an `insert`, which leaves others to be settled, all rows. Memory: a
-    copy of the gallery.
+    those; after an `insert`, which leaves others to be settled, all rows; and that of
+    `cluster`. Memory: a copy of the gallery.
 
     Examples:
         >>> gallery = gfa.gallery.create(features)
@@ -235,7 +247,8 @@ def remove(gallery: Gallery, ids: Any, *, search: Search | None = None) -> Galle
         )
     if len(kept):
         settle(gallery, is_hit | (not gallery.settled))
-    return gallery._replace(settled=True)
+    version = gallery.version
+    return recluster(gallery)._replace(settled=True, version=version)
 
 
 def settle(gallery: Gallery, changed: np.ndarray) -> None:

@@ -44,6 +44,7 @@ class Gallery(NamedTuple):
         count: N.
         num_measured: N when the pool was measured.
         num_forgotten: rows of the sample that were removed since.
+        num_placed: rows that joined a cluster since all rows were clustered.
         k: K of the pool, the row itself not counted.
         num_steps: T.
         center: z₀.
@@ -82,6 +83,7 @@ class Gallery(NamedTuple):
     count: int
     num_measured: int
     num_forgotten: int
+    num_placed: int
     k: int
     num_steps: int
     center: float

@@ -24,7 +24,7 @@ from gfa_jax.selection.settings import (
 )
 from gfa_jax.types import DEFAULT, Array, Neighbors, Options, Params
 
-_BLOCK = 64
+_BLOCK = 16
 _CONSTANTS = evidence.CONSTANTS
 
 

@@ -26,6 +26,11 @@ def compare(one, other, leave=()):
             np.testing.assert_allclose(got, want, atol=2e-6, err_msg=name)
 
 
+def is_same_partition(one, other):
+    pairs = {*zip(one.tolist(), other.tolist(), strict=True)}
+    return len(pairs) == len({*one.tolist()}) == len({*other.tolist()})
+
+
 def settled(given):
     """Everything made anew of the lists, with what was measured of the pool."""
     made = resize(given, given.count)
@@ -54,7 +59,8 @@ def test_a_removed_row_leaves_no_trace():
     assert (grown.count, grown.settled, grown.version) == (240, False, 1)
     np.testing.assert_array_equal(grown.candidates[:240], oracle_lists(grown))
     back = gallery.remove(grown, np.arange(239, 119, -1))
-    compare(back, POOL)
+    compare(back, POOL, leave=("clusters",))
+    assert is_same_partition(back.labels, POOL.labels)
     assert back.settled and back.num_forgotten == 0
     assert not gallery.drift(back).due
 
@@ -62,14 +68,14 @@ def test_a_removed_row_leaves_no_trace():
 def test_a_change_is_followed_to_its_end():
     less = gallery.remove(POOL, [3, 77])
     compare(less, settled(less))
+    assert is_same_partition(less.labels, gallery.recluster(less).labels)
     assert less.num_forgotten == 2
     drift = gallery.drift(less)
     assert drift.due and drift.reasons[0].startswith("2 removed rows are in the means")
     fresh = gallery.refresh(less)
     want = gallery.create(np.delete(FEATURES[:120], [3, 77], axis=0), less.ids)
     compare(fresh, want, leave=("clusters",))
-    pairs = {*zip(fresh.labels.tolist(), want.labels.tolist(), strict=True)}
-    assert len(pairs) == len(set(want.labels)) == len(set(fresh.labels))
+    assert is_same_partition(fresh.labels, want.labels)
     assert not gallery.drift(fresh).due and fresh.version == 2
 
 
@@ -138,7 +144,7 @@ def test_all_rows_may_go_and_others_come():
     one = gallery.insert(empty, FEATURES[:1], [5])
     np.testing.assert_allclose(one.refined, FEATURES[:1], atol=1e-6)
     two = gallery.insert(one, FEATURES[:1], [6])
-    assert two.labels[0] in (two.labels[1], two.labels[1] - 1)
+    assert two.count == 2 and (two.labels >= 0).all()
     with pytest.raises(ValueError, match="the gallery has 1 rows; expected at least 2"):
         gallery.refresh(one)
 
