@@ -39,7 +39,8 @@ def create(
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
     Returns:
-        Gallery, its refined rows those of `gfa_jax.refine`.
+        Gallery, its refined rows those of `gfa_jax.refine` (of fewer than 58 rows,
+        where a gallery lists all others of each, nearly those).
 
     Raises:
         ValueError: what was got, what was expected; rows with NaN or of zeros, an id

@@ -51,8 +51,8 @@ def insert(
         search: as for `create`, among the rows before the insert. The lists are then
             as good as it is.
         donate: whether the arrays of the gallery given are taken for the new one,
-            where they have room: without a copy, and the gallery given is not to be
-            used after.
+            where they have room and are no map of a file: without a copy, and the
+            gallery given is not to be used after.
 
     Returns:
         Gallery of N + n rows, in arrays of at most twice as many.
@@ -82,7 +82,9 @@ def insert(
     capacity = gallery.stages.shape[1]
     if new > capacity:
         gallery = resize(gallery, max(new, 2 * capacity))
-    elif not donate:
+    elif not donate or not all(
+        getattr(gallery, name).flags.writeable for name in ROW_AXIS
+    ):
         gallery = resize(gallery, capacity)
     gallery = gallery._replace(count=new, version=gallery.version + 1, settled=False)
     own = slice(old, new)

@@ -22,7 +22,7 @@ from gfa_jax.selection.settings import (
     keep_heaviest,
     weigh_edges,
 )
-from gfa_jax.types import DEFAULT, Array, Neighbors, Options, Params
+from gfa_jax.types import DEFAULT, Array, Neighbors, Params
 
 _BLOCK = 16
 _CONSTANTS = evidence.CONSTANTS
@@ -156,7 +156,7 @@ def advance(
     def advance_block(features, edges, weights):
         around = gallery.stages[t][np.maximum(edges, 0)]
         around[:, 0] = features
-        return (advance_rows(features, around, weights, gamma),)
+        return (_advance(features, around, weights, gamma),)
 
     return _by_blocks(advance_block, (features, edges, weights))[0]
 
@@ -170,17 +170,10 @@ def score(gallery: Gallery, refined: np.ndarray, lists: np.ndarray) -> np.ndarra
     return scores
 
 
-@functools.partial(jax.jit, static_argnames="options")
-def advance_rows(
-    features: jax.Array,
-    around: jax.Array,
-    weights: jax.Array,
-    gamma: jax.Array,
-    *,
-    options: Options = DEFAULT,
-) -> jax.Array:
+@jax.jit
+def _advance(features, around, weights, gamma):
     """Updates rows [n, D] by those they lead to, [n, M, D], and w_ij: Eq. 6 and 2."""
-    params = Params(gamma, -1.0)
+    options, params = DEFAULT, Params(gamma, -1.0)
 
     def advance_row(feature, around, weight):
         sums = add_neighbors(

@@ -136,6 +136,10 @@ def test_donated_arrays_are_taken_and_others_are_not():
     np.testing.assert_array_equal(roomy.stages, kept)
     taken = gallery.insert(roomy, FEATURES[120:130], np.arange(120, 130), donate=True)
     assert taken.stages is roomy.stages
+    kept.flags.writeable = False  # as a map of a file is
+    mapped = roomy._replace(stages=kept)
+    rows, ids = FEATURES[130:131], [500]
+    assert gallery.insert(mapped, rows, ids, donate=True).stages is not kept
 
 
 def test_all_rows_may_go_and_others_come():
