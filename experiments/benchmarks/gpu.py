@@ -140,7 +140,10 @@ def _table(folder: pathlib.Path) -> Iterable[str]:
         if done.exists():
             result = json.loads(done.read_text())
             yield f"## {part.name}"
-            yield from (f"- {key}: {_shown(value)}" for key, value in result.items())
+            shown = {
+                key: _shown(value) for key, value in result.items() if value is not None
+            }
+            yield from (f"- {key}: {value}" for key, value in shown.items())
         elif failed.exists():
             yield f"## {part.name}: {json.loads(failed.read_text())['error']}"
         else:
@@ -150,8 +153,9 @@ def _table(folder: pathlib.Path) -> Iterable[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(each)}" for key, each in value.items())
+    if isinstance(value, dict):  # the files have all of it
+        first = [*value.items()][:6]
+        return ", ".join(f"{key[:32]} {_shown(each)}" for key, each in first)
     return str(value)
 
 

@@ -157,7 +157,6 @@ def search(num_rows: int, *, dim: int, k: int, seed: int) -> dict[str, Any]:
         peer = _torch_search(host, k, kind)
         if peer is not None:
             result[f"torch_{kind}_seconds"] = peer
-            result[f"times_torch_{kind}"] = peer / seconds
     return result
 
 
