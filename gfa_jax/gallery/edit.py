@@ -104,40 +104,21 @@ def insert(
 def _search_new(gallery, unit, search):
     """Finds the lists of new rows, and who lists them: rows, candidates, cosines."""
     count, width = gallery.count, gallery.candidates.shape[1]
-    rows, ids = gallery.features, gallery.ids[:count]
-    numbers = count + np.arange(len(unit))
     kth = gallery.cosines[:count, -1]
     if count < width:
         kth = np.full(count, -np.inf, np.float32)
-    listed = []
-    if search is None:
-        indices = np.full((len(unit), width - 1), -1, np.int32)
-        cosines = np.full((len(unit), width - 1), -np.inf, np.float32)
-        for start, scores in nearest.products(unit, rows):
-            for probe, row in enumerate(scores, start):
-                chosen = nearest.largest(row, width - 1)
-                indices[probe, : len(chosen)] = chosen
-                cosines[probe, : len(chosen)] = row[chosen]
-                near = np.flatnonzero(row > kth)
-                listed.append((near, np.full(len(near), numbers[probe]), row[near]))
-    elif count:
-        indices, cosines = nearest.find(unit, rows, ids, width - 1, search=search)
-        probes, slots = np.nonzero((indices >= 0) & (cosines > kth[indices]))
-        near = indices[probes, slots]
-        listed.append((near, numbers[probes], cosines[probes, slots]))
-    else:
-        indices = np.full((len(unit), 0), -1, np.int32)
-        cosines = np.zeros(indices.shape, np.float32)
+    indices, cosines, (rows, others, values) = nearest.find_both_ways(
+        unit, gallery.features, gallery.ids[:count], width - 1, kth, search=search
+    )
     # Among themselves.
-    found, values = nearest.find(unit, unit, numbers, min(width, len(unit)))
+    numbers = count + np.arange(len(unit))
+    found, near = nearest.find(unit, unit, numbers, min(width, len(unit)))
     both = np.hstack([indices, np.where(found < 0, -1, found + count)])
-    scores = np.hstack([cosines, values])
+    scores = np.hstack([cosines, near])
     order = np.argsort(-scores, axis=1, kind="stable")
     both, scores = (np.take_along_axis(x, order, axis=1) for x in (both, scores))
-    rows, others, values = (np.concatenate(x) for x in zip(*listed, strict=True))
-    order = np.lexsort((others, rows))
-    listed = rows[order], others[order], values[order]
-    return *nearest.own_first(both, scores, numbers, width=width), listed
+    lists = nearest.own_first(both, scores, numbers, width=width)
+    return *lists, (rows, numbers[others], values)
 
 
 def _update(gallery: Gallery, touched: np.ndarray, new: np.ndarray) -> Gallery:

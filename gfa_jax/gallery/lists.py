@@ -72,15 +72,52 @@ def find(
 
     By descending cosine, ties by the lower number; -1 and -inf in an empty slot.
     """
+    return find_both_ways(probes, rows, ids, k, None, search=search)[:2]
+
+
+def find_both_ways(
+    probes: np.ndarray,
+    rows: np.ndarray,
+    ids: np.ndarray,
+    k: int,
+    kth: np.ndarray | None,
+    *,
+    search: Search | None = None,
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+    """Finds rows as `find` does, and the rows that would list a probe in turn.
+
+    These are the ones to which it is nearer than `kth`, [N], if that is given: three
+    arrays [E] of rows, ascending, probes and their cosines.
+    """
     indices = np.full((len(probes), k), -1, np.int32)
     cosines = np.full((len(probes), k), -np.inf, np.float32)
-    if search is None:
+    listed = [(np.zeros(0, np.int64),) * 2 + (cosines[:0, 0],)]
+
+    def keep(probe, chosen, values, others, theirs):
+        indices[probe, : len(chosen)] = chosen
+        cosines[probe, : len(chosen)] = values
+        listed.append((others, np.full(len(others), probe), theirs))
+
+    if search is None or not len(rows):
         for start, scores in products(probes, rows):
             for probe, row in enumerate(scores, start):
                 chosen = largest(row, k)
-                indices[probe, : len(chosen)] = chosen
-                cosines[probe, : len(chosen)] = row[chosen]
-        return indices, cosines
+                near = chosen[:0] if kth is None else np.flatnonzero(row > kth)
+                keep(probe, chosen, row[chosen], near, row[near])
+    else:
+        for probe, given in enumerate(_call(search, probes, ids, k)):
+            chosen = np.unique(given[given >= 0])
+            row = rows[chosen] @ probes[probe]  # an index may round its cosines
+            order = np.argsort(-row, kind="stable")[:k]
+            near = order[:0] if kth is None else np.flatnonzero(row > kth[chosen])
+            keep(probe, chosen[order], row[order], chosen[near], row[near])
+    others, near, values = (np.concatenate(x) for x in zip(*listed, strict=True))
+    order = np.lexsort((near, others))
+    return indices, cosines, (others[order], near[order], values[order])
+
+
+def _call(search: Search, probes: np.ndarray, ids: np.ndarray, k: int) -> np.ndarray:
+    """Gives the rows that a search from elsewhere found, [P, k], -1 for none."""
     found = np.asarray(search(probes, k)[0])
     if (
         found.shape[:1] != (len(probes),)
@@ -94,13 +131,7 @@ def find(
     found = places(ids, found)
     if (found < 0).all():
         raise ValueError(f"search gave none of the {len(ids)} ids of the gallery")
-    for probe, given in enumerate(found):
-        chosen = np.unique(given[given >= 0])
-        row = rows[chosen] @ probes[probe]  # an index may round its cosines
-        order = np.argsort(-row, kind="stable")[:k]
-        indices[probe, : len(order)] = chosen[order]
-        cosines[probe, : len(order)] = row[order]
-    return indices, cosines
+    return found
 
 
 def products(probes: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
