@@ -82,7 +82,7 @@ def test_settings_of_rows():
     assert touched <= 12 * _MATRIX + 2 * 4 * _DIM**2 * 2
     around = jnp.ones((_ROWS * _K, _DIM), jnp.float32)
     lengths = jnp.ones((_ROWS, _K), jnp.float32)
-    operations, touched, _ = costs(settings._block_cosines, around, lengths, pool)
+    operations, touched, _ = costs(settings.block_cosines, around, lengths, pool)
     cosines = _PRODUCTS + 2 * _ROWS * _DIM**2
     assert cosines <= operations <= cosines + 20 * _MATRIX
     # The gather before it reads and writes as much again.
