@@ -89,6 +89,8 @@ def test_options_are_constants():
         gfa.PAPER.mask = "soft"  # pyright: ignore[reportAttributeAccessIssue]
     assert len({gfa.PAPER, dataclasses.replace(gfa.PAPER), gfa.Options()}) == 2
     assert gfa.Options(block_size=1).block_size == 1
+    usual = ("hard", "affinity", "fixed", True, True, None)
+    assert dataclasses.astuple(gfa.Options()) == usual
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,11 @@ def test_equal_error_by_hand():
 
 
 def test_rates_by_hand():
-    # The genuine scores are .8 and .3, the impostor scores .6, .4 and .2.
-    roc = roc_curve([0.8, 0.6, 0.4, 0.2, 0.3], [1, 0, 0, 0, 1])
-    np.testing.assert_allclose(roc.fpr, np.array([0, 0, 1, 2, 2, 3]) / 3)
-    np.testing.assert_allclose(roc.tpr, np.array([0, 1, 1, 1, 2, 2]) / 2)
-    np.testing.assert_allclose(roc.fnr, np.array([2, 1, 1, 1, 0, 0]) / 2)
+    # The genuine scores are .8, .7 and .3, the impostor scores .6, .4 and .2.
+    roc = roc_curve([0.8, 0.7, 0.6, 0.4, 0.2, 0.3], [1, 1, 0, 0, 0, 1])
+    np.testing.assert_allclose(roc.fpr, np.array([0, 0, 0, 1, 2, 2, 3]) / 3)
+    np.testing.assert_allclose(roc.tpr, np.array([0, 1, 2, 2, 2, 3, 3]) / 3)
+    np.testing.assert_allclose(roc.fnr, np.array([3, 2, 1, 1, 1, 0, 0]) / 3)
 
 
 @hypothesis.given(pair_lists())
