@@ -19,6 +19,7 @@ def test_on_eight_devices():
         env=os.environ
         | {
             "JAX_PLATFORMS": "cpu",
+            "PYTEST_ADDOPTS": "",  # which are for the tests that start this one
             # The tests compile much and compute little.
             "XLA_FLAGS": "--xla_force_host_platform_device_count=8"
             " --xla_backend_optimization_level=0",
