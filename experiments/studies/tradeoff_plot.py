@@ -33,6 +33,8 @@ def plot_tradeoff(
     Returns:
         The figure that holds the axes.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axes = panels(1, (8.0, 4.2))[0] if axes is None else axes
     if baseline is not None:
         axes.axhline(baseline, color="0.5", linestyle=":", label="raw")
@@ -51,6 +53,9 @@ def plot_tradeoff(
             label=name,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("seconds, search included")
     axes.set_ylabel(quality)
     axes.grid(visible=True, which="major", alpha=0.3)
