@@ -55,6 +55,16 @@ def test_it_prints_and_stores_tables(tmp_path):
     assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_gallery_is_timed_beside_a_rerun():
+    result = succeed("benchmarks.gallery", "--size=300", "--dim=16", "--repeats=2")
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [
+        *("rerun", "create", "query", "query", "insert,", "insert", "insert"),
+        "remove",
+    ]
+    assert all(float(line.split()[-1].replace(",", "")) > 0 for line in lines[1:])
+
+
 def test_every_stage_and_peer_runs(tmp_path, rng, monkeypatch):
     """In this process, where programs that are compiled once serve them all."""
     monkeypatch.setattr(stages, "_ROUNDS", 1)
