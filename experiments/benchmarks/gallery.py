@@ -34,7 +34,7 @@ def main() -> None:
     lines, rerun = [["", "rows", "seconds", "times as fast as a rerun"]], None
     for name, count, seconds in _measure():
         rerun = rerun or seconds
-        lines.append([name, f"{count:,}", f"{seconds:.3g}", f"{rerun / seconds:,.3g}"])
+        lines.append([name, f"{count:,}", f"{seconds:.3g}", f"{rerun / seconds:,.1f}"])
     print(evaluation.align(lines))
 
 

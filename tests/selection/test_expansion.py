@@ -27,7 +27,8 @@ def test_it_is_the_weighted_mean(rng):
 
 def test_weights_of_few_and_of_opposite_candidates():
     near = gfa.Neighbors(
-        np.array([[0, 1, 2], [1, 0, -1]]), np.float32([[1, 0.5, -0.5], [1, 0.5, -1]])
+        np.array([[0, 1, 2], [1, 0, -1]]),
+        np.array([[1, 0.5, -0.5], [1, 0.5, -1]], np.float32),
     )
     kept, weights = expansion_weights(near)
     np.testing.assert_array_equal(kept.indices, near.indices)
