@@ -13,9 +13,8 @@ from gfa_jax.datasets.formats.table import (
     Wanted,
     block_rows,
     blocks,
-    find_array,
     find_column,
-    find_vectors,
+    find_columns,
     shown,
 )
 from gfa_jax.datasets.formats.text import vector_names
@@ -45,7 +44,8 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
             raise ValueError(f"no column of labels; it holds {shown(names)}")
     else:
         numeric = [pa.types.is_integer(t) or pa.types.is_floating(t) for t in types]
-        found, lists = _vectors(names, types, numeric, wanted)
+        places, lists = find_columns(names, [*map(_is_list, types)], numeric, wanted)
+        found = [names[place] for place in places]
         others = [name for name in scalars if name not in found]
     told, row = tuple(found), 0
     for batch in batches([*found, *others]):
@@ -132,20 +132,6 @@ def _open(path: pathlib.Path) -> tuple[Any, Any]:
                 yield batch.slice(start, step)
 
     return reader.schema, read_arrow
-
-
-def _vectors(
-    names: list[str], types: list[Any], numeric: list[bool], wanted: Wanted
-) -> tuple[list[str], bool]:
-    """Returns the columns of the vectors, and whether it is one of lists."""
-    lists = {
-        name: (0, 0)
-        for name, type_ in zip(names, types, strict=True)
-        if _is_list(type_) and name not in wanted.without
-    }
-    if wanted.key in lists or (lists and wanted.key is None):
-        return [find_array(lists, wanted.key)], True
-    return [names[place] for place in find_vectors(names, numeric, wanted)], False
 
 
 def _storage(type_: Any) -> Any:

@@ -3,7 +3,7 @@
 import itertools
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,8 @@ from gfa_jax.datasets.formats.table import (
     array_name,
     blocks,
     check_length,
-    find_array,
     find_column,
-    find_vectors,
+    find_columns,
 )
 from gfa_jax.datasets.formats.text import decode_lines
 
@@ -34,14 +33,16 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
         rows = _objects(file)
         first = next(rows)
         flat = [name for name, value in first.items() if _is_flat(value)]
-        vectors: list[str] = []
+        vectors, is_list = [], False
         if wanted.only:
             flat = [flat[find_column(flat, wanted.column)]]
         else:
-            vectors = _vectors(first, flat, wanted)
+            are_lists = [isinstance(value, list) for value in first.values()]
+            numeric = [*map(_is_number, first.values())]
+            places, is_list = find_columns([*first], are_lists, numeric, wanted)
+            vectors = [[*first][place] for place in places]
         others = [name for name in flat if name not in vectors]
         kept: dict[str, list[Any]] = {name: [] for name in others}
-        is_list = len(vectors) == 1 and isinstance(first[vectors[0]], list)
         width = len(first[vectors[0]]) if is_list else len(vectors)
         rows, line = itertools.chain([first], rows), 1
         while chunk := [*itertools.islice(rows, max(1, _CHUNK_VALUES // (width + 1)))]:
@@ -101,18 +102,6 @@ def _objects(file) -> Iterator[dict[str, Any]]:
                 'object, {"id": …, "embedding": […]}'
             )
         yield value
-
-
-def _vectors(first: dict[str, Any], flat: Sequence[str], wanted: Wanted) -> list[str]:
-    lists = {
-        name: (0, 0)
-        for name, value in first.items()
-        if isinstance(value, list) and name not in wanted.without
-    }
-    if wanted.key in lists or (lists and wanted.key is None):
-        return [find_array(lists, wanted.key)]
-    numeric = [_is_number(first[name]) for name in flat]
-    return [flat[place] for place in find_vectors(flat, numeric, wanted)]
 
 
 def _numbers(values: Any, width: int, line: int) -> np.ndarray:

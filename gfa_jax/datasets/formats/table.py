@@ -96,6 +96,23 @@ def find_array(shapes: Mapping[str, Sequence[int]], key: str | None) -> str:
     )
 
 
+def find_columns(
+    names: Sequence[str],
+    are_lists: Sequence[bool],
+    numeric: Sequence[bool],
+    wanted: Wanted,
+) -> tuple[list[int], bool]:
+    """Returns which columns are the vectors, and whether it is one of lists."""
+    lists = {
+        name: (0, 0)
+        for name, is_list in zip(names, are_lists, strict=True)
+        if is_list and name not in wanted.without
+    }
+    if wanted.key in lists or (lists and wanted.key is None):
+        return [names.index(find_array(lists, wanted.key))], True
+    return find_vectors(names, numeric, wanted), False
+
+
 def find_vectors(
     names: Sequence[str], numeric: Sequence[bool], wanted: Wanted
 ) -> list[int]:

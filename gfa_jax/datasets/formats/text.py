@@ -17,9 +17,8 @@ from gfa_jax.datasets.formats.table import (
     Wanted,
     blocks,
     check_length,
-    find_array,
     find_column,
-    find_vectors,
+    find_columns,
 )
 
 _DELIMITERS = "\t;,|"
@@ -47,7 +46,12 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
         vectors, is_list = [], False
         others = [find_column(names, wanted.column)]
     else:
-        vectors, is_list = _vectors(names, body, wanted)
+        columns = [*zip(*body, strict=True)]
+        are_lists, numeric = (
+            [all(map(test, column)) for column in columns]
+            for test in (_is_list, _is_number)
+        )
+        vectors, is_list = find_columns(names, are_lists, numeric, wanted)
         others = sorted({*range(len(names))} - {*vectors})
     kept: list[list[str]] = [[] for _ in others]
     rows = itertools.chain(body, rows)
@@ -196,22 +200,6 @@ def _header(rows: Sequence[Sequence[str]], wanted: Wanted) -> tuple[list[str], b
     if has_header:
         return [*first], True
     return [str(number) for number in range(len(first))], False
-
-
-def _vectors(
-    names: list[str], body: Sequence[Sequence[str]], wanted: Wanted
-) -> tuple[list[int], bool]:
-    """Returns the columns of the vectors, and whether it is one of lists."""
-    columns = [*zip(*body, strict=True)]
-    lists = {
-        name: (0, 0)
-        for name, column in zip(names, columns, strict=True)
-        if all(map(_is_list, column)) and name not in wanted.without
-    }
-    if wanted.key in lists or (lists and wanted.key is None):
-        return [names.index(find_array(lists, wanted.key))], True
-    numeric = [all(map(_is_number, each)) for each in columns]
-    return find_vectors(names, numeric, wanted), False
 
 
 def _is_list(field: str) -> bool:
