@@ -125,6 +125,12 @@ def recluster(gallery: Gallery, *, progress: Callable | None = None) -> Gallery:
         >>> gfa.gallery.recluster(gallery).version
         1
     """
+    clustered = cluster_anew(gallery, progress=progress)
+    return clustered._replace(version=gallery.version + 1)
+
+
+def cluster_anew(gallery: Gallery, *, progress: Callable | None = None) -> Gallery:
+    """Does what `recluster` does, as part of another change."""
     labels = np.zeros(gallery.count, np.int64)
     if gallery.count > 1:
         none, nothing = math.nan, np.zeros(0)
@@ -150,7 +156,7 @@ def recluster(gallery: Gallery, *, progress: Callable | None = None) -> Gallery:
     clusters = np.full(gallery.stages.shape[1], -1, np.int64)
     clusters[: gallery.count] = numbered["clusters"]
     numbered["clusters"] = clusters
-    return gallery._replace(**numbered, num_placed=0, version=gallery.version + 1)
+    return gallery._replace(**numbered, num_placed=0)
 
 
 def _number(labels: np.ndarray, gallery: Gallery) -> dict[str, Any]:

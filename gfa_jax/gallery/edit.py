@@ -17,7 +17,7 @@ import numpy as np
 
 from gfa_jax.gallery import lists as nearest
 from gfa_jax.gallery import weigh
-from gfa_jax.gallery.create import recluster
+from gfa_jax.gallery.create import cluster_anew
 from gfa_jax.gallery.lists import Search
 from gfa_jax.gallery.types import ROW_AXIS, Gallery, resize
 
@@ -97,7 +97,7 @@ def insert(
     touched = np.append(changed, np.arange(old, new))
     updated = _update(gallery, touched, np.arange(old, new))
     if len(unit) > PLACED * new:
-        updated = recluster(updated)._replace(version=gallery.version)
+        updated = cluster_anew(updated)
     return updated
 
 
@@ -230,8 +230,7 @@ def remove(gallery: Gallery, ids: Any, *, search: Search | None = None) -> Galle
         )
     if len(kept):
         settle(gallery, is_hit | (not gallery.settled))
-    version = gallery.version
-    return recluster(gallery)._replace(settled=True, version=version)
+    return cluster_anew(gallery)._replace(settled=True)
 
 
 def settle(gallery: Gallery, changed: np.ndarray) -> None:
