@@ -52,21 +52,30 @@ def map_rows(
     `row_bytes` as fit about 1 MiB on a CPU, 64 MiB elsewhere.
     """
     rows = jnp.arange(len(jax.tree.leaves(operands)[0]), dtype=jnp.int32)
-    num_rows = len(rows)
     if block_size is None:
-        block_size = _choose_block_size(num_rows, row_bytes)
+        block_size = _choose_block_size(len(rows), row_bytes)
     elif block_size < 1:
         raise ValueError(f"block_size is {block_size}; expected at least 1")
+    # Backwards, a block gathers again what it needs instead of keeping it. The slices
+    # stay outside, where JAX adds their gradients up in place.
+    block_function = jax.checkpoint(jax.vmap(row_function), prevent_cse=False)
+    return map_blocks(block_function, (rows, *operands), block_size=block_size)
+
+
+def map_blocks(function: Callable[..., Any], operands: Any, *, block_size: int) -> Any:
+    """Calls `function` on the operands of so many rows at a time, as `map_rows` does.
+
+    It takes a run of rows of every operand, and gives as many.
+    """
+    num_rows = len(jax.tree.leaves(operands)[0])
     block_size = min(block_size, num_rows)
 
     def block(start):
-        taken = jax.tree.map(
-            lambda x: lax.dynamic_slice_in_dim(x, start, block_size),
-            (rows, *operands),
+        return function(
+            *jax.tree.map(
+                lambda x: lax.dynamic_slice_in_dim(x, start, block_size), operands
+            )
         )
-        # Backwards, a block gathers again what it needs instead of keeping it. The
-        # slices stay outside, where JAX adds their gradients up in place.
-        return jax.checkpoint(jax.vmap(row_function), prevent_cse=False)(*taken)
 
     starts = jnp.minimum(jnp.arange(0, num_rows, block_size), num_rows - block_size)
     repeated = len(starts) * block_size - num_rows

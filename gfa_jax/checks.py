@@ -160,23 +160,21 @@ def row_numbers(
             indices = jnp.where(indices < num_rows, jnp.maximum(indices, -1), -1)
         indices = indices.astype(np.int32)
         return _without_repeats(indices) if distinct and indices.size else indices
-    library: Any = np if is_host(indices) else jnp
     with jax.ensure_compile_time_eval():
-        known = library.asarray(indices)
-        low, high = int(known.min()), int(known.max())
+        if is_host(indices):
+            known = np.asarray(indices)
+            low, high, repeats = _describe_numbers(known, distinct=distinct, xp=np)
+        else:
+            found = _describe_on_device(indices, distinct=distinct)
+            known, (low, high, repeats) = indices, jax.device_get(found)
     if low < -1 or high >= num_rows:
         raise ValueError(
             f"{name} span [{low}, {high}]; expected [-1, {num_rows}): -1 for an empty "
             "slot"
         )
-    if distinct:
+    if repeats:
         with jax.ensure_compile_time_eval():
-            ordered = library.sort(known.astype(np.int32), axis=1)
-            same = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
-            repeats = bool(same.any())
-        if repeats:
-            with jax.ensure_compile_time_eval():
-                return _without_repeats(known.astype(np.int32))
+            return _without_repeats(known.astype(np.int32))
     return indices.astype(np.int32, copy=False)
 
 
@@ -273,6 +271,19 @@ def _squares(rows: Any) -> np.ndarray:
 def _squares_on_device(rows: jax.Array) -> jax.Array:
     rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
     return jnp.sum(rows * rows, axis=1)
+
+
+def _describe_numbers(indices: Array, *, distinct: bool, xp: Any = jnp) -> tuple:
+    """Finds the least, the largest, and whether a row lists one of the valid twice."""
+    repeats = False
+    if distinct:
+        ordered = xp.sort(indices.astype(np.int32), axis=1)
+        repeats = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+        repeats = repeats.any()
+    return indices.min(), indices.max(), repeats
+
+
+_describe_on_device = jax.jit(_describe_numbers, static_argnames="distinct")
 
 
 @jax.jit

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfa_jax.blocks import gather_rows
+from gfa_jax.blocks import gather_rows, map_blocks
 from gfa_jax.checks import check_kind, check_neighbors, check_rows, is_host
 from gfa_jax.selection import evidence, metric, shared, summary
 from gfa_jax.selection.summary import Evidence
@@ -141,31 +141,29 @@ def choose_settings(
     indices = check_neighbors(features, neighbors, num_rows=num_rows)
     check_rows(features)
     xp: Any = _library(features) if fetch is None and gather is None else np
-    indices, similarity = xp.asarray(indices), xp.asarray(neighbors.similarity)
-    rows = xp.arange(first_row, first_row + len(indices), dtype=np.int32)
-    if xp.any(indices[:, 0] != rows):
+    call = functools.partial(_call, xp=xp)
+    columns = xp.asarray(indices), xp.asarray(neighbors.similarity)
+    indices, similarity, is_other, is_led = call(
+        _prepare, *columns, first_row=first_row
+    )
+    if not is_led:
         raise ValueError(
             "the candidates do not begin with their row; expected each row in column 0 "
             "of its own: gfa_jax.neighbors.place_self puts it there"
         )
-    indices, similarity = indices[:, :WIDTH], similarity[:, :WIDTH]
-    if indices.shape[1] == 1:  # two rows, of which a search counts the row itself
-        indices = xp.pad(indices, [(0, 0), (0, 1)], constant_values=-1)
-        similarity = xp.pad(similarity, [(0, 0), (0, 1)], constant_values=-np.inf)
 
     def join(own: Array) -> Any:
         values = xp.asarray(own)
         return values if gather is None else gather(values)
 
-    is_other = (indices >= 0) & (xp.arange(indices.shape[1]) > 0)[None]
     pool_lists = join(indices)
     num_rows = len(pool_lists)
     ks = shared.sizes(indices.shape[1] - 1)
     closures = join(shared.closure(indices, pool_lists, ks=ks))
-    closures = _call(shared.beyond_chance, closures, ks=ks, num_rows=num_rows, xp=xp)
+    closures = call(shared.beyond_chance, closures, ks=ks, num_rows=num_rows)
     nearest, share = indices[:, :6], constants.pool_share
-    closure, row_k = _call(
-        shared.choose_sizes, closures, nearest, ks=ks, pool_share=share, xp=xp
+    closure, row_k = call(
+        shared.choose_sizes, closures, nearest, ks=ks, pool_share=share
     )
     closure = np.asarray(closure)
     k = ks[int(np.argmax(closure))]
@@ -173,58 +171,47 @@ def choose_settings(
     pool, sample, lengths, cosines, null = _measure(
         features, indices, fetch, join, num_rows, seed, xp
     )
-    null = _call(
-        metric.without_mates,
-        null,
-        xp.where(is_other, cosines, np.nan)[:, 1 : 1 + k],
-        share=constants.excluded * max(float(closure[ks.index(k)]), 0),
-        num_rows=num_rows,
+    share = constants.excluded * max(float(closure[ks.index(k)]), 0)
+    own = call(
+        _describe_rows, null, cosines, is_other, k=k, share=share, num_rows=num_rows
+    )
+    all_rows = evidence.RowEvidence(*map(join, own))
+    share = constants.distant
+    dropped = call(
+        _find_dropped, all_rows, indices, is_other, first_row=first_row, share=share
+    )
+    is_dropped = join(dropped)
+    is_edge = call(_find_edges, indices, is_other, dropped, is_dropped)
+    center = evidence.posterior_center(num_rows, k, constants=constants)
+    shares = xp.asarray(shared.shared_neighbors(indices, pool_lists, k=k))
+    weights, z = by_blocks(
+        _weigh(constants),
+        (cosines, shares, is_edge, indices),
+        first_row,
+        of_all=(all_rows, center),
+        size=_at_once(_BLOCK),
         xp=xp,
     )
-    scale, nearest = evidence.local_scale(cosines, is_other)
-    all_rows = evidence.RowEvidence(
-        join(null.mean), join(null.spread), join(scale), join(nearest)
-    )
-    distant = all_rows.nearest < constants.distant * xp.median(all_rows.nearest)
-    dropped = evidence.find_dropped(indices, is_other, distant, distant[rows], xp=xp)
-    is_dropped = join(dropped)
-    is_edge = is_other & ~dropped[:, None] & ~is_dropped[indices]
-
-    center = evidence.posterior_center(num_rows, k, constants=constants)
-
-    def weigh(cosines, shares, is_edge, indices):
-        own, theirs = (
-            evidence.RowEvidence(*(x[places] for x in all_rows))
-            for places in (indices[:, :1], indices)
-        )
-        return weigh_edges(
-            cosines, shares, is_edge, own, theirs, center, constants=constants
-        )
-
-    shares = xp.asarray(shared.shared_neighbors(indices, pool_lists, k=k))
-    columns = cosines, shares, is_edge, indices
-    weights, z = by_blocks(weigh, columns, first_row, size=_at_once(_BLOCK), xp=xp)
-    kept, kept_weights = _call(
+    kept, kept_weights = call(
         keep_heaviest,
         Neighbors(indices, similarity),
         weights,
         row_k,
-        columns=int(join(row_k).max()),
-        xp=xp,
+        columns=int(np.max(join(row_k))),
     )
-    counts = _call(summary.count, similarity, is_edge, weights, z, center=center, xp=xp)
+    counts = call(summary.count, similarity, is_edge, weights, z, center=center)
     seen = summary.describe(
         [np.asarray(join(part)) for part in counts],
         closure,
         ks,
         center=center,
-        spread=float(all_rows.spread.mean()),
+        spread=float(np.mean(all_rows.spread)),
     )
     num_steps = 1
     if seen.weight_per_row >= summary.LEAST_WEIGHT:
         num_steps = max(1, math.floor(constants.least_steps + math.log2(k / 5)))
     seen = seen._replace(
-        **summary.explain(seen, k, num_steps, int(is_dropped.sum()), num_rows)
+        **summary.explain(seen, k, num_steps, int(np.sum(is_dropped)), num_rows)
     )
     measured = Measured(
         pool,
@@ -245,17 +232,31 @@ def _library(features: Array) -> Any:
 def _call(function: Callable, *operands: Any, xp: Any, **options: Any) -> Any:
     """Calls a function of NumPy or of jax.numpy, which it is told as `xp`.
 
-    That of jax.numpy is compiled, with the float64 that NumPy has.
+    That of jax.numpy is compiled, with the float64 that NumPy has, once for all pools
+    of a shape: what the pool says is traced.
     """
-    function = functools.partial(function, xp=xp, **options)
     if xp is np:
-        return function(*operands)
+        return function(*operands, xp=xp, **options)
+    static = [name for name, value in options.items() if not isinstance(value, float)]
     with jax.enable_x64(True):
-        return jax.jit(function)(*operands)
+        return _compiled(function, ("xp", *static))(*operands, xp=xp, **options)
 
 
-weigh_edges = jax.jit(evidence.edge_weights, static_argnames="constants")
-_take = jax.jit(gather_rows)
+@functools.cache
+def _compiled(function: Callable, static: tuple[str, ...]) -> Callable:
+    return jax.jit(function, static_argnames=static)
+
+
+def _prepare(indices: Array, similarity: Array, *, first_row: int, xp: Any):
+    """Cuts lists [n, C] to W; tells which are others, and whether each row leads."""
+    rows = xp.arange(first_row, first_row + len(indices), dtype=np.int32)
+    is_led = xp.all(indices[:, 0] == rows)
+    indices, similarity = indices[:, :WIDTH], similarity[:, :WIDTH]
+    if indices.shape[1] == 1:  # two rows, of which a search counts the row itself
+        indices = xp.pad(indices, [(0, 0), (0, 1)], constant_values=-1)
+        similarity = xp.pad(similarity, [(0, 0), (0, 1)], constant_values=-np.inf)
+    is_other = (indices >= 0) & (xp.arange(indices.shape[1]) > 0)[None]
+    return indices, similarity, is_other, is_led
 
 
 def _measure(features, indices, fetch, join, num_rows: int, seed: int, xp: Any):
@@ -272,21 +273,69 @@ def _measure(features, indices, fetch, join, num_rows: int, seed: int, xp: Any):
     first = int(indices[0, 0])
     null = metric.RowNull(
         *by_blocks(
-            lambda rows: metric.measure_rows(rows, pool),
+            metric.measure_rows,
             (features,),
             first,
+            of_all=(pool,),
             size=_at_once(_BLOCK),
             xp=xp,
         )
     )
     lengths = join(null.length)
 
-    def cosines_of(own):
-        near = xp.maximum(own, 0)
+    def cosines_of(own, lengths, pool):
+        near = np.maximum(own, 0)
         return (block_cosines(take(near.ravel()), lengths[near], pool),)
 
-    (cosines,) = by_blocks(cosines_of, (indices,), first, size=_at_once(_ROWS), xp=xp)
+    function, of_all = cosines_of, (lengths, pool)
+    if xp is not np:
+        function, of_all = _cosines, (lengths, pool, features)
+    (cosines,) = by_blocks(
+        function, (indices,), first, of_all=of_all, size=_at_once(_ROWS), xp=xp
+    )
     return pool, sample, lengths, cosines, null
+
+
+def _cosines(own, lengths, pool, features):
+    near = jnp.maximum(own, 0)
+    return (block_cosines(gather_rows(features, near.ravel()), lengths[near], pool),)
+
+
+def _describe_rows(null, cosines, is_other, *, k, share, num_rows, xp: Any):
+    near = xp.where(is_other, cosines, np.nan)[:, 1 : 1 + k]
+    null = metric.without_mates(null, near, share=share, num_rows=num_rows, xp=xp)
+    return evidence.RowEvidence(
+        null.mean, null.spread, *evidence.local_scale(cosines, is_other)
+    )
+
+
+def _find_dropped(all_rows, indices, is_other, *, first_row, share, xp: Any):
+    distant = all_rows.nearest < share * xp.median(all_rows.nearest)
+    own = distant[first_row : first_row + len(indices)]
+    return evidence.find_dropped(indices, is_other, distant, own, xp=xp)
+
+
+def _find_edges(indices, is_other, dropped, is_dropped, *, xp: Any):
+    del xp
+    return is_other & ~dropped[:, None] & ~is_dropped[indices]
+
+
+weigh_edges = jax.jit(evidence.edge_weights, static_argnames="constants")
+_take = jax.jit(gather_rows)
+
+
+@functools.cache
+def _weigh(constants: evidence.Constants) -> Callable:
+    def weigh(cosines, shares, is_edge, indices, all_rows, center):
+        own, theirs = (
+            evidence.RowEvidence(*(x[places] for x in all_rows))
+            for places in (indices[:, :1], indices)
+        )
+        return weigh_edges(
+            cosines, shares, is_edge, own, theirs, center, constants=constants
+        )
+
+    return weigh
 
 
 def _at_once(num_rows: int) -> int:
@@ -295,26 +344,42 @@ def _at_once(num_rows: int) -> int:
 
 
 def by_blocks(
-    function: Callable, columns: tuple, first_row: int, *, size: int, xp: Any = np
+    function: Callable,
+    columns: tuple,
+    first_row: int,
+    *,
+    of_all: tuple = (),
+    size: int,
+    xp: Any = np,
 ):
     """Calls a function of rows on blocks that begin at multiples of `size` among all N.
 
     The last bits of a product depend on the shape that is multiplied and the place in
     it: this way a row has the same ones in any part of the pool. Zeros fill blocks up.
-    What jax.numpy holds is neither copied to the host nor waited for.
+    `of_all` comes after the rows of each block. jax.numpy's are one compiled program,
+    of all rows of a pool.
     """
+    if xp is not np:
+        return _on_device(function, columns, of_all, size=size)
     found, stop = [], first_row + len(columns[0])
     for start in range(first_row // size * size, stop, size):
         first, last = max(start, first_row), min(start + size, stop)
         part = slice(first - first_row, last - first_row)
         ends = first - start, start + size - last
         filled = (
-            xp.pad(x, [ends] + [(0, 0)] * (x.ndim - 1)) if any(ends) else x
-            for x in (xp.asarray(column[part]) for column in columns)
+            np.pad(x, [ends] + [(0, 0)] * (x.ndim - 1)) if any(ends) else x
+            for x in (np.asarray(column[part]) for column in columns)
         )
         own = slice(first - start, last - start)
-        found.append([xp.asarray(x)[own] for x in function(*filled)])
-    return [xp.concatenate(parts) for parts in zip(*found, strict=True)]
+        found.append([np.asarray(x)[own] for x in function(*filled, *of_all)])
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+@functools.partial(jax.jit, static_argnames=("function", "size"))
+def _on_device(function, columns, of_all, *, size: int):
+    return map_blocks(
+        lambda *rows: tuple(function(*rows, *of_all)), columns, block_size=size
+    )
 
 
 @jax.jit
