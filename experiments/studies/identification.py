@@ -41,7 +41,7 @@ flags.DEFINE_list(
 )
 flags.require("sets")
 
-GROWTH = (0.01, 0.1, 0.5)
+GROWTH = (0.01, 0.1, 0.25, 0.5, 1.0)
 FPIRS = (1e-3, 1e-2, 1e-1, 1.0)
 RATES = (0.1, 0.01)
 _TAIL = 1e-3  # the largest FPR of the growth table

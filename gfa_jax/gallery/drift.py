@@ -10,7 +10,7 @@ from gfa_jax.gallery.types import Gallery
 
 _ROWS = 2048  # whose lists are looked at
 _ERRORS = 2.0  # standard errors by which another K is better
-_GROWTH = 2.0  # z₀ moves by a quarter of the logarithm
+_GROWTH = 1.2  # within it a grown pool is near a rerun (RESULTS.md)
 _SHARE = 0.1  # of what the rows were like
 
 
@@ -34,7 +34,8 @@ def drift(gallery: Gallery) -> Drift:
     - another K of those compared is better: by the lists as they are, the mean of
       κ_i(K') − κ_i(K) over a sample of n rows exceeds twice its standard error, that of
       n / K independent values, since the rows of a group have one closure;
-    - the number of rows has doubled or halved, of which z₀ depends;
+    - there are a fifth more rows than were measured, or as many fewer: K, T and z₀
+      depend on how many there are;
     - the mean spread s_i of strangers, or the median b_i, has moved by a tenth;
     - a fiftieth of the rows have joined clusters one by one (`recluster` is enough);
     - a removed row is among those that the pool was measured by.
@@ -68,7 +69,7 @@ def drift(gallery: Gallery) -> Drift:
             f"K = {gallery.sizes[other]} has a closure {gain.mean():.2g} above that of "
             f"K = {gallery.k}, with a standard error of {error:.1g}"
         )
-    if not 1 / _GROWTH < count / gallery.num_measured < _GROWTH:
+    if not 1 / _GROWTH <= count / gallery.num_measured <= _GROWTH:
         reasons.append(f"{count:,} rows; {gallery.num_measured:,} when measured")
     if gallery.num_placed > PLACED * count:
         reasons.append(

@@ -104,7 +104,7 @@ def insert(
 def _search_new(gallery, unit, search):
     """Finds the lists of new rows, and who lists them: rows, candidates, cosines."""
     count, width = gallery.count, gallery.candidates.shape[1]
-    kth = gallery.cosines[:count, -1]
+    kth = gallery.cosines[:count, -1].copy()  # side by side
     if count < width:
         kth = np.full(count, -np.inf, np.float32)
     indices, cosines, (rows, others, values) = nearest.find_both_ways(

@@ -135,10 +135,15 @@ def _call(search: Search, probes: np.ndarray, ids: np.ndarray, k: int) -> np.nda
 
 
 def products(probes: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields the number of the first probe of a block, and its cosines [b, N]."""
-    size = max(1, _BLOCK_VALUES // max(len(rows), 1))
+    """Yields the number of the first probe of a block, and its cosines [b, N].
+
+    All blocks are in one array, which the next one takes.
+    """
+    size = min(max(1, _BLOCK_VALUES // max(len(rows), 1)), len(probes))
+    scores = np.empty((size, len(rows)), np.float32)
     for start in range(0, len(probes), size):
-        yield start, probes[start : start + size] @ rows.T
+        block = probes[start : start + size]
+        yield start, np.matmul(block, rows.T, out=scores[: len(block)])
 
 
 def largest(row: np.ndarray, k: int) -> np.ndarray:
@@ -146,12 +151,12 @@ def largest(row: np.ndarray, k: int) -> np.ndarray:
 
     A sample of the values bounds the k-th, so that few of them are sorted.
     """
-    chosen = np.arange(len(row))
-    sample = row[::_SAMPLED]
+    sample, chosen = row[::_SAMPLED], np.zeros(0, np.int64)
     rank = _SURE + 2 * k // _SAMPLED
     if rank < len(sample) // 2:
-        above = np.flatnonzero(row >= np.partition(sample, -rank)[-rank])
-        chosen = above if len(above) >= k else chosen
+        chosen = np.flatnonzero(row >= np.partition(sample, -rank)[-rank])
+    if len(chosen) < k:
+        chosen = np.arange(len(row))
     if len(chosen) > 8 * k:
         least = np.partition(row[chosen], -k)[-k]
         chosen = chosen[row[chosen] >= least]

@@ -52,7 +52,12 @@ def test_rows_that_joined_one_by_one_are_clustered_anew():
 def test_many_more_rows_and_another_kind_of_rows_are_told():
     rows = groups(count=60, size=8)
     held = gallery.create(rows[:20].reshape(-1, 24))
-    grown = gallery.insert(held, rows[20:].reshape(-1, 24), np.arange(1000, 1320))
+    more = rows[20:].reshape(-1, 24)
+    grown = gallery.insert(held, more[:32], np.arange(1000, 1032))
+    assert not any("rows;" in reason for reason in gallery.drift(grown).reasons)
+    grown = gallery.insert(grown, more[32:33], [1032])
+    assert "193 rows; 160 when measured" in gallery.drift(grown).reasons
+    grown = gallery.insert(held, more, np.arange(1000, 1320))
     assert "480 rows; 160 when measured" in gallery.drift(grown).reasons
     loose = groups(count=20, size=8, noise=2.0).reshape(-1, 24)
     grown = gallery.insert(held, loose, np.arange(1000, 1160))
