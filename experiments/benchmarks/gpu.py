@@ -98,13 +98,13 @@ def _parts() -> list[Part]:
     return [
         part("parity", checked),
         part("limits", sizes[0]),
-        *(part("search", size) for size in sizes),
         # Its rows are drawn on the CPU: the program itself has all of the card.
         part("whole_job", sizes[-1], JAX_PLATFORMS="cpu"),
+        part("profile", middle),
+        part("all_pairs", middle),
+        *(part("search", size) for size in sizes),
         part("updates", sizes[-1]),
         part("gradient", sizes[0]),
-        part("all_pairs", middle),
-        part("profile", middle),
     ]
 
 

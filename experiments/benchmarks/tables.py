@@ -33,8 +33,6 @@ def render(
         f"{only_read} MB.",
         "",
     ]
-    if device.platform == "cpu":
-        lines[0] += " Not yet measured on a GPU."
     lines += _table(
         "stage | N | ours, s | of the ceiling | ours, MB | peer | peer, s | peer, MB "
         "| times as fast (least–most)",
