@@ -30,6 +30,7 @@ from gfa_jax.datasets.pairs import Pairs, check_pairs, read_pairs
 from gfa_jax.datasets.shards import (
     Part,
     Shards,
+    check_hashes,
     open_parts,
     open_shards,
     read_rows,
@@ -48,6 +49,7 @@ __all__ = [
     "Table",
     "atomic_path",
     "check_features",
+    "check_hashes",
     "check_labels",
     "check_matrix",
     "check_pairs",

@@ -235,16 +235,30 @@ def read_rows(shards: Shards, start: int, stop: int) -> np.ndarray:
     for part, array in zip(shards.parts, shards.arrays, strict=True):
         low, high = max(start - first, 0), min(stop - first, part.rows)
         if low < high:
-            path = shards.folder / part.file
-            got = fingerprint(path)["sha256"]
-            if got != part.sha256:
-                raise ValueError(
-                    f"{path}: its SHA-256 is {got}, expected {part.sha256} as the "
-                    "manifest says: the file is damaged or not the one that was written"
-                )
+            check_hashes(shards, [part])
             pieces.append(array[low:high])
         first += part.rows
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def check_hashes(shards: Shards, parts: Sequence[Part]) -> None:
+    """Reads some of the parts to hash them.
+
+    Args:
+        shards: see `open_shards`.
+        parts: of it.
+
+    Raises:
+        ValueError: a part whose bytes are not those that the manifest hashed.
+    """
+    for part in parts:
+        path = shards.folder / part.file
+        got = fingerprint(path)["sha256"]
+        if got != part.sha256:
+            raise ValueError(
+                f"{path}: its SHA-256 is {got}, expected {part.sha256} as the "
+                "manifest says: the file is damaged or not the one that was written"
+            )
 
 
 def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:

@@ -108,16 +108,15 @@ def _sample(source: inputs.Source) -> str:
     return resumable.content_hash([stored[rows]], [len(stored)])
 
 
-def job_hash(found: dict[str, Any], content: str, *, num_devices: int) -> str:
+def job_hash(
+    found: dict[str, Any], contents: Sequence[str], *, num_devices: int
+) -> str:
     """Hashes the inputs, the versions and the layout, the same in every process.
 
-    Of `facts` flags and what serves the figures alone do not count; `content` is the
-    hash of the rows of this process, `num_devices` that of all.
+    Of `facts` flags and what serves the figures alone do not count; `contents` are the
+    hashes of all rows, in parts, `num_devices` the number of all devices.
     """
-    contents = sharding.gather_bytes(content.encode())
     kept = {name: value for name, value in found.items() if not name.startswith("--")}
     for name in ("labels", "pairs"):
         kept.pop(f"the content of --{name}", None)
-    return resumable.extend(
-        "", [kept, [text.decode() for text in contents], num_devices]
-    )
+    return resumable.extend("", [kept, list(contents), num_devices])

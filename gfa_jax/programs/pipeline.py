@@ -90,11 +90,9 @@ class Run:
         with stages("neighbors"):
             searched, self._calibration = backend.search(request)
         with contextlib.ExitStack() as stack:
-            staged = outputs.staged(self.folder, names)
-            if backend.streams:
-                self.hidden = stack.enter_context(staged)
-            result = backend.refine(request, searched, self.hidden, stages)
-            if backend.is_first and not backend.streams:
+            result = backend.refine(request, searched, stages)
+            if backend.is_first:
+                staged = outputs.staged(self.folder, names)
                 self.hidden = stack.enter_context(staged)
             yield result
             with backend.together():
@@ -103,14 +101,12 @@ class Run:
 
     def verify(self, refined: Refinement, options: Mapping[str, Any]) -> None:
         """Measures the raw, the expanded and the refined rows, where truth is known."""
-        if self.pool.labels is None and self.pool.pairs is None:
+        is_known = self.pool.labels is not None or self.pool.pairs is not None
+        if not (is_known and self.backend.measures):
             return
         with self.stages("evaluation"):
-            beside = self.hidden / "expansion"
-            if self.backend.streams:
-                beside.mkdir()
             expansion = settings.expansion(refined.neighbors)
-            expanded = self.backend.update(expansion, beside, "expansion")
+            expanded = self.backend.update(expansion, "expansion")
             for name, rows, stage in (
                 ("before", None, None),
                 ("expansion", expanded.features, "expansion"),
@@ -127,11 +123,11 @@ class Run:
         stored = self.backend.refined_name
         if results.refined_name(stored) == stored:
             self.backend.write(refined.features, self.folder, self.hidden)
-        else:
-            table = refined.features, refined.dropped
-            results.write_refined(self.hidden, self.pool, *table)
         with self.backend.together():
             if self.backend.is_first:
+                if results.refined_name(stored) != stored:
+                    table = refined.features, refined.dropped
+                    results.write_refined(self.hidden, self.pool, *table)
                 datasets.write_array(self.hidden / "dropped.npy", refined.dropped)
 
     def report(self, refined: Refinement) -> dict[str, Any]:

@@ -258,6 +258,8 @@ def together() -> Iterator[None]:
     error = None
     try:
         yield
+    except sharding.CollectiveError:
+        raise
     except (ValueError, OSError, ImportError) as raised:
         error = str(raised)
     sharding.collective_errors(error)

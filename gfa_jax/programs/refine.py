@@ -10,7 +10,8 @@ runs on a generated sample.
 
     gfa refine --streamed --features=big.npy --storage=bfloat16
 
-keeps the features in their file, where they do not fit in memory (`backends.file`).
+keeps the features in their file, where they do not fit in memory (`backends.file`);
+with --num_processes several processes share the work and the file.
 
     gfa refine --num_processes=4 --features=shards/ …
 
@@ -68,18 +69,18 @@ def main() -> None:
     """Runs in memory or in a file, or on devices with the others of its job."""
     cli.keep_compiled_programs()
     options = evaluation.options()
-    if not processes.is_job():
-        _refine(FileBackend() if FLAGS.streamed else MemoryBackend(), options)
-    elif FLAGS.streamed:
+    is_job = processes.is_job()
+    if FLAGS.streamed and FLAGS.num_devices is not None:
         raise ValueError(
-            "--streamed is for one process; leave it out with --num_processes and "
-            "--num_devices"
+            "--streamed takes one device a process; leave --num_devices out"
         )
-    elif processes.launches():
+    if is_job and processes.launches():
         processes.launch()
-    else:
-        with processes.distributed_session():
-            _refine(mesh.MeshBackend(), options)
+    with processes.distributed_session():
+        if FLAGS.streamed:
+            _refine(FileBackend(), options)
+        else:
+            _refine(mesh.MeshBackend() if is_job else MemoryBackend(), options)
 
 
 def _refine(backend: Backend, options: dict[str, Any]) -> None:

@@ -185,7 +185,7 @@ def choose_settings(
     center = evidence.posterior_center(num_rows, k, constants=constants)
     shares = xp.asarray(shared.shared_neighbors(indices, pool_lists, k=k))
     weights, z = by_blocks(
-        _weigh(constants),
+        weigh(constants),
         (cosines, shares, is_edge, indices),
         first_row,
         of_all=(all_rows, center),
@@ -200,18 +200,14 @@ def choose_settings(
         columns=int(np.max(join(row_k))),
     )
     counts = call(summary.count, similarity, is_edge, weights, z, center=center)
-    seen = summary.describe(
+    num_steps, seen = conclude(
         [np.asarray(join(part)) for part in counts],
         closure,
         ks,
         center=center,
         spread=float(np.mean(all_rows.spread)),
-    )
-    num_steps = 1
-    if seen.weight_per_row >= summary.LEAST_WEIGHT:
-        num_steps = max(1, math.floor(constants.least_steps + math.log2(k / 5)))
-    seen = seen._replace(
-        **summary.explain(seen, k, num_steps, int(np.sum(is_dropped)), num_rows)
+        num_dropped=int(np.sum(is_dropped)),
+        constants=constants,
     )
     measured = Measured(
         pool,
@@ -325,7 +321,9 @@ _take = jax.jit(gather_rows)
 
 
 @functools.cache
-def _weigh(constants: evidence.Constants) -> Callable:
+def weigh(constants: evidence.Constants) -> Callable:
+    """Returns what weighs the edges of a block, with what is known of all rows."""
+
     def weigh(cosines, shares, is_edge, indices, all_rows, center):
         own, theirs = (
             evidence.RowEvidence(*(x[places] for x in all_rows))
@@ -336,6 +334,18 @@ def _weigh(constants: evidence.Constants) -> Callable:
         )
 
     return weigh
+
+
+def conclude(
+    counts, closure, ks, *, center, spread, num_dropped: int, constants
+) -> tuple[int, Evidence]:
+    """Chooses T by what `summary.count` found in all rows; says what was seen."""
+    seen = summary.describe(counts, closure, ks, center=center, spread=spread)
+    k, num_steps = ks[int(np.argmax(closure))], 1
+    if seen.weight_per_row >= summary.LEAST_WEIGHT:
+        num_steps = max(1, math.floor(constants.least_steps + math.log2(k / 5)))
+    said = summary.explain(seen, k, num_steps, num_dropped, len(counts[0]))
+    return num_steps, seen._replace(**said)
 
 
 def _at_once(num_rows: int) -> int:

@@ -15,12 +15,14 @@ from gfa_jax.sharding.faiss import faiss_neighbors
 from gfa_jax.sharding.layout import Layout, row_mesh, shard_rows
 from gfa_jax.sharding.neighbors import exact_neighbors
 from gfa_jax.sharding.processes import (
+    CollectiveError,
     collective_errors,
     gather_arrays,
     gather_bytes,
 )
 
 __all__ = [
+    "CollectiveError",
     "ExchangeMemory",
     "Layout",
     "aggregate",

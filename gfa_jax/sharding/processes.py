@@ -69,6 +69,10 @@ def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray
     return [dict(np.load(io.BytesIO(own), allow_pickle=False)) for own in gathered]
 
 
+class CollectiveError(ValueError):
+    """An error that every process raises, and none has to tell the others."""
+
+
 def collective_errors(error: str | None) -> None:
     """Fails in every process where it failed in one, or passes where `error` is None.
 
@@ -83,10 +87,10 @@ def collective_errors(error: str | None) -> None:
     """
     errors = [text.decode() for text in gather_bytes((error or "").encode())]
     if errors[0] and len(set(errors)) == 1:
-        raise ValueError(errors[0])
+        raise CollectiveError(errors[0])
     for process, text in enumerate(errors):
         if text:
-            raise ValueError(f"process {process}: {text}")
+            raise CollectiveError(f"process {process}: {text}")
 
 
 def check_own(

@@ -9,7 +9,9 @@ in bfloat16, rows take half the space and half the reading, while all sums still
 float32.
 """
 
+import dataclasses
 import functools
+import math
 import os
 import pathlib
 import tempfile
@@ -25,10 +27,12 @@ from gfa_jax.affinity import Edges, given_edges
 from gfa_jax.aggregation import State
 from gfa_jax.blocks import Pool
 from gfa_jax.checks import check_integer, check_update
-from gfa_jax.datasets.atomic import atomic_path, stream_array, write_header
+from gfa_jax.datasets.arrays import read_array
+from gfa_jax.datasets.atomic import atomic_path
 from gfa_jax.datasets.features import read_features
 from gfa_jax.neighbors import memory, tiles
 from gfa_jax.neighbors.exact import round_up
+from gfa_jax.streaming.workspace import Workspace, Writer, release, take
 from gfa_jax.types import (
     DEFAULT,
     Aggregation,
@@ -88,53 +92,139 @@ def aggregate(
     """
     path = pathlib.Path(path)
     _check(path, storage, chunk_size)
-    indices = np.asarray(
-        check_update(
+    indices = check_update(
+        features,
+        neighbors,
+        params,
+        num_steps=num_steps,
+        weights=weights,
+        options=options,
+        block_size=chunk_size,
+    )
+    with tempfile.TemporaryDirectory(prefix=".gfa_jax-", dir=path.parent) as folder:
+        refined, *rest = aggregate_in(
+            Workspace(pathlib.Path(folder), ""),
             features,
-            neighbors,
+            np.asarray(indices),
             params,
             num_steps=num_steps,
             weights=weights,
             options=options,
-            block_size=chunk_size,
+            storage=storage,
+            chunk_size=chunk_size,
+            progress=progress,
         )
-    )
+        with atomic_path(path) as hidden:
+            pathlib.Path(refined.filename).replace(hidden)
+    whole: Any = read_features(path)
+    return Aggregation(whole, *map(jnp.asarray, rest))
+
+
+def aggregate_in(
+    workspace: Workspace,
+    features: Any,
+    indices: np.ndarray,
+    params: Params,
+    *,
+    num_steps: int,
+    stage: str = "updates",
+    weights: np.ndarray | None = None,
+    options: Options = DEFAULT,
+    storage: Storage | None = None,
+    chunk_size: int = _CHUNK_ROWS,
+    progress: Callable | None = None,
+) -> Any:
+    """Makes the updates of `aggregate` in a workspace, by all processes of its team.
+
+    Each updates its own chunks and reads what they list in the files of all. The result
+    is that of one process, bit for bit; a rerun goes on after the last update that was
+    finished.
+
+    Args:
+        workspace: its key is a hash of the rows and their candidates.
+        features: [N, D], indices [N, K] and weights [N, K] of all rows, checked, as a
+            rule memory maps; the others as for `aggregate`.
+        stage: the name of these updates.
+
+    Returns:
+        Aggregation of NumPy arrays, its features a memory map of a file of the
+        workspace.
+    """
+    num_rows, dim = features.shape
     compute = numerics.to_compute_dtype(features[:1]).dtype
-    chunk_size = min(chunk_size, round_up(len(indices), tiles.GROUP))
     stored = np.dtype(jnp.dtype(storage or compute))
-    degree = np.zeros(len(indices), compute)
-    residual = np.zeros(num_steps, compute)
-    edges = None
-    if weights is not None:
-        edges = given_edges(weights, indices)
-    elif num_steps > 1 and options.graph == "fixed":
-        edges = _score(features, indices, params, options, chunk_size)
-    advance = functools.partial(_update, params=params, edges=edges, options=options)
-    if not num_steps:
-        advance = _keep
-    starts = range(0, len(indices), chunk_size)
-    with tempfile.TemporaryDirectory(prefix=".gfa_jax-", dir=path.parent) as folder:
-        for t in range(max(num_steps, 1)):
-            is_last = t >= num_steps - 1
-            target = path if is_last else pathlib.Path(folder, f"{t}.npy")
-            with atomic_path(target) as hidden, hidden.open("wb") as file:
-                write_header(file, tuple(features.shape), stored)
-                moved = 0.0
-                shown = track(progress, starts, desc=f"update {t + 1} of {num_steps}")
-                for chunk, (state, change) in _map_chunks(
-                    advance, features, indices, chunk_size, shown
-                ):
-                    stream_array(file, state.features[: chunk.count].astype(stored))
-                    moved += float(np.sum(change[: chunk.count], dtype=np.float64))
-                    degree[chunk.rows] = state.degree[: chunk.count]
-            if num_steps:
-                residual[t] = np.sqrt(moved / len(indices))
-            if not is_last:
-                features = read_features(target)
-            if t:
-                pathlib.Path(folder, f"{t - 1}.npy").unlink()
-    refined: Any = read_features(path)
-    return Aggregation(refined, jnp.asarray(residual), jnp.asarray(degree))
+    own = workspace.team.own(num_rows, grain=chunk_size)
+    starts = range(own.start, own.stop, chunk_size)
+    size = min(chunk_size, round_up(num_rows, tiles.GROUP))
+    given = [[np.asarray(value).tolist() for value in params], str(stored), chunk_size]
+    given += [dataclasses.asdict(options), weights is None]
+    workspace = workspace.extend(given)
+    edges: Any = weights
+    if weights is None and num_steps > 1 and options.graph == "fixed":
+        outlines = {
+            "weight": (indices.shape, compute),
+            "degree": ((num_rows,), compute),
+        }
+
+        def score(files: dict[str, Writer]) -> None:
+            for chunk, found in _map_chunks(
+                lambda chunk: _score_pool(
+                    chunk.pool, chunk.indices, params, options=options
+                ),
+                features,
+                indices,
+                size,
+                starts,
+            ):
+                for name, values in found._asdict().items():
+                    files[name](chunk.rows.start, values[: chunk.count])
+
+        scored: Any = workspace.fill(f"{stage}-edges", outlines, score)
+        edges = Edges(**scored)
+    advance = functools.partial(
+        _update, indices=indices, params=params, edges=edges, options=options
+    )
+    outlines = {
+        "features": ((num_rows, dim), stored),
+        "degree": ((num_rows,), compute),
+        "moved": ((-(-num_rows // chunk_size),), np.float64),
+    }
+    residual: Any = np.zeros(num_steps, compute)
+    names, kept = {}, None
+    workspace.team.wait()
+    for t in range(1, num_steps + 1) if num_steps else [0]:
+        paths = names[t] = [workspace.path(f"{stage}-{t}", name) for name in outlines]
+        kept = t if all(path.exists() for path in paths) else kept
+    workspace.team.wait()
+    found: dict[str, Any] = {}
+    for t, paths in names.items():
+        if kept is not None and t < kept:
+            residual[t - 1] = _root_mean(read_array(paths[2], key="moved"), num_rows)
+            continue
+
+        def work(files: dict[str, Writer], t: int = t, rows: Any = features) -> None:
+            shown = track(progress, starts, desc=f"update {t} of {num_steps}")
+            sums = np.zeros(len(starts))
+            for chunk, (state, change) in _map_chunks(
+                advance if t else _keep, rows, indices, size, shown
+            ):
+                files["features"](chunk.rows.start, state.features[: chunk.count])
+                files["degree"](chunk.rows.start, state.degree[: chunk.count])
+                change = np.sum(change[: chunk.count], dtype=np.float64)
+                sums[(chunk.rows.start - own.start) // chunk_size] += change
+            files["moved"](own.start // chunk_size, sums)
+
+        found = workspace.fill(f"{stage}-{t}", outlines, work)
+        features = found["features"]
+        if t:
+            residual[t - 1] = _root_mean(found["moved"], num_rows)
+        if t > 1 and workspace.team.number == 0:
+            names[t - 1][0].unlink(missing_ok=True)
+    return Aggregation(features, residual, found["degree"])
+
+
+def _root_mean(sums: np.ndarray, num_rows: int) -> float:
+    return math.sqrt(math.fsum(sums.tolist()) / num_rows)
 
 
 class _Chunk(NamedTuple):
@@ -150,7 +240,10 @@ class _Chunk(NamedTuple):
 
 
 def _gather(features: Any, indices: np.ndarray, start: int, size: int) -> _Chunk:
-    """Reads a chunk and the rows that it lists, each once, in their order on disk."""
+    """Reads a chunk and the rows that it lists, each once, in their order on disk.
+
+    Pages of memory maps are given back.
+    """
     num_rows, k = indices.shape
     rows = slice(start, min(start + size, num_rows))
     own = np.asarray(features[rows])
@@ -165,30 +258,9 @@ def _gather(features: Any, indices: np.ndarray, start: int, size: int) -> _Chunk
     pool = np.zeros((size * (k + 1), own.shape[1]), own.dtype)
     pool[: len(own)] = own
     if len(wanted):
-        pool[size : size + len(wanted)] = features[wanted]
+        pool[size : size + len(wanted)] = take(features, wanted)
+    release(indices)
     return _Chunk(rows, len(own), numerics.to_compute_dtype(pool), places)
-
-
-def _score(
-    features: Any,
-    indices: np.ndarray,
-    params: Params,
-    options: Options,
-    chunk_size: int,
-) -> Edges:
-    """Scores all candidates before the first step."""
-    dtype = numerics.to_compute_dtype(features[:1]).dtype
-    weight: Any = np.empty(indices.shape, dtype)
-    degree: Any = np.empty(len(indices), dtype)
-
-    def score(chunk: _Chunk) -> Edges:
-        return _score_pool(chunk.pool, chunk.indices, params, options=options)
-
-    starts = range(0, len(indices), chunk_size)
-    for chunk, found in _map_chunks(score, features, indices, chunk_size, starts):
-        weight[chunk.rows] = found.weight[: chunk.count]
-        degree[chunk.rows] = found.degree[: chunk.count]
-    return Edges(weight, degree)
 
 
 def _map_chunks(
@@ -213,14 +285,20 @@ def _map_chunks(
                 start += size
 
 
-def _update(chunk: _Chunk, params: Params, edges: Edges | None, options: Options):
+def _update(
+    chunk: _Chunk, indices: np.ndarray, params: Params, edges: Any, options: Options
+):
     """Makes one update of a chunk; gives what `aggregation.update` gives."""
+    if edges is not None:  # of all rows, or what they weigh
+        own = jax.tree.map(lambda x: x[chunk.rows], edges)
+        if not isinstance(edges, Edges):
+            own = given_edges(own, indices[chunk.rows])
 
-    def own(x):
-        widths = [(0, len(chunk.indices) - chunk.count)] + [(0, 0)] * (x.ndim - 1)
-        return np.pad(x[chunk.rows].astype(chunk.pool.dtype), widths)
+        def fill_up(x):
+            widths = [(0, len(chunk.indices) - chunk.count)] + [(0, 0)] * (x.ndim - 1)
+            return np.pad(x.astype(chunk.pool.dtype), widths)
 
-    edges = jax.tree.map(own, edges)
+        edges = jax.tree.map(fill_up, own)
     return _update_pool(chunk.pool, chunk.indices, params, edges, options=options)
 
 

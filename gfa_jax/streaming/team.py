@@ -18,9 +18,8 @@ class Team(NamedTuple):
     size: int = 1
     wait: Callable[[], None] = lambda: None
 
-    def own(self, num_rows: int) -> range:
-        """Returns the rows of this process, [N p / P, N (p + 1) / P), maybe none."""
-        first, stop = (
-            num_rows * p // self.size for p in (self.number, self.number + 1)
-        )
-        return range(first, stop)
+    def own(self, num_rows: int, *, grain: int = 1) -> range:
+        """Returns the rows of this process, whole multiples of `grain`, maybe none."""
+        grains = -(-num_rows // grain)
+        first, stop = (grains * p // self.size for p in (self.number, self.number + 1))
+        return range(min(first * grain, num_rows), min(stop * grain, num_rows))

@@ -215,7 +215,7 @@ def test_all_plots_are_the_panels_of_the_summary(files):
         (["--k=0"], "--k=0"),
         (["--threshold=1.5"], "--threshold=1.5"),
         (["--threshold=high"], "--threshold=high"),
-        (["--streamed", "--num_devices=1"], "--streamed is for one process"),
+        (["--streamed", "--num_devices=1"], "leave --num_devices out"),
         (["--threshold=nan"], "threshold is nan"),
         (["--gamma=-0.1"], "--gamma=-0.1"),
         (["--num_steps=-1"], "--num_steps=-1"),

@@ -126,7 +126,6 @@ def test_devices_are_shared_out_unless_the_scheduler_did(
         ({"JOB_COMPLETION_INDEX": "0"}, "--k=4", "give --num_processes, --process_id"),
         (_POD | {"JOB_COMPLETION_INDEX": "0"}, "--k=4", "Kubernetes"),
         (_SLURM, "--num_processes=4", "Slurm started 3; leave the flag out"),
-        (_SLURM, "--streamed", "--streamed is for one process"),
         (_SLURM, "--process_id=5", "number 5 of 3"),
     ],
 )

@@ -82,12 +82,12 @@ def test_the_result_is_that_of_refine(files, sample, rng):
 _DRIVER = """
 import sys
 from gfa_jax.programs import cli, streamed
-from gfa_jax.programs.backends import file
+from gfa_jax.streaming import workspace
 from gfa_jax.neighbors.ivf import calibrated, cell_search, cells
 calibrated.FEWEST_ROWS, calibrated.LARGEST_SHARE = 0, float(sys.argv.pop(2))
 cells.CHUNK_ROWS, cell_search._GROUP_VALUES = 128, 2**13
 cell_search._SAVE_SECONDS = -1
-file._MOST_MAPPED = 2**14
+workspace._MOST_MAPPED = 2**14
 stops = sys.argv.pop(1) == "stop"
 def progress(iterable, *, total, desc):
     print(desc, total)
@@ -120,7 +120,7 @@ def test_an_interrupted_search_goes_on_and_that_of_other_features_is_refused(
     pytest.importorskip("faiss")
     stopped = drive(files, "features", "stop")
     assert stopped.returncode == 130, stopped.stderr
-    assert {path.name for path in (files / "out").iterdir()} == {"search"}
+    assert {path.name for path in (files / "out").iterdir()} == {"search", "stages"}
 
     other = sample.copy()
     other[5] = sample[6]
@@ -165,7 +165,6 @@ def test_it_says_how_long_an_exact_search_takes_that_was_not_asked_for(files, sa
     ("flags", "message"),
     [
         ([], "--features is missing"),
-        (["--features={}"], "is a folder"),
         (["--features={}/nan.npy"], "1 of 600 rows hold NaN"),
         (["--features={}/features.npy", "--neighbors=faiss"], "--neighbors=faiss"),
         (["--features={}/features.npy", "--storage=float16"], "--storage=float16"),

@@ -28,7 +28,7 @@ class Backend(abc.ABC):
 
     Attributes:
         refined_name: the file or folder, in the output folder, that holds the result.
-        streams: whether `refine` leaves the rows in a file.
+        measures: whether `verify` can measure the pool.
         is_first: whether this process writes what is of all.
         written: the fingerprint of what is not among the hidden files, by name.
         layout: what the report says of processes and devices; None where there is one.
@@ -36,7 +36,7 @@ class Backend(abc.ABC):
     """
 
     refined_name = "refined.npy"
-    streams = False
+    measures = True
     is_first = True
     written: Mapping[str, Any] = {}
     layout: Mapping[str, Any] | None = None
@@ -55,18 +55,15 @@ class Backend(abc.ABC):
         self,
         request: Request,
         searched: gfa.Neighbors,
-        folder: pathlib.Path,
         stages: cli.Stages,
     ) -> Refinement:
-        """Chooses the settings and updates; a file of rows may be left in the folder.
+        """Chooses the settings and updates.
 
         Features and settings are of the rows of this process, all else is of the pool.
         """
 
     @abc.abstractmethod
-    def update(
-        self, chosen: Settings, folder: pathlib.Path, stage: str
-    ) -> gfa.Aggregation:
+    def update(self, chosen: Settings, stage: str) -> gfa.Aggregation:
         """Updates the rows; `stage` is the name of these updates."""
 
     @abc.abstractmethod

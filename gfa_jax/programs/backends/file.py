@@ -1,158 +1,286 @@
-"""The rows in a file that need not fit in memory, read and written chunk by chunk.
+"""The rows in files that need not fit in memory, of one process or of several.
 
-The features stay memory-mapped. An interrupted search is kept in --output_dir/search,
-and the same command goes on from there; one with other features or options is refused.
+The processes see one file system, and none holds all rows: each reads, searches,
+measures and updates its own, and writes them where all read. What a stage leaves lies
+in --output_dir/stages, in files that appear when all have written theirs; the same
+command, with any number of processes, goes on after the last stage that was finished.
+An interrupted search is kept in --output_dir/search, and one of other features or
+options is refused.
 """
 
-import mmap
+import hashlib
+import json
 import pathlib
 import shutil
 from typing import Any
 
+import jax
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets
+from gfa_jax import datasets, sharding, streaming
+from gfa_jax.datasets import resumable
+from gfa_jax.neighbors import Calibration
 from gfa_jax.neighbors.automatic import estimate_exact
-from gfa_jax.programs import backends, cli, evaluation, flags, inputs
-from gfa_jax.refinement import Refinement
+from gfa_jax.programs import (
+    backends,
+    checkpoints,
+    cli,
+    evaluation,
+    flags,
+    inputs,
+    processes,
+    settings,
+)
+from gfa_jax.refinement import Refinement, Settings
 from gfa_jax.refinement.pool import run_stages
+from gfa_jax.streaming.aggregation import aggregate_in
+from gfa_jax.streaming.settings import choose_settings
+from gfa_jax.streaming.team import Team
+from gfa_jax.streaming.workspace import Workspace, Writer, release, take
 
 FLAGS = flags.FLAGS
 
-_SEARCH = "search"
-# Bytes of mapped pages after which they are given back.
-_MOST_MAPPED = 2**29
-# Bytes that a system maps around a single row that is read.
-_FAULT_BYTES = 2**16
+_SEARCH, _STAGES = "search", "stages"
+# Rows that are checked and hashed at once.
+_BLOCK = 2**16
 # Bytes of the cells that a row looks into: 256 cells, and 1024 are the most.
 _VISIT_BYTES = 512
+# All pairs of so many take some minutes, and are measured in memory.
+_MOST_MEASURED = 1_000_000
 
 
 class UnitRows:
     """Stored rows in float32, scaled to unit length where they need it.
 
-    Pages of the file that were read count as memory of this process until the system
-    wants them for something else; here they are given back before they are many.
+    Pages of the files that were read are given back, see `streaming.workspace`.
     """
 
-    def __init__(self, stored: np.ndarray, norms: np.ndarray):
+    def __init__(self, stored: np.ndarray | datasets.Shards, norms: np.ndarray):
         """Keeps the mapped rows [N, D] where they are, and their lengths [N]."""
         self._stored, self._norms = stored, norms
         self._is_scaled = inputs.is_scaled(norms)
-        self._bytes_mapped = 0
         self.shape, self.dtype = stored.shape, np.dtype(np.float32)
 
     def __len__(self) -> int:
-        return len(self._stored)
+        return self.shape[0]
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Reads some rows: [n, D] float32."""
-        part = self._stored[rows]
-        touched = part.nbytes if isinstance(rows, slice) else len(rows) * _FAULT_BYTES
-        # Of one that touches more by itself, the peak is there already.
-        if touched <= _MOST_MAPPED:
-            self._bytes_mapped += touched
-        if self._bytes_mapped > _MOST_MAPPED:
-            self.release()
+        """Reads rows, by a slice or by sorted numbers: [n, D] float32."""
+        part = read_stored(self._stored, rows)
         return inputs.unit_rows(part, self._norms[rows], scaled=self._is_scaled)
 
-    def release(self) -> None:
-        """Gives the pages back; they are in the file."""
-        self._bytes_mapped = 0
-        owner: Any = self._stored
-        while not isinstance(owner, mmap.mmap):
-            owner = owner.base
-        if hasattr(mmap, "MADV_DONTNEED"):
-            owner.madvise(mmap.MADV_DONTNEED)
+
+def read_stored(
+    stored: np.ndarray | datasets.Shards, rows: slice | np.ndarray
+) -> np.ndarray:
+    """Copies stored rows, by a slice or by sorted numbers, and gives the pages back."""
+    if not isinstance(stored, datasets.Shards):
+        if not isinstance(rows, slice):
+            return take(stored, rows)
+        part = np.array(stored[rows])
+        release(stored)
+        return part
+    if isinstance(rows, slice):
+        rows = np.arange(*rows.indices(stored.shape[0]))
+    starts = np.cumsum([0] + [part.rows for part in stored.parts])
+    places = np.searchsorted(rows, starts)
+    return np.concatenate(
+        [
+            take(array, rows[low:high] - start)
+            for array, start, low, high in zip(
+                stored.arrays, starts, places, places[1:], strict=False
+            )
+        ]
+    )
 
 
 class FileBackend(backends.Backend):
-    """Rows [N, D] in a memory-mapped file."""
+    """Rows [N, D] in memory-mapped files."""
 
-    streams = True
     _pool: inputs.Pool
-    _search_folder: pathlib.Path
+    _folder: pathlib.Path
+    _workspace: Workspace
+
+    @property
+    def is_first(self) -> bool:
+        """See `Backend`."""
+        return processes.is_first()
+
+    together = staticmethod(processes.together)
 
     def read(self, request, folder) -> inputs.Pool:
-        """Maps the file, reads it once to check it, and checks the room on the disk."""
-        source = _map_features(folder)
-        stored = source.stored
-        norms = datasets.check_features(stored, name=FLAGS.features)
-        rows = UnitRows(stored, norms)
-        rows.release()
-        self._search_folder = folder / _SEARCH
-        _check_space(folder, stored.shape, request.width(len(rows)))
-        labels, pairs = inputs.read_truth(len(stored), source.columns)
-        name = pathlib.Path(FLAGS.features).name
-        features: Any = rows
+        """Maps the files; reads the own rows once to check them, and the free space."""
+        team = Team(jax.process_index(), jax.process_count(), _wait)
+        self._folder = folder
+        with processes.together():
+            source = _map_features(folder)
+            width = request.width(source.shape[0])
+            labels, pairs = inputs.read_truth(source.shape[0], source.columns)
+            facts = checkpoints.facts(source)
+        if team.size > 1:
+            processes.agree(facts)
+            self.layout = {"processes": team.size}
+        own = team.own(source.shape[0], grain=_BLOCK)
+        with processes.together():
+            norms, hashes = _check(source, own)
+            if isinstance(source.stored, datasets.Shards):
+                mine = slice(team.number, None, team.size)
+                datasets.check_hashes(source.stored, source.stored.parts[mine])
+        parts = sharding.gather_arrays({"norms": norms, "hashes": hashes})
+        norms, hashes = (
+            np.concatenate([part[name] for part in parts]) for name in parts[0]
+        )
+        contents = [hashlib.sha256(hashes.tobytes()).hexdigest()]
+        key = checkpoints.job_hash(facts, contents, num_devices=1)
+        key = resumable.extend(key, {"width": width})
+        self._workspace = Workspace(folder / _STAGES, key, team)
+        rows: Any = UnitRows(source.stored, norms)
+        with processes.together():
+            if self.is_first:
+                _check_space(folder, rows.shape, width)
         own = source.columns, source.vectors
-        self._pool = inputs.Pool(name, features, norms, labels, pairs, *own)
+        self._pool = inputs.Pool(source.name, rows, norms, labels, pairs, *own)
+        if pairs is None and labels is not None and len(rows) > _MOST_MEASURED:
+            self.measures = False
+            if self.is_first:
+                cli.warn(
+                    f"the figures of all pairs are left out: {len(rows):,} rows, "
+                    f"{_MOST_MEASURED:,} are the most; --pairs measures those it lists"
+                )
         return self._pool
 
     def search(self, request) -> backends.Searched:
         """Finds the candidates, or what is missing of them after an interrupt."""
         rows = self._pool.features
-        search = backends.choose(rows.shape, request, default="auto")
+        asked = {"search": FLAGS.neighbors, "edge_recall": FLAGS.edge_recall}
+        asked |= {"threshold": request.first_threshold, "seed": FLAGS.seed}
+        self._workspace = self._workspace.extend(asked)
+        fields = ("indices", "similarity")
+        shape = len(rows), request.width(len(rows))
+        outlines = {"indices": (shape, np.int32), "similarity": (shape, np.float32)}
+        told = self._workspace.path("neighbors", "calibration").with_suffix(".json")
+
+        def work(files: dict[str, Writer]) -> None:
+            first, found, calibration = self._find(request)
+            for name in fields:
+                files[name](first, getattr(found, name))
+            if self.is_first:
+                measured = calibration and calibration._asdict()
+                datasets.write_json(told, measured)
+
+        with processes.together():
+            found = self._workspace.fill("neighbors", outlines, work)
+            measured = json.loads(told.read_text())
+        calibration = None if measured is None else Calibration(**measured)
+        return gfa.Neighbors(*(found[name] for name in fields)), calibration
+
+    def _find(self, request) -> tuple[int, gfa.Neighbors, Calibration | None]:
+        """Searches; gives the number of the first row of the lists, and the lists."""
+        rows, choice = self._pool.features, ""
+        if self.is_first:
+            choice = backends.choose(rows.shape, request, default="auto")
+        choice = sharding.gather_bytes(choice.encode())[0].decode()
         width = request.width(len(rows))
 
         def on_exact(reason: str) -> None:
             seconds = estimate_exact(*rows.shape, k=width)
             cli.log_estimate("exact neighbors after all", seconds, reason)
 
-        options: dict[str, Any] = {"k": width, "progress": cli.progress}
-        options |= {"checkpoint": self._search_folder}
-        if search == "exact":
-            return gfa.streaming.exact_neighbors(rows, **options), None
+        options: dict[str, Any] = {"k": width, "progress": _progress}
+        options |= {"checkpoint": self._folder / _SEARCH}
+        if not self.is_first:  # one process searches for all
+            none = np.empty((0, width))
+            return len(rows), gfa.Neighbors(none, none), None
+        if choice == "exact":
+            return 0, streaming.exact_neighbors(rows, **options), None
         options |= {"edge_recall": FLAGS.edge_recall, "seed": FLAGS.seed}
         options |= {"threshold": request.first_threshold, "on_exact": on_exact}
-        return gfa.streaming.approximate_neighbors(rows, **options)
+        return 0, *streaming.approximate_neighbors(rows, **options)
 
-    def refine(self, request, searched, folder, stages) -> Refinement:
-        """See `Backend`."""
-        rows, seed = self._pool.features, FLAGS.seed
-        return run_stages(
-            request,
-            searched,
-            choose=lambda near: gfa.choose_settings(rows, near, seed=seed),
-            update=lambda chosen: self.update(chosen, folder, "updates"),
-            stages=stages,
-        )
+    def refine(self, request, searched, stages) -> Refinement:
+        """See `Backend`; all rows' neighbors and weights are memory maps."""
+        rows, workspace, seed = self._pool.features, self._workspace, FLAGS.seed
+        with processes.together():
+            return run_stages(
+                request,
+                searched,
+                choose=lambda near: choose_settings(
+                    rows, near, workspace=workspace, seed=seed
+                ),
+                update=lambda chosen: self._update(chosen, "updates"),
+                stages=stages,
+            )
 
-    def update(self, chosen, folder, stage) -> gfa.Aggregation:
+    def update(self, chosen, stage) -> gfa.Aggregation:
         """Updates from file to file."""
-        del stage
-        return gfa.streaming.aggregate(
+        with processes.together():
+            return self._update(chosen, stage)
+
+    def _update(self, chosen: Settings, stage: str) -> gfa.Aggregation:
+        return aggregate_in(
+            self._workspace.extend([stage, settings.as_report(chosen)]),
             self._pool.features,
-            chosen.neighbors,
+            np.asarray(chosen.neighbors.indices),
             chosen.params,
             num_steps=chosen.num_steps,
+            stage=stage,
             weights=chosen.weights,
-            path=folder / self.refined_name,
             storage=FLAGS.storage,
-            progress=cli.progress,
+            progress=_progress,
             options=chosen.options,
         )
 
-    def verify(self, rows, stage, **options: Any) -> evaluation.Verification:
-        """Measures rows, of which all are read into memory."""
+    def verify(self, rows, stage, **options: Any) -> evaluation.Verification | None:
+        """Measures rows, of which one process reads all, or those that are listed."""
         del stage
-        if rows is None:
-            rows = self._pool.features[:]
-        else:  # bfloat16 rounds lengths too
-            rows = inputs.unit_rows(rows, datasets.check_features(rows))
-        return evaluation.verify(rows, self._pool, progress=cli.progress, **options)
+        with processes.together():
+            if not self.is_first:
+                return None
+            pool, listed = self._pool, slice(None)
+            if pool.pairs is not None:
+                listed, places = np.unique(pool.pairs.indices, return_inverse=True)
+                places = places.reshape(pool.pairs.indices.shape)
+                labels = None if pool.labels is None else pool.labels[listed]
+                pairs = pool.pairs._replace(indices=places)
+                pool = pool._replace(labels=labels, pairs=pairs)
+            if rows is None:
+                rows = pool.features[listed]
+            else:  # bfloat16 rounds lengths too
+                rows = rows[listed]
+                rows = inputs.unit_rows(rows, datasets.check_features(rows))
+            return evaluation.verify(rows, pool, progress=cli.progress, **options)
 
     def write(self, rows, folder: pathlib.Path, hidden: pathlib.Path) -> None:
-        """Leaves the rows where the updates wrote them."""
+        """Names the file of the last update as the result, too."""
+        source = pathlib.Path(rows.filename)
+        with processes.together():
+            if self.is_first:
+                try:
+                    (hidden / self.refined_name).hardlink_to(source)
+                except OSError:  # a file system without
+                    source.replace(hidden / self.refined_name)
 
     def publish(self, folder: pathlib.Path) -> None:
-        """Removes the search."""
-        shutil.rmtree(folder / _SEARCH, ignore_errors=True)
+        """Removes the search and the stages."""
+        if self.is_first:
+            for name in (_SEARCH, _STAGES):
+                shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _wait() -> None:
+    sharding.collective_errors(None)
+
+
+def _progress(iterable: Any, *, total: int | None, desc: str) -> Any:
+    """Shows the bar of process 0; the others have about as many steps."""
+    if jax.process_index():
+        return iterable
+    return cli.progress(iterable, total=total, desc=desc)
 
 
 def _map_features(folder: pathlib.Path) -> Any:
-    """Maps the file that --features names.
+    """Maps the file, or the shards, that --features names.
 
     What cannot be mapped is copied to a file in the folder, block by block.
     """
@@ -163,12 +291,25 @@ def _map_features(folder: pathlib.Path) -> Any:
             "--streamed searches by itself; leave --candidates and --neighbors=faiss "
             "out"
         )
-    if inputs.is_shards(FLAGS.features):
-        raise ValueError(
-            f"{FLAGS.features} is a folder; --num_processes takes shards, --streamed "
-            "one file"
-        )
     return inputs.open_source(folder)
+
+
+def _check(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray]:
+    """Checks rows, block by block: their norms [n], and the hash of each block."""
+    norms, hashes = [np.empty(0)], [np.empty((0, 32), np.uint8)]
+    for start in range(own.start, own.stop, _BLOCK):
+        # The check wants two rows, and the last block may have one.
+        first = max(min(start, source.shape[0] - 2), 0)
+        rows = slice(first, min(start + _BLOCK, own.stop))
+        block = read_stored(source.stored, rows)
+        name = str(FLAGS.features)
+        if len(block) < source.shape[0]:
+            name = f"{name}, from row {first} on"
+        norms.append(datasets.check_features(block, name=name)[start - first :])
+        values = np.ascontiguousarray(block[start - first :])
+        digest = hashlib.sha256(values.reshape(-1).view(np.uint8).data).digest()
+        hashes.append(np.frombuffer(digest, np.uint8)[None])
+    return np.concatenate(norms), np.concatenate(hashes)
 
 
 def _check_space(folder: pathlib.Path, shape: tuple[int, ...], width: int) -> None:
@@ -177,8 +318,9 @@ def _check_space(folder: pathlib.Path, shape: tuple[int, ...], width: int) -> No
     value = 2 if FLAGS.storage == "bfloat16" else 4
     # The steps before the last one are kept while they are read.
     files = 3 if FLAGS.num_steps is None else min(max(FLAGS.num_steps, 1), 3)
-    search = num_rows * (_VISIT_BYTES + 16 * width)
-    needed = files * num_rows * dim * value + search
+    # Lists of the search, twice, and of the settings.
+    lists = num_rows * (_VISIT_BYTES + 32 * width + 100)
+    needed = files * num_rows * dim * value + lists
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ValueError(

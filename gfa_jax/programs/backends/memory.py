@@ -51,18 +51,17 @@ class MemoryBackend(backends.Backend):
             return gfa.faiss_neighbors(features, **options), None
         return gfa.exact_neighbors(features, **options), None
 
-    def refine(self, request, searched, folder, stages) -> Refinement:
+    def refine(self, request, searched, stages) -> Refinement:
         """Does what `gfa_jax.refine` does."""
-        del folder
         options = {"seed": FLAGS.seed, "stages": stages, "progress": cli.progress}
         result = refine_rows(self._features, request, searched, **options)
         if not is_host(result.features):  # which are written from where they are
             return result
         return result._replace(features=np.asarray(result.features))
 
-    def update(self, chosen, folder, stage) -> gfa.Aggregation:
+    def update(self, chosen, stage) -> gfa.Aggregation:
         """See `Backend`."""
-        del folder, stage
+        del stage
         return update_rows(self._features, chosen, progress=cli.progress)
 
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification:

@@ -94,7 +94,8 @@ class MeshBackend(backends.Backend):
         with processes.together():
             unit = inputs.unit_rows(unit, norms[own.start : own.stop], scaled=scaled)
         self._features = self._place.place_own(unit)
-        self._key = checkpoints.job_hash(facts, content, num_devices=mesh.size)
+        contents = [text.decode() for text in sharding.gather_bytes(content.encode())]
+        self._key = checkpoints.job_hash(facts, contents, num_devices=mesh.size)
         self._finished = checkpoints.Checkpoints(folder / _STAGES)
         self._pool = inputs.Pool(source.name, unit, norms, labels, pairs)
         return self._pool
@@ -111,7 +112,7 @@ class MeshBackend(backends.Backend):
         )
         return gfa.Neighbors(**found), None
 
-    def refine(self, request, searched, folder, stages) -> Refinement:
+    def refine(self, request, searched, stages) -> Refinement:
         """See `Backend`; what the whole pool says is the same in all processes."""
         return run_stages(
             request,
@@ -124,14 +125,13 @@ class MeshBackend(backends.Backend):
                 gather=_gather,
                 seed=FLAGS.seed,
             ),
-            update=lambda chosen: self.update(chosen, folder, "updates"),
+            update=lambda chosen: self.update(chosen, "updates"),
             gather=_gather,
             stages=stages,
         )
 
-    def update(self, chosen, folder, stage) -> gfa.Aggregation:
+    def update(self, chosen, stage) -> gfa.Aggregation:
         """Updates the own rows, or reads them where that was finished before."""
-        del folder
         self.layout = _layout(self._place, self._source.shape[1], chosen)
         # Each process has its own rows of the weights; the hash is of all.
         kinds = {"exchange": self.layout["exchange"], **settings.as_report(chosen)}
