@@ -3,7 +3,7 @@
     head.json        number, values, and file, size and SHA-256 of every array
     NAME-HASH.npy    an array each, which has its hash in its name
 
-A writer adds the arrays that are new, renames the head into place and then deletes what
+A writer adds its arrays, renames the head into place and then deletes what
 the head does not name. So the folder holds a whole generation at any moment, a kill
 takes at most the one that was being written, and what a generation leaves out is in no
 file once it is in place (its blocks on the disk are not overwritten). A reader maps the
@@ -16,14 +16,13 @@ import json
 import os
 import pathlib
 import re
-import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gfa_jax.datasets.arrays import open_input, read_array
-from gfa_jax.datasets.atomic import lock_folder, write_array, write_json, write_npy
+from gfa_jax.datasets.atomic import lock_folder, write_array, write_json
 from gfa_jax.datasets.fingerprints import is_other
 from gfa_jax.datasets.reading import one_line_errors
 
@@ -63,16 +62,16 @@ def write_generation(
 ) -> None:
     """Writes a generation over the one before, as the only writer.
 
-    An array of both is written once. Any failure is a ValueError that leaves the one
-    before; what dead writers left is removed in any case.
+    Each array is hashed while it is written, and nothing else is read. Any failure is a
+    ValueError that leaves the one before; what dead writers left is removed in any
+    case.
     """
     files = {}
     try:
         for name, array in generation.arrays.items():
-            files[name] = stored = _fingerprint(np.asarray(array))
-            path = folder / _file(name, stored)
-            if is_other(path, stored):
-                write_array(path, array)
+            fresh = folder / f".gfa_jax-{name}.npy"
+            files[name] = write_array(fresh, array)
+            fresh.replace(folder / _file(name, files[name]))
         about = {"format": kind[0], "version": kind[1], "number": generation.number}
         head = {**about, "values": generation.values, "files": files}
         write_json(folder / _HEAD, {**head, "sha256": _hash(head)})
@@ -164,18 +163,6 @@ def _named(folder: pathlib.Path) -> set[str]:
 
 def _file(name: str, stored: Mapping[str, Any]) -> str:
     return f"{name}-{stored['sha256'][:16]}.npy"
-
-
-def _fingerprint(array: np.ndarray) -> dict[str, Any]:
-    """Returns what `fingerprint` will say of the file, before it is written."""
-    digest, sizes = hashlib.sha256(), []
-
-    def write(part: Any) -> None:
-        digest.update(part)
-        sizes.append(len(part))
-
-    write_npy(types.SimpleNamespace(write=write), array)
-    return {"bytes": sum(sizes), "sha256": digest.hexdigest()}
 
 
 def _hash(head: Mapping[str, Any]) -> str:

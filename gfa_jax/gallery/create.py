@@ -31,10 +31,10 @@ def create(
         features: [N, D] rows of any length, N >= 2, as for `gfa_jax.refine`.
         ids: [N] integers in [0, 2⁶³), each another one; the row numbers by default.
         search: finds the candidates instead of the exact search: `search(probes, k)`
-            takes float32 unit rows [P, D] and gives [P, k] integers, the ids of rows
-            near each, -1 for none, and their cosines, which are computed again. Ids
-            that the gallery does not have are passed over. Here the probes are the
-            rows themselves, which may be found as well.
+            takes float32 unit rows [P, D], P <= 1,024, and gives [P, k] integers, the
+            ids of rows near each, -1 for none, and their cosines, which are computed
+            again. Ids that the gallery does not have are passed over. Here the probes
+            are the rows themselves, which may be found as well.
         seed: of the sample from which a large pool is measured.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 

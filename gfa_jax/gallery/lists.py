@@ -13,6 +13,7 @@ Search = Callable[[np.ndarray, int], tuple[Any, Any]]
 _BLOCK_VALUES = 1 << 25  # cosines at once, 128 MB
 _SAMPLED = 16  # one column of so many says how large the K-th best cosine is
 _SURE = 8  # of the sampled, at least
+_ASKED = 1024  # probes that a search from elsewhere is given at once
 
 
 def check_new(features: Any, *, dim: int) -> np.ndarray:
@@ -92,25 +93,30 @@ def find_both_ways(
     indices = np.full((len(probes), k), -1, np.int32)
     cosines = np.full((len(probes), k), -np.inf, np.float32)
     listed = [(np.zeros(0, np.int64),) * 2 + (cosines[:0, 0],)]
-
-    def keep(probe, chosen, values, others, theirs):
-        indices[probe, : len(chosen)] = chosen
-        cosines[probe, : len(chosen)] = values
-        listed.append((others, np.full(len(others), probe), theirs))
-
     if search is None or not len(rows):
         for start, scores in products(probes, rows):
             for probe, row in enumerate(scores, start):
                 chosen = largest(row, k)
-                near = chosen[:0] if kth is None else np.flatnonzero(row > kth)
-                keep(probe, chosen, row[chosen], near, row[near])
+                indices[probe, : len(chosen)] = chosen
+                cosines[probe, : len(chosen)] = row[chosen]
+                if kth is not None:
+                    near = np.flatnonzero(row > kth)
+                    listed.append((near, np.full(len(near), probe), row[near]))
     else:
-        for probe, given in enumerate(_call(search, probes, ids, k)):
-            chosen = np.unique(given[given >= 0])
-            row = rows[chosen] @ probes[probe]  # an index may round its cosines
-            order = np.argsort(-row, kind="stable")[:k]
-            near = order[:0] if kth is None else np.flatnonzero(row > kth[chosen])
-            keep(probe, chosen[order], row[order], chosen[near], row[near])
+        for start in range(0, len(probes), _ASKED):
+            block = probes[start : start + _ASKED]
+            given = np.sort(_call(search, block, ids, k), axis=1)
+            given[:, 1:][given[:, 1:] == given[:, :-1]] = -1
+            # An index may round its cosines.
+            scores = np.matmul(rows[np.maximum(given, 0)], block[:, :, None])[..., 0]
+            scores[given < 0] = -np.inf
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            part = slice(start, start + len(block)), slice(order.shape[1])
+            indices[part] = np.take_along_axis(given, order, axis=1)
+            cosines[part] = np.take_along_axis(scores, order, axis=1)
+            if kth is not None:
+                near = (given >= 0) & (scores > kth[np.maximum(given, 0)])
+                listed.append((given[near], start + np.nonzero(near)[0], scores[near]))
     others, near, values = (np.concatenate(x) for x in zip(*listed, strict=True))
     order = np.lexsort((near, others))
     return indices, cosines, (others[order], near[order], values[order])
