@@ -108,7 +108,9 @@ def test_the_commands_of_a_page_take_their_flags(page):
     spans = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", read(page), flags=re.S))
     for line in (*shell, *(" ".join(span.split()) for span in spans)):
         for name, given in re.findall(
-            r"(?:^|&& )(gfa [a-z]\w*|python -m experiments\.[a-z]\w*)((?: \S+)*)", line
+            r"(?:^|&& )(gfa [a-z]\w*|python -m experiments\.[a-z]\w*)((?: \S+)*)",
+            line.replace(" -- ", "\ngfa "),  # what `gfa launch` runs
+            re.M,
         ):
             flags_given = re.findall(r" --(?:no(?=plots))?(\w+)", given)
             assert {*flags_given} <= {*flags_of(name), "help"}, line

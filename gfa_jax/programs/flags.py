@@ -99,6 +99,7 @@ DEFINE_input = _define("string", is_input=True)
 DEFINE_integer = _define("integer")
 DEFINE_list = _define("list")
 DEFINE_multi_enum = _define("multi_enum")
+DEFINE_multi_string = _define("multi_string")
 DEFINE_string = _define("string")
 
 
@@ -157,10 +158,14 @@ def parse(program: ModuleType, argv: Sequence[str]) -> str | None:
         Error: a flag that is not known, out of its range or missing.
     """
     defined, warning = _modules[program.__name__], None
+    rest: list[Any]
     for name in defined.values:
         defined.values[name].unparse()
     _, *rest = defined.values(list(argv))
     places = getattr(program, "POSITIONAL", ())
+    if places and rest and isinstance(defined.values[places[-1]], flags.MultiFlag):
+        last = len(places) - 1
+        rest[last:] = [rest[last:]]  # it takes all that is left
     if len(rest) > len(places):
         expected = "".join(f" {name.upper()}" for name in places)
         raise Error(
@@ -172,7 +177,7 @@ def parse(program: ModuleType, argv: Sequence[str]) -> str | None:
     if defined.values["config"].value is not None:
         warning = _read_config(defined, defined.values["config"].value)
     for name in defined.required:
-        if defined.values[name].value is None:
+        if defined.values[name].value in (None, []):
             raise Error(f"--{name} is missing; this program needs it")
     FLAGS._defined = defined
     return warning

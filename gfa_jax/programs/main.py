@@ -19,6 +19,7 @@ PROGRAMS = {
     "verify": "shows how well embeddings verify; checks a folder of results",
     "gallery": "keeps a pool that grows and forgets, and looks new rows up in it",
     "streamed": "refines a file that does not fit in memory",
+    "launch": "places the processes of a job on a Ray or a Dask cluster",
     "convert": "converts a file of features to another format, with its ids",
     "completion": "prints what lets bash or zsh complete programs, flags and files",
 }

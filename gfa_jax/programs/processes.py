@@ -21,7 +21,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -67,9 +66,9 @@ _FAILED = 2
 _POLL_SECONDS = 0.05
 _PR_SET_PDEATHSIG = 1
 # Seconds to wait for all processes.
-_START_TIMEOUT = 300
+START_TIMEOUT = 300
 # Seconds that processes have to say themselves why they end.
-_GRACE = 10
+GRACE = 10
 # Seconds that the one who started all has to name the one that died.
 _LAUNCHER_SECONDS = 0.5
 # What a collective says when its other end is gone.
@@ -134,8 +133,7 @@ def launch() -> NoReturn:
     On a machine with GPUs each process gets the one of its number. Process 0 writes to
     this terminal. Where one fails the others are ended, and its number is said.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = rendezvous.free_port("127.0.0.1")
     children, logs = [], []
     with contextlib.ExitStack() as stack:
         for number in range(FLAGS.num_processes):
@@ -144,7 +142,7 @@ def launch() -> NoReturn:
             child = subprocess.Popen(
                 [sys.executable, *sys.orig_argv[1:], *own],
                 env=os.environ | {"JAX_LOCAL_DEVICE_IDS": str(number)},
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 stderr=log if number else None,
             )
             stack.callback(child.wait)
@@ -156,16 +154,27 @@ def launch() -> NoReturn:
             sys.exit(0)
         code = children[failed].returncode
         logs[failed].seek(0)
-        said = logs[failed].read().strip()
-    if said:
+        said = logs[failed].read()
+    end_launcher(failed, FLAGS.num_processes, code, said)
+
+
+def end_launcher(number: int, count: int, code: int | str, said: str) -> NoReturn:
+    """Ends the one who started a job as the process that failed ended.
+
+    Args:
+        number: of that process.
+        count: of all.
+        code: its exit code, the number of a signal below 0, or what took it.
+        said: what it wrote to stderr, if that was not shown; its last line is now.
+    """
+    if said := said.strip():
         print(said.splitlines()[-1], file=sys.stderr)
-    if code > 0:
+    if isinstance(code, int) and code > 0:
         sys.exit(code)
-    how = signal.Signals(-code).name
+    how = code if isinstance(code, str) else signal.Signals(-code).name
     print(
-        f"{pathlib.Path(sys.argv[0]).stem}: process {failed} of {FLAGS.num_processes} "
-        f"died ({how}) and the job with it; the same command goes on after the last "
-        "finished stage",
+        f"{pathlib.Path(sys.argv[0]).stem}: process {number} of {count} died ({how}) "
+        "and the job with it; the same command goes on after the last finished stage",
         file=sys.stderr,
     )
     sys.exit(_FAILED)
@@ -195,7 +204,7 @@ def distributed_session() -> Iterator[None]:
             int(port),
             number=FLAGS.process_id,
             count=FLAGS.num_processes,
-            timeout=_START_TIMEOUT,
+            timeout=START_TIMEOUT,
         )
     except ValueError as error:
         raise ValueError(f"{given}: {error}") from error
@@ -207,13 +216,13 @@ def distributed_session() -> Iterator[None]:
             FLAGS.coordinator,
             FLAGS.num_processes,
             FLAGS.process_id,
-            initialization_timeout=_START_TIMEOUT,
+            initialization_timeout=START_TIMEOUT,
             # Otherwise the runtime listens on every address of this machine.
             coordinator_bind_address=FLAGS.coordinator
             if rendezvous.is_local(host)
             else None,
             # Later than this package, which says in one line who is silent.
-            heartbeat_timeout_seconds=FLAGS.heartbeat_timeout + _GRACE,
+            heartbeat_timeout_seconds=FLAGS.heartbeat_timeout + GRACE,
             shutdown_timeout_seconds=FLAGS.heartbeat_timeout,
         )
     except RuntimeError as error:
@@ -282,7 +291,7 @@ def agree(facts: Mapping[str, Any]) -> None:
                 )
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Asks the system to end this process when its launcher ends, however it does."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -296,7 +305,7 @@ def _wait(children: list[subprocess.Popen]) -> int | None:
         failed = [number for number, code in enumerate(codes) if code and code < 0]
         if not failed and any(codes):
             failed = [number for number, code in enumerate(codes) if code]
-            end = time.monotonic() + _GRACE
+            end = time.monotonic() + GRACE
             for child in children:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(max(0.0, end - time.monotonic()))
@@ -311,7 +320,7 @@ def _fail(error: Exception) -> NoReturn:
     """Ends this process, after the one that is gone was named where one is."""
     reason = " ".join(str(error).split())
     if any(word in reason for word in _LOST):
-        time.sleep(FLAGS.heartbeat_timeout + _GRACE)
+        time.sleep(FLAGS.heartbeat_timeout + GRACE)
     _say(f"process {FLAGS.process_id} failed: {reason}")
 
 

@@ -71,6 +71,12 @@ def is_local(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
+def free_port(host: str) -> int:
+    """Finds a port of this machine that is free at this moment."""
+    with socket.create_server((host if is_local(host) else "", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 def watch(links: Links, *, silence: float, lost: Callable[[int], None]) -> None:
     """Calls `lost` with the number of a process that ends without a good-bye.
 

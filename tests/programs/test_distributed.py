@@ -370,7 +370,7 @@ def test_a_port_in_use_is_refused(files):
     ],
 )
 def test_bad_flags_of_the_job_are_refused(files, monkeypatch, flags, message):
-    monkeypatch.setattr(processes, "_START_TIMEOUT", 1)
+    monkeypatch.setattr(processes, "START_TIMEOUT", 1)
     given = [flag.format(free_port()) for flag in flags]
     refuse(message, *common(files, "out"), "--num_processes=2", *given)
 

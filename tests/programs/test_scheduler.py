@@ -32,6 +32,7 @@ _SLURM = {
     "SLURM_PROCID": "2",
     "SLURM_LOCALID": "1",
 }
+GFA = (sys.executable, "-m", "gfa_jax")
 _POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
 
 
@@ -154,7 +155,7 @@ def test_flags_that_are_given_win(monkeypatch):
 
 def check_job(files: pathlib.Path, *launcher: str, **environment: str) -> None:
     done = subprocess.run(
-        [*launcher, sys.executable, "-m", "gfa_jax", "refine", *command_line(files)],
+        [*launcher, "refine", *command_line(files)],
         cwd=REPOSITORY,
         env=os.environ
         | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
@@ -174,7 +175,7 @@ def test_open_mpi_starts_a_job(files):
     if shutil.which("mpirun") is None:
         pytest.skip("no mpirun on the path: apt-get install openmpi-bin")
     root = ["--allow-run-as-root"] if os.getuid() == 0 else []
-    check_job(files, "mpirun", *root, "--oversubscribe", "-n", "2")
+    check_job(files, "mpirun", *root, "--oversubscribe", "-n", "2", *GFA)
 
 
 _CLUSTER = """ClusterName=one
@@ -246,4 +247,4 @@ def cluster(tmp_path):
 
 
 def test_slurm_starts_a_job(files, cluster):
-    check_job(files, "srun", "--ntasks=2", **cluster)
+    check_job(files, "srun", "--ntasks=2", *GFA, **cluster)
