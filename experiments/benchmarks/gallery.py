@@ -4,8 +4,12 @@
 
 A rerun refines and clusters all rows anew. Seconds are medians of the wall clock after
 one call that compiles, but for the rerun and what takes seconds, which are called once.
+The recall of a query is the share of the 56 rows nearest to each probe by cosines in
+float64 that are among its candidates: by the exact search, and where FAISS is installed
+by its indexes as well.
 """
 
+import contextlib
 import functools
 import sys
 import time
@@ -18,6 +22,7 @@ import gfa_jax as gfa
 from experiments.benchmarks import timing
 from gfa_jax import datasets
 from gfa_jax import gallery as core
+from gfa_jax.neighbors.faiss import build_index, import_faiss
 from gfa_jax.programs import cli, evaluation, flags
 
 FLAGS = flags.FLAGS
@@ -26,20 +31,26 @@ flags.DEFINE_integer("dim", 256, "Columns D.", lower_bound=2)
 flags.DEFINE_integer("repeats", 20, "Calls of what is quick.", lower_bound=1)
 
 _PROBES = 256
+_WIDTH = 56  # candidates of a probe
+_INDEXES = (
+    ("IVF", "IVF{lists},Flat", "nprobe=16"),
+    ("HNSW", "HNSW32", "efSearch=128"),
+)
 
 
 def main() -> None:
     """Measures, and prints a line for each thing that a gallery does."""
     cli.keep_compiled_programs()
-    lines, rerun = [["", "rows", "seconds", "times as fast as a rerun"]], None
-    for name, count, seconds in _measure():
+    lines, rerun = [["", "rows", "seconds", "recall", "times as fast as a rerun"]], None
+    for name, count, seconds, *recall in _measure():
         rerun = rerun or seconds
-        lines.append([name, f"{count:,}", f"{seconds:.3g}", f"{rerun / seconds:,.1f}"])
+        cells = f"{count:,}", f"{seconds:.3g}", "".join(f"{x:.4f}" for x in recall)
+        lines.append([name, *cells, f"{rerun / seconds:,.1f}"])
     print(evaluation.align(lines))
 
 
-def _measure() -> Iterator[tuple[str, int, float]]:
-    """Yields what was done, with how many rows, and its seconds; a rerun first."""
+def _measure() -> Iterator[tuple[Any, ...]]:
+    """Yields what was done, rows, seconds and a query's recall; a rerun first."""
     size, repeats = FLAGS.size, FLAGS.repeats
     batch = size // 100
     total = size + repeats + 1 + 2 * batch + _PROBES
@@ -58,7 +69,18 @@ def _measure() -> Iterator[tuple[str, int, float]]:
     yield "create", size, seconds
     ask = functools.partial(core.query, held)
     yield "query", 1, _median(ask, [probes[n : n + 1] for n in range(repeats)])
-    yield "query", _PROBES, _median(ask, [probes] * repeats)
+    seconds = _median(ask, [probes] * repeats)
+    yield "query", _PROBES, seconds, _recall(pool, probes, held)
+    with contextlib.suppress(ImportError):
+        faiss = import_faiss()
+        for name, factory, effort in _INDEXES:
+            factory = factory.format(lists=int(size**0.5))
+            index = build_index(faiss, pool, factory, effort)
+            search = functools.partial(_search, index)
+            ask = functools.partial(core.query, held, search=search)
+            seconds = _median(ask, [probes] * repeats)
+            name = f"query, {name} {effort}"
+            yield name, _PROBES, seconds, _recall(pool, probes, held, search=search)
     seconds, grown = _once(core.insert, held, rows[[size]], [size])
     yield "insert, copied", 1, seconds
     times, end = [], size + 1 + repeats
@@ -70,6 +92,22 @@ def _measure() -> Iterator[tuple[str, int, float]]:
     seconds, _ = _once(add, grown, end + batch, end + 2 * batch)
     yield "insert", batch, seconds
     yield "remove", 1, _once(core.remove, held, [0])[0]
+
+
+def _search(index: Any, probes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    return index.search(probes, k)[::-1]
+
+
+def _recall(
+    pool: np.ndarray, probes: np.ndarray, held: core.Gallery, **options: Any
+) -> float:
+    """Measures the share of the nearest rows that are candidates of the probes."""
+    k = min(_WIDTH, len(pool))
+    cosines = probes.astype(np.float64) @ pool.T.astype(np.float64)
+    wanted = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+    found = core.query(held, probes, k=k, **options).ids
+    hits = [np.isin(*each).mean() for each in zip(wanted, found, strict=True)]
+    return float(np.mean(hits))
 
 
 def _once(call: Callable, *arguments: Any, **options: Any) -> tuple[float, Any]:

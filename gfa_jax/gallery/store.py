@@ -141,11 +141,12 @@ def change(
         ValueError: as `load`; another writer is at work; what the function refuses; a
             full disk. The folder is then as it was.
 
-    Cost: all of it is hashed, 2 s a GB, and what changed is written.
+    Cost: all of it is read and held against its hashes, so that no damage gets a new
+    one, and written.
     """
     folder = pathlib.Path(path)
     with only_writer(folder):
-        return _save(folder, function(load(folder)))
+        return _save(folder, function(load(folder, whole=True)))
 
 
 def add(

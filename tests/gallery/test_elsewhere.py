@@ -39,16 +39,44 @@ WHERE place <= $2 ORDER BY probe, place
 """
 
 
-def test_a_database():
+@pytest.fixture
+def database():
     duckdb = pytest.importorskip("duckdb", reason="pip install duckdb")
     with duckdb.connect() as database:
         database.execute("CREATE TABLE rows (id BIGINT, vector FLOAT[16])")
         pairs = zip(KEYS.tolist(), ROWS[:200].tolist(), strict=True)
         database.executemany("INSERT INTO rows VALUES (?, ?)", [*map(list, pairs)])
+        yield database
 
-        def search(probes, k):
-            found = database.execute(_NEAREST, [probes.tolist(), k]).fetchnumpy()
-            shape = len(probes), -1
-            return found["id"].reshape(shape), found["score"].reshape(shape)
 
-        assert_same_answers(search)
+def test_a_database(database):
+    def search(probes, k):
+        found = database.execute(_NEAREST, [probes.tolist(), k]).fetchnumpy()
+        shape = len(probes), -1
+        return found["id"].reshape(shape), found["score"].reshape(shape)
+
+    assert_same_answers(search)
+
+
+_INDEXED = """
+SELECT id, array_negative_inner_product(vector, {}::FLOAT[16]) AS score
+FROM rows ORDER BY score LIMIT {}
+"""
+
+
+def test_an_index_of_a_database(database):
+    try:
+        database.execute("LOAD vss")
+    except pytest.importorskip("duckdb").Error as error:
+        pytest.skip(f"DuckDB's vss is not installed (INSTALL vss): {error}")
+    database.execute("CREATE INDEX n ON rows USING HNSW (vector) WITH (metric='ip')")
+    database.execute("SET hnsw_ef_search = 200")
+    planned = database.execute("EXPLAIN " + _INDEXED.format(ROWS[0].tolist(), 5))
+    assert "HNSW_INDEX_SCAN" in str(planned.fetchall())
+
+    def search(probes, k):
+        asked = (_INDEXED.format(probe.tolist(), k) for probe in probes)
+        found = [database.execute(each).fetchnumpy() for each in asked]
+        return [np.stack([each[name] for each in found]) for name in ("id", "score")]
+
+    assert_same_answers(search)

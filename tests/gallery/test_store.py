@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gfa_jax import datasets, gallery
+from gfa_jax.datasets import fingerprints
 from gfa_jax.gallery import store
 
 ROWS = datasets.synthetic_features(num_rows=260, dim=16, seed=4).features
@@ -63,6 +64,16 @@ def test_a_change_is_saved_and_what_is_removed_is_in_no_file(folder):
     # A number that was given once is not given again.
     again = store.add(left, ROWS[3:4])
     assert again.ids[-1] == str(grown.next_key)
+
+
+def test_a_change_finds_damage_in_a_large_file_too(folder, monkeypatch):
+    monkeypatch.setattr(fingerprints, "_QUICK", 0)
+    (stages,) = folder.glob("stages-*")
+    stages.write_bytes(stages.read_bytes()[:-1] + b"x")
+    assert store.load(folder).number == 1
+    with pytest.raises(ValueError, match="is not whole: stages-"):
+        store.change(folder, lambda stored: store.add(stored, ROWS[200:], range(60)))
+    assert stages.exists()
 
 
 def test_numbers_that_are_none_come_back(folder):
