@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -76,20 +76,6 @@ class Store:
         """Stores the arrays of the file `name`.npz, in one step."""
         head = {"key": np.array(self._key)}
         write_arrays(self._folder / f"{name}.npz", head | dict(arrays))
-
-    def keep(
-        self, name: str, fields: Sequence[str], make: Callable[[], Sequence[np.ndarray]]
-    ) -> list[np.ndarray]:
-        """Maps the arrays as `load` does, made and stored first where there are none.
-
-        `make` gives them in the order of `fields`.
-        """
-        kept = self.load(name, fields)
-        if kept is None:
-            self.save(name, dict(zip(fields, make(), strict=True)))
-            kept = self.load(name, fields)
-        assert kept is not None
-        return kept
 
 
 def open_store(

@@ -1,13 +1,23 @@
 """Nearly all neighbours of a set larger than memory: what `calibrated` does, from disk.
 
-The cells, the lists and what is found before it is merged are in memory; the rows stay
-where they are, and so do, with a checkpoint folder, the cells that each probes.
-Every stage that is done is kept there, and once a minute what the search has found.
+The rows stay where they are. With a checkpoint folder so does what is found: the search
+is a sequence of tasks, each of which leaves one file there, and which any of the
+processes that share the folder can do:
+
+    calibration  cells, and which of them a row must probe, 1 task
+    cells        those that the rows of a chunk probe
+    bounds       the K-th best of the rows of a group of cells, within their own cell
+    neighbors    products of a group of cells with all rows, and the best of them
+    recall       of the sampled rows, 1 task
+
+Process p of P does the tasks p, p + P, ... of a kind and waits for the others before
+the next. At the end each merges the lists of its own rows.
 """
 
+import functools
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +28,12 @@ from gfa_jax.neighbors.faiss import import_faiss
 from gfa_jax.neighbors.ivf import calibrated, cells
 from gfa_jax.neighbors.ivf.calibrated import Calibration
 from gfa_jax.streaming.exact import exact_neighbors
-from gfa_jax.types import Neighbors
+from gfa_jax.streaming.team import Team
+from gfa_jax.types import Neighbors, track
 
 # Of the files; another one makes old files other.
-_LAYOUT = "cells 2"
+_LAYOUT = "cells 3"
+_ALONE = Team()
 
 
 def approximate_neighbors(
@@ -31,6 +43,7 @@ def approximate_neighbors(
     edge_recall: float = 0.99,
     threshold: float | None = None,
     seed: int = 0,
+    team: Team = _ALONE,
     checkpoint: str | os.PathLike[str] | None = None,
     on_exact: Callable[[str], None] | None = None,
     progress: Callable | None = None,
@@ -44,57 +57,98 @@ def approximate_neighbors(
         rows: as for `gfa_jax.streaming.exact_neighbors`, also sliced by sorted arrays
             of numbers, of unit length, and searched in float32; the others as for
             `gfa_jax.approximate_neighbors`.
-        checkpoint: holds 2 bytes for each cell that a row probes, and the lists, N k 8
-            bytes.
+        team: the processes that do this together; each calls it with the same
+            arguments, and a checkpoint.
+        checkpoint: a folder, which all of the team share; holds 2 bytes for each cell
+            that a row probes, the lists, N k 8 bytes, and 12 bytes for each other that
+            a group of cells offers to a row that probes it, some 20 a row of a pool
+            whose neighbours are few, at most k a group.
         on_exact: called before an exact search begins that was not asked for, with the
             reason in one line; such a search may take a hundred times as long.
 
     Returns:
-        Neighbors as NumPy arrays, as `gfa_jax.approximate_neighbors` does, with -1 and
-        -inf where the cells held fewer than k, and the Calibration: its lower bound is
-        at least `edge_recall`, or the search was exact. An interrupted search ends with
-        the same bits.
+        Neighbors [n, k] of the rows `team.own(N)`, by default of all, as NumPy arrays:
+        those of `gfa_jax.approximate_neighbors`, with -1 and -inf where the cells held
+        fewer than k; and the Calibration: its lower bound is at least `edge_recall`, or
+        the search was exact. The bits do not depend on the number of processes, nor on
+        interrupts: another call, perhaps of another number, does what is missing.
 
     Raises:
         ImportError: FAISS is not installed.
         ValueError: whatever `gfa_jax.approximate_neighbors` refuses, or a checkpoint of
-            other rows or options, or one that is damaged.
+            other rows or options, or one that is damaged, or none for several
+            processes.
 
     Cost: that of `gfa_jax.approximate_neighbors`; all rows are read 6 + N D / 2^25
-    times, and once more to hash them for a checkpoint. Memory: the [N, k] lists twice,
-    16 of 6 √N rows that train the cells, twice, 0.5 GB for the rows of a group of cells
-    and what is found before it is merged and, without a checkpoint, 2 bytes for each
-    cell that a row probes, at most 1024 of them; see `exact_neighbors` on memory maps.
-    Where cells do not help it is `exact_neighbors`, with its cost.
+    times, and once more by each process to hash them for a checkpoint. Memory of a
+    process: 12 bytes a row; 16 of 6 √N rows that train the cells, twice, in the first;
+    the rows of a group of cells, 256 MiB, with their lists; 36 bytes for each of 2^24
+    candidates; and its own lists, n k 8 bytes. Without a checkpoint what it would hold
+    is in memory. See `exact_neighbors` on memory maps. Where cells do not help it is
+    `exact_neighbors`, with its cost, in the first process.
     """
     faiss = import_faiss()
     check_search(rows, k=k, block_size=cells.CHUNK_ROWS)
     calibrated.check_options(edge_recall, threshold)
-    shape = tuple(rows.shape)
-    if shape[0] >= calibrated.FEWEST_ROWS and k > 1:
-        asked: dict[str, Any] = {
-            "k": k,
-            "edge_recall": edge_recall,
-            "threshold": threshold,
-            "seed": seed,
-        }
-        store = None
-        if checkpoint is not None:
-            versions = [_LAYOUT, faiss.__version__, np.__version__]
-            store = resumable.open_store(checkpoint, rows, [*asked.values(), *versions])
+    num_rows = rows.shape[0]
+    asked: dict[str, Any] = {
+        "k": k,
+        "edge_recall": edge_recall,
+        "threshold": threshold,
+        "seed": seed,
+    }
+    run, own, folder = calibrated.run_here(progress), team.own(num_rows), None
+    if checkpoint is not None:
+        versions = [_LAYOUT, faiss.__version__, np.__version__]
+        store = resumable.open_store(checkpoint, rows, [*asked.values(), *versions])
+        run = functools.partial(_run, store, team, progress)
+        folder = pathlib.Path(checkpoint, "exact")
+    elif team.size > 1:
+        raise ValueError("several processes need a checkpoint, the folder they share")
+    if num_rows >= calibrated.FEWEST_ROWS and k > 1:
         try:
             return calibrated.search_in_cells(
-                faiss,
-                rows,
-                include_self=True,
-                store=store,
-                progress=progress,
-                **asked,
+                faiss, rows, include_self=True, run=run, own=own, **asked
             )
         except calibrated.CellsDoNotHelpError as reason:
             if on_exact is not None:
                 on_exact(str(reason))
-        if checkpoint is not None:
-            checkpoint = pathlib.Path(checkpoint, "exact")
-    found = exact_neighbors(rows, k=k, checkpoint=checkpoint, progress=progress)
-    return found, calibrated.exact_calibration(edge_recall)
+
+    def search(_) -> list[np.ndarray]:
+        found = exact_neighbors(rows, k=k, checkpoint=folder, progress=progress)
+        return list(map(np.asarray, found))
+
+    found = run("exact", 1, Neighbors._fields, search)(0)
+    part = Neighbors(*(column[own.start : own.stop] for column in found))
+    return part, calibrated.exact_calibration(edge_recall)
+
+
+def _run(
+    store: resumable.Store,
+    team: Team,
+    progress: Callable | None,
+    kind: str,
+    count: int,
+    fields: Sequence[str],
+    make: Callable[[int], Sequence[np.ndarray]],
+) -> Callable[[int], list[np.ndarray]]:
+    """Does the tasks of this process that no earlier run did; see `calibrated.Run`."""
+
+    def name(task: int) -> str:
+        return f"{kind}-{task}"
+
+    tasks = range(team.number, count, team.size)
+    tasks = [task for task in tasks if store.load(name(task), ()) is None]
+    for task in track(progress if count > 1 else None, tasks, desc=kind):
+        store.save(name(task), dict(zip(fields, make(task), strict=True)))
+    team.wait()
+
+    def load(task: int) -> list[np.ndarray]:
+        kept = store.load(name(task), fields)
+        if kept is None:
+            raise ValueError(
+                f"{name(task)}.npz is gone from the checkpoint; run the same again"
+            )
+        return kept
+
+    return load

@@ -1,6 +1,8 @@
 """Streamed approximate search: the recall it promises, of exact cosines, resumable."""
 
+import concurrent.futures
 import functools
+import threading
 from typing import Any
 
 import ml_dtypes
@@ -9,8 +11,8 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets, streaming
-from gfa_jax.datasets import resumable
-from gfa_jax.neighbors.ivf import calibrated, cell_search, cells
+from gfa_jax.neighbors.ivf import calibrated, cell_search, cells, lists
+from gfa_jax.streaming.team import Team
 from tests.problems import StoppedError, interrupt_after, refused
 
 pytest.importorskip("faiss")
@@ -34,16 +36,16 @@ def mapped(features, tmp_path):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Lets a small pool be searched approximately, in 24 steps, saving each."""
+    """Lets a small pool be searched approximately, in many tasks."""
     monkeypatch.setattr(calibrated, "FEWEST_ROWS", 0)
     monkeypatch.setattr(calibrated, "LARGEST_SHARE", 0.5)
     monkeypatch.setattr(cells, "CHUNK_ROWS", 256)
+    monkeypatch.setattr(lists, "RANGE", 256)
     monkeypatch.setattr(cells, "_SAMPLED_ROWS", 200)
     monkeypatch.setattr(cells, "_BLOCK", 2**14)
     monkeypatch.setattr(cell_search, "_GROUP_VALUES", 2**16)
     monkeypatch.setattr(cell_search, "_FEWEST_FOUND", 1000)
     monkeypatch.setattr(cell_search, "_BATCH_PRODUCTS", 2**14)
-    monkeypatch.setattr(cell_search, "_SAVE_SECONDS", -1.0)
 
 
 def assert_same(got, want) -> None:
@@ -122,55 +124,78 @@ def test_a_small_pool_and_a_row_alone_need_no_index(features, monkeypatch):
 # --- interrupted ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stage", "steps"), [("cells", 5), ("neighbors", 17)])
+@pytest.mark.parametrize(("stage", "steps"), [("cells", 5), ("neighbors", 3)])
 def test_an_interrupted_search_goes_on_where_it_was(mapped, tmp_path, stage, steps):
     search = functools.partial(stream, mapped, checkpoint=tmp_path / "search")
     with pytest.raises(StoppedError):
         search(progress=interrupt_after(steps, stage))
-    made = {"cells": 0, "neighbors": 0}
-    # As many chunks as were kept are only read again.
-    monkey = pytest.MonkeyPatch()
-    with monkey.context() as patch:
-        save = resumable.Store.save
-
-        def counting(self, name, arrays):
-            made["cells" if name.startswith("cells") else name] += 1
-            save(self, name, arrays)
-
-        patch.setattr(resumable.Store, "save", counting)
-        got = search()
-    assert made["cells"] == (12 - steps if stage == "cells" else 0)
-    assert made["neighbors"] == (24 if stage == "cells" else 24 - steps)
-    assert "calibration" not in made
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("search/*")}
+    assert f"{stage}-{steps - 1}.npz" in kept and f"{stage}-{steps}.npz" not in kept
+    got = search()
+    after = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("search/*")}
+    assert kept.items() < after.items()  # nothing is done again
     want = stream(mapped)
     assert_same(got[0], want[0])
     assert got[1] == want[1]
     assert_same(search()[0], want[0])
 
 
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_processes_share_the_tasks(features, mapped, tmp_path, size):
+    """As threads, of which each waits for the others."""
+    want = stream(mapped)
+    meet = threading.Barrier(size)
+
+    def part(number):
+        team = Team(number, size, lambda: meet.wait() and None)
+        return stream(mapped, checkpoint=tmp_path / "search", team=team)
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        concurrent.futures.ThreadPoolExecutor(size) as pool,
+    ):
+        # Limits of threads are of the whole process.
+        patch.setattr(cells.importlib.util, "find_spec", lambda name: None)
+        found = list(pool.map(part, range(size)))
+    for number, (neighbors, calibration) in enumerate(found):
+        own = Team(number, size).own(N)
+        assert calibration == want[1]
+        assert_same(neighbors, (column[own.start : own.stop] for column in want[0]))
+    # Another number of processes finds nothing left to do.
+    assert_same(stream(mapped, checkpoint=tmp_path / "search")[0], want[0])
+
+
 def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path):
     folder = tmp_path / "search"
     with pytest.raises(StoppedError):
         stream(features, checkpoint=folder, progress=interrupt_after(2, "neighbors"))
-    before = (folder / "neighbors.npz").read_bytes()
+    before = (folder / "neighbors-1.npz").read_bytes()
     other = features.copy()
     other[2500, 3] += 1e-6
     options: dict[str, Any]
     for rows, options in ((other, {}), (features, {"k": 7}), (features, {"seed": 1})):
         refused("of other inputs, options", stream, rows, checkpoint=folder, **options)
-    assert (folder / "neighbors.npz").read_bytes() == before
+    assert (folder / "neighbors-1.npz").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["calibration", "cells-3", "neighbors"])
-def test_a_damaged_file_is_refused(features, tmp_path, name):
+@pytest.mark.parametrize(
+    "name", ["calibration-0", "cells-3", "bounds-2", "neighbors-0"]
+)
+def test_a_damaged_file_is_refused_and_a_missing_one_made_again(
+    features, tmp_path, name
+):
     folder = tmp_path / "search"
-    with pytest.raises(StoppedError):
-        stream(features, checkpoint=folder, progress=interrupt_after(1, "neighbors"))
+    want = stream(features, checkpoint=folder)[0]
     path = folder / f"{name}.npz"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="cannot read"):
-        stream(features, checkpoint=folder)
+    refused("cannot read", stream, features, checkpoint=folder)
+    path.unlink()
+    assert_same(stream(features, checkpoint=folder)[0], want)
+
+
+def test_several_processes_need_a_folder(features):
+    refused("need a checkpoint", stream, features, team=Team(1, 2))
 
 
 # --- bad input --------------------------------------------------------------------

@@ -13,7 +13,8 @@ same sample. Where nothing would be saved, the search is exact, and the result s
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 import jax
@@ -21,11 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax.checks import check_flag, check_number
-from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.exact import exact_neighbors
 from gfa_jax.neighbors.faiss import as_searchable, import_faiss
 from gfa_jax.neighbors.ivf import cell_search, cells, lists
-from gfa_jax.types import Neighbors
+from gfa_jax.types import Neighbors, track
 
 # Exact search makes half of all products, and in larger blocks: with more than this
 # share of them approximate search saves too little.
@@ -45,8 +45,13 @@ _TIE = 1e-6
 # One-sided 95 % normal quantile.
 _QUANTILE = 1.645
 _BLOCK_ROWS = 1024
-# What is kept of the calibration.
-_KEPT = ("centroids", "place", "rows", "others", "similarity")
+
+# Does the tasks 0 to n − 1 of a kind, each by its number and giving the named arrays,
+# and returns when all are done: what loads those of a task.
+Run = Callable[
+    [str, int, Sequence[str], Callable[[int], Sequence[np.ndarray]]],
+    Callable[[int], Sequence[np.ndarray]],
+]
 
 
 class Calibration(NamedTuple):
@@ -107,9 +112,9 @@ def approximate_neighbors(
 
     Cost: training and assignment, O(N^1.5 D); the search, `share` N² D, at most an
     eighth of all products. Memory beyond the features: 2 bytes for each cell that a row
-    probes, at most 1024 of them, the [N, k] lists, and 0.5 GB for the rows of a
-    group of cells and what is found before it is merged. An exact search holds the
-    features once more.
+    probes, at most 1024 of them, the [N, k] lists twice, 12 bytes for what a group of
+    cells offers to a row that probes it, and 1 GB for the rows of a group of cells and
+    what is found before it is merged. An exact search holds the features once more.
 
     Examples:
         >>> neighbors, calibration = gfa.approximate_neighbors(features, k=3)
@@ -130,7 +135,8 @@ def approximate_neighbors(
                 threshold=threshold,
                 include_self=include_self,
                 seed=seed,
-                progress=progress,
+                run=run_here(progress),
+                own=range(len(features)),
             )
     exact = exact_neighbors(
         jnp.asarray(features), k=k, include_self=include_self, progress=progress
@@ -147,6 +153,17 @@ class CellsDoNotHelpError(Exception):
     """Cells miss the recall, or save nothing; says which."""
 
 
+def run_here(progress: Callable | None) -> Run:
+    """Makes a `Run` that does all tasks of a kind at once and holds what they give."""
+
+    def run(kind, count, fields, make):
+        del fields
+        tasks = track(progress if count > 1 else None, range(count), desc=kind)
+        return [make(task) for task in tasks].__getitem__
+
+    return run
+
+
 def search_in_cells(
     faiss,
     rows: Any,
@@ -156,63 +173,81 @@ def search_in_cells(
     threshold: float | None,
     include_self: bool,
     seed: int,
-    store: resumable.Store | None = None,
-    progress: Callable | None = None,
+    run: Run,
+    own: range,
 ) -> tuple[Neighbors, Calibration]:
     """Searches in cells as `approximate_neighbors` does, and measures what was found.
 
     The rows are anything with a shape, slices of rows and sorted arrays of row numbers.
-    A store keeps every stage that is done. Raises CellsDoNotHelpError where exact
-    search has to do the job.
+    The result is of the rows `own`. Raises CellsDoNotHelpError where exact search has
+    to do the job.
     """
     num_rows, others = rows.shape[0], k - include_self
     size = min(SAMPLE_ROWS, num_rows)
     sample = np.random.default_rng(seed).choice(num_rows, size, replace=False)
     sample.sort()
 
-    def prepare() -> tuple[np.ndarray, ...]:
+    def calibrate(_) -> tuple[Any, ...]:
         wanted = _exact_edges(faiss, rows, sample, others, threshold)
-        num_cells = min(cells.num_cells(num_rows), num_rows)
-        return cells.train(faiss, rows, num_cells), *wanted
+        count = min(cells.num_cells(num_rows), num_rows)
+        centroids = cells.train(faiss, rows, count)
+        ratios = _least_ratios(rows, centroids, wanted)
+        ratio = _choose_ratio(ratios, wanted, edge_recall)
+        cosine = cells.read(rows, sample) @ centroids.T
+        least = cells.probe_threshold(cosine.max(axis=1), ratio or 0.0)
+        probes = np.mean(np.sum(cosine >= least[:, None], axis=1))
+        found = np.array(np.nan if ratio is None else ratio), np.array(probes)
+        return centroids, *found, *wanted
 
-    kept = prepare() if store is None else store.keep("calibration", _KEPT, prepare)
-    centroids, wanted = kept[0], _Edges(*kept[1:])
-    ratio = _choose_ratio(_least_ratios(rows, centroids, wanted), wanted, edge_recall)
-    if ratio is None:
+    fields = ("centroids", "ratio", "probes", *_Edges._fields)
+    centroids, ratio, a_row, *wanted = run("calibration", 1, fields, calibrate)(0)
+    ratio, wanted = float(ratio), _Edges(*wanted)
+    if np.isnan(ratio):
         raise CellsDoNotHelpError(
             f"no choice of cells finds {edge_recall:.2%} of the edges"
         )
-    cosine = cells.read(rows, sample) @ centroids.T
-    probed = cosine >= cells.probe_threshold(cosine.max(axis=1), ratio)[:, None]
-    # The mean of a sample may be a little below that of all.
-    most = 2 * _MOST_PROBES * num_rows
-    probes = None
-    if probed.sum() <= _MOST_PROBES * size:
-        probes = cells.choose_probes(
-            rows, centroids, ratio, most=most, store=store, progress=progress
-        )
-    if probes is None:
+    if a_row > _MOST_PROBES:
         raise CellsDoNotHelpError(
             f"rows would have to probe more than {_MOST_PROBES} cells each"
         )
-    if probes.share > LARGEST_SHARE:
-        raise CellsDoNotHelpError(f"{probes.share:.0%} of all products would be left")
-    best = cell_search.search(
-        rows,
-        probes,
-        k=others,
-        least=-np.inf if threshold is None else threshold - _BELOW_THRESHOLD,
-        store=store,
-        progress=progress,
-    )
-    hits = np.any(best.indices[wanted.rows] == wanted.others[:, None], axis=1)
-    # A list that ends as near holds another of those that tie for its last place.
-    hits |= best.similarity[wanted.rows, -1] >= wanted.similarity - _TIE
-    recall, bound = _recall_of(wanted, hits)
-    if bound < edge_recall:
-        raise CellsDoNotHelpError(f"a recall of {bound:.2%} is all that is certain")
+    with cells.workers() as pool:
+
+        def probe(chunk: int) -> Sequence[np.ndarray]:
+            return cells.probe_chunk(rows, centroids, ratio, chunk, pool)
+
+        chunks = run(
+            "cells", cells.num_chunks(num_rows), ("own", "rows", "offsets"), probe
+        )
+        probes = cells.join_chunks(chunks, num_rows)
+        if probes.share > LARGEST_SHARE:
+            raise CellsDoNotHelpError(
+                f"{probes.share:.0%} of all products would be left"
+            )
+        parts = _score_groups(
+            rows,
+            probes,
+            k=others,
+            least=-np.inf if threshold is None else threshold - _BELOW_THRESHOLD,
+            run=run,
+            pool=pool,
+        )
+
+        def measure(_) -> tuple[np.ndarray]:
+            ends = np.unique(wanted.rows, return_inverse=True)
+            best = cell_search.merge_parts(parts(), ends[0].astype(np.int32), others)
+            similarity, indices = (column[ends[1]] for column in best)
+            hits = np.any(indices == wanted.others[:, None], axis=1)
+            # A list that ends as near holds another of those that tie for its last
+            # place.
+            return (hits | (similarity[:, -1] >= wanted.similarity - _TIE),)
+
+        (hits,) = run("recall", 1, ("hits",), measure)(0)
+        recall, bound = _recall_of(wanted, hits)
+        if bound < edge_recall:
+            raise CellsDoNotHelpError(f"a recall of {bound:.2%} is all that is certain")
+        found = _finish(rows, parts, own, k, include_self, pool)
     a_row = 1 + sum(int(offsets[-1]) for offsets in probes.offsets) / num_rows
-    return _with_itself(rows, best, include_self), Calibration(
+    return found, Calibration(
         f"IVF{len(centroids)},Flat",
         f"centroids within {ratio:.3f} of the nearest, {a_row:.1f} cells a row",
         recall,
@@ -222,6 +257,59 @@ def search_in_cells(
         size,
         probes.share,
     )
+
+
+def _score_groups(
+    rows: Any, probes: cells.Probes, *, k: int, least: float, run: Run, pool: Executor
+) -> Callable[[], Iterator[cell_search.Part]]:
+    """Scores all groups of cells; gives what gives the parts, anew at each call."""
+    num_rows, dim = rows.shape
+    groups = cell_search.group_cells(probes.own, len(probes.offsets[0]) - 1, dim)
+
+    def bound(group: int) -> tuple[np.ndarray]:
+        return (cell_search.own_kth_best(rows, groups, group, k, pool),)
+
+    count = len(groups.cells)
+    bounds = run("bounds", count, ("kth_best",), bound)
+    kth_best = np.empty(num_rows, np.float32)
+    for group in range(count):
+        kth_best[groups.numbers(group)] = bounds(group)[0]
+
+    def score(group: int) -> cell_search.Part:
+        return cell_search.score(
+            rows, probes, groups, group, kth_best, k=k, least=least, pool=pool
+        )
+
+    load = run("neighbors", count, cell_search.Part._fields, score)
+    return lambda: (cell_search.Part(*load(group)) for group in range(count))
+
+
+def _finish(
+    rows: Any,
+    parts: Callable[[], Iterator[cell_search.Part]],
+    own: range,
+    k: int,
+    include_self: bool,
+    pool: Executor,
+) -> Neighbors:
+    """Merges the parts of the own rows, the row itself in front where it counts."""
+    shape = len(own), k
+    found = Neighbors(np.empty(shape, np.int32), np.empty(shape, np.float32))
+
+    def fill(start: int) -> None:
+        some = own[start : start + lists.RANGE]
+        wanted = np.asarray(some, np.int32)
+        best = cell_search.merge_parts(parts(), wanted, k - include_self)
+        place = slice(start, start + len(some))
+        found.similarity[place, include_self:] = best.similarity
+        found.indices[place, include_self:] = best.indices
+        if include_self:
+            features = cells.read(rows, slice(some.start, some.stop))
+            found.similarity[place, 0] = np.einsum("nd,nd->n", features, features)
+            found.indices[place, 0] = wanted
+
+    list(cells.in_turn(pool, fill, range(0, len(own), lists.RANGE)))
+    return found
 
 
 def _exact_edges(
@@ -306,22 +394,6 @@ def _recall_of(edges: _Edges, hits: np.ndarray) -> tuple[float, float]:
         return 1.0, 1.0 - 3.0 / np.count_nonzero(wanted)
     deviation = np.sqrt(np.sum((found - recall * wanted) ** 2)) / len(hits)
     return recall, float(recall - _QUANTILE * deviation)
-
-
-def _with_itself(rows: Any, best: lists.Lists, include_self: bool) -> Neighbors:
-    """Puts the row itself in front where it is counted."""
-    if not include_self:
-        return Neighbors(best.indices, best.similarity)
-    num_rows, others = best.indices.shape
-    indices = np.empty((num_rows, others + 1), np.int32)
-    similarity = np.empty((num_rows, others + 1), np.float32)
-    indices[:, 0], indices[:, 1:] = np.arange(num_rows), best.indices
-    similarity[:, 1:] = best.similarity
-    for start in range(0, num_rows, cells.CHUNK_ROWS):
-        chunk = slice(start, start + cells.CHUNK_ROWS)
-        features = cells.read(rows, chunk)
-        similarity[chunk, 0] = np.einsum("nd,nd->n", features, features)
-    return Neighbors(indices, similarity)
 
 
 def check_options(edge_recall: float, threshold: float | None) -> None:

@@ -2,42 +2,64 @@
 
     the K largest F_i · F_j, j in a cell that i probes or i in one that j probes
 
-The rows need not fit into memory. The members of a group of cells are gathered, and all
-rows are read in order, chunk after chunk. A chunk's queries of one cell are one product
-with its members, and what is at least the K-th best of either row is kept to be merged.
+The rows need not fit into memory, nor do the lists. The members of a group of cells are
+gathered, and all rows are read in order, chunk after chunk. A chunk's queries of one
+cell are one product with its members, and what is at least the K-th best of either row
+so far is kept: a `Part`, which depends on no other. The parts are merged at the end.
 """
 
 import functools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.ivf import cells, lists
-from gfa_jax.types import track
 
-# Values of the rows in a group of cells, 128 MiB in float32.
-_GROUP_VALUES = 2**25
+# Values of the rows in a group of cells, 256 MiB in float32, and groups of a small set.
+_GROUP_VALUES = 2**26
+_FEWEST_GROUPS = 8
 # Members that are fetched at a time.
 _FETCHED_ROWS = 4096
 # Numbers of one block of products, 16 MiB in float32.
 _BLOCK = 2**22
 # Rows that are multiplied with a cell at a time, so that they stay in cache.
 _QUERIES = 1024
-# Products of one task.
+# Products of one thread at a time.
 _TASK_PRODUCTS = 2**20
 # Products after which what was found may be merged, and found candidates after which
-# it is: 12 bytes each, and once more while they are merged.
+# it is: 12 bytes each, and twice more while they are merged.
 _BATCH_PRODUCTS = 2**25
 _FEWEST_FOUND = 2**23
-# The lists of 2 million rows and what waits for them are 0.3 GB.
-_SAVE_SECONDS = 60.0
-_NAME = "neighbors"
-# What is kept of an unfinished search.
-_KEPT = ("finished", *lists.Lists._fields, *(f"found_{x}" for x in lists.Found._fields))
+
+
+class Part(NamedTuple):
+    """What a group of cells gives.
+
+    The best of its own rows, of their cell and of all that probe it, and of the rows
+    that probe its cells the K best there, by row.
+    """
+
+    numbers: np.ndarray  # [M] int32 ascending
+    similarity: np.ndarray  # [M, K], as in `lists.Lists`
+    indices: np.ndarray  # [M, K]
+    rows: np.ndarray  # [Q] int32 ascending
+    others: np.ndarray  # [Q] int32
+    cosine: np.ndarray  # [Q] float32
+
+
+class Groups(NamedTuple):
+    """The rows by cell, in groups of consecutive cells."""
+
+    cells: list[np.ndarray]
+    ends: np.ndarray  # [C + 1] where the rows of each cell begin in `order`
+    order: np.ndarray  # [N] int32 row numbers
+
+    def numbers(self, group: int) -> np.ndarray:
+        """Returns the row numbers of a group, by cell."""
+        which = self.cells[group]
+        return self.order[self.ends[which[0]] : self.ends[which[-1] + 1]]
 
 
 class _Members(NamedTuple):
@@ -48,11 +70,124 @@ class _Members(NamedTuple):
     numbers: np.ndarray  # [M] int32 row numbers
     features: np.ndarray  # [M, D] float32
 
-    def of(self, cell: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the row numbers of a cell, and its rows."""
+    def of(self, cell: int) -> slice:
+        """Returns where the rows of a cell are."""
         place = cell - self.cells[0]
-        rows = slice(self.starts[place], self.starts[place + 1])
-        return self.numbers[rows], self.features[rows]
+        return slice(self.starts[place], self.starts[place + 1])
+
+
+def group_cells(own: np.ndarray, num_cells: int, dim: int) -> Groups:
+    """Puts the cells of [N] rows into groups, each a task by itself."""
+    size = np.bincount(own, minlength=num_cells)
+    most = min(_GROUP_VALUES, max(1, len(own) * dim // _FEWEST_GROUPS))
+    order = np.argsort(own.astype(np.uint16), kind="stable").astype(np.int32)
+    return Groups(
+        _split(np.arange(num_cells), size * dim, most),
+        np.concatenate([[0], np.cumsum(size)]),
+        order,
+    )
+
+
+def own_kth_best(
+    rows: Any, groups: Groups, group: int, k: int, pool: Executor
+) -> np.ndarray:
+    """Finds the K-th best of each row of a group in its own cell, [M], by cell.
+
+    Cost: N D / C multiply-adds a row. Memory: that of `score` without what it finds.
+    """
+    members = _gather(rows, groups, group)
+    return _own_cells(members, k, pool).similarity.min(axis=1)
+
+
+def score(
+    rows: Any,
+    probes: cells.Probes,
+    groups: Groups,
+    group: int,
+    kth_best: np.ndarray,
+    *,
+    k: int,
+    least: float,
+    pool: Executor,
+) -> Part:
+    """Multiplies the rows of a group with all rows that probe their cells.
+
+    From another cell than the row's own, inner products of at least `least`.
+
+    Args:
+        rows: [N, D].
+        probes: of all rows.
+        groups: of the cells.
+        group: which of them.
+        kth_best: [N] that the K-th best of each row certainly reaches; raised by what
+            is found here.
+        k: K.
+        least: see above.
+        pool: threads.
+
+    Returns:
+        Part. That of other bounds may hold more or less, of which nothing survives
+        when all parts are merged.
+
+    Cost: all rows read once, those of the group twice. Memory: the rows of a group (256
+    MiB, or those of the largest cell) with their lists, and of a chunk, 36 bytes for
+    each of 2^23 candidates, twice, and blocks of 16 MiB for each thread.
+    """
+    members = _gather(rows, groups, group)
+    best = _own_cells(members, k, pool)
+    limit = np.maximum(best.similarity.min(axis=1), np.float32(least))
+    mine: list[lists.Found] = []
+    queries: list[lists.Found] = []
+    for number, offsets in enumerate(probes.offsets):
+        chunk = _Chunk(
+            number * cells.CHUNK_ROWS,
+            cells.read(rows, cells.chunk_rows(number)),
+            probes.rows(number),
+            offsets,
+        )
+        asked: list[lists.Found] = []
+        for batch in _batches(chunk, members):
+            task = functools.partial(_score, chunk, members, limit, kth_best, least)
+            for to_members, to_queries in cells.in_turn(pool, task, batch):
+                mine.append(to_members)
+                asked.append(to_queries)
+            if _count(mine) > _FEWEST_FOUND:
+                lists.merge(best, mine, pool)
+                limit, mine = np.maximum(limit, best.similarity.min(axis=1)), []
+            if _count(asked) > _FEWEST_FOUND:
+                asked = [_first(asked, k, kth_best)]
+        queries.append(_first(asked, k, kth_best))
+    lists.merge(best, mine, pool)
+    by_number = np.argsort(members.numbers)
+    numbers = members.numbers[by_number]
+    best = lists.Lists(*(x[by_number] for x in best))
+    kth_best[numbers] = np.maximum(kth_best[numbers], best.similarity.min(axis=1))
+    return Part(numbers, *best, *lists.join(queries))
+
+
+def merge_parts(parts: Iterable[Part], wanted: np.ndarray, k: int) -> lists.Lists:
+    """Merges what all parts say of some rows, ascending: lists [n, K]."""
+    best, found = lists.empty(len(wanted), k), []
+    for part in parts:
+        # Of both the row numbers ascend.
+        place, index = _find(part.numbers, wanted)
+        held = part.indices[index]
+        row, column = np.nonzero(held >= 0)
+        similarity = part.similarity[index][row, column]
+        found.append(lists.Found(place[row], held[row, column], similarity))
+        place, index = _find(part.rows, wanted)
+        found.append(lists.Found(place, part.others[index], part.cosine[index]))
+    lists.merge_range(best, lists.join(found))
+    return best
+
+
+def _find(numbers: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Finds ascending numbers among those that are wanted: their places in both."""
+    first = np.searchsorted(numbers, wanted)
+    count = np.searchsorted(numbers, wanted, side="right") - first
+    place = np.repeat(np.arange(len(wanted), dtype=np.int32), count)
+    before = np.cumsum(count) - count
+    return place, np.arange(len(place)) + np.repeat(first - before, count)
 
 
 class _Chunk(NamedTuple):
@@ -64,91 +199,28 @@ class _Chunk(NamedTuple):
     offsets: np.ndarray  # [C + 1] int64, where the rows of each cell begin
 
 
-def search(
-    rows: Any,
-    probes: cells.Probes,
-    *,
-    k: int,
-    least: float = -np.inf,
-    store: resumable.Store | None = None,
-    progress: Callable | None = None,
-) -> lists.Lists:
-    """Finds the k others with the largest inner product in the cells probed.
-
-    From another cell than the row's own, inner products of at least `least`. A store
-    keeps what is found; an interrupted search goes on from there, with the same bits.
-
-    Cost: share N² D multiply-adds; all rows read 2 + N D / 2^25 times. Memory: some
-    [N, k] arrays, 24 bytes for each of 2^23 candidates, the rows of a group of cells
-    (128 MiB, or those of the largest cell) and of a chunk, blocks of 16 MiB for each
-    thread.
-    """
-    num_rows, dim = rows.shape
-    num_cells = len(probes.offsets[0]) - 1
-    size = np.bincount(probes.own, minlength=num_cells)
-    ends = np.concatenate([[0], np.cumsum(size)])
-    order = np.argsort(probes.own.astype(np.uint16), kind="stable").astype(np.int32)
-    groups = _split(np.arange(num_cells), size * dim, _GROUP_VALUES)
-
-    def gather(group: np.ndarray) -> _Members:
-        starts = ends[group[0] : group[-1] + 2]
-        numbers = order[starts[0] : starts[-1]]
-        features = np.empty((len(numbers), dim), np.float32)
-        by_number = np.argsort(numbers)
-        for start in range(0, len(numbers), _FETCHED_ROWS):
-            part = by_number[start : start + _FETCHED_ROWS]
-            features[part] = cells.read(rows, numbers[part])
-        return _Members(group, starts - starts[0], numbers, features)
-
-    finished, best, found = _read(store, num_rows, k)
-    waiting = sum(len(part.rows) for part in found)
-    num_chunks = len(probes.offsets)
-    num_steps = len(groups) * num_chunks
-    steps = range(finished, num_steps)
-    saved = time.monotonic()
-    with cells.workers() as pool:
-        if not finished:
-            for group in groups:
-                _fill(pool, best, gather(group))
-        kth_best, members = lists.kth_best(best, least), None
-        for step in track(progress, steps, desc="neighbors"):
-            group, chunk = divmod(step, num_chunks)
-            if members is None or not chunk:
-                members = gather(groups[group])
-            part = _Chunk(
-                chunk * cells.CHUNK_ROWS,
-                cells.read(rows, cells.chunk_rows(chunk)),
-                probes.rows(chunk),
-                probes.offsets[chunk],
-            )
-            for batch in _batches(part, members):
-                score = functools.partial(_score, part, members, kth_best)
-                for candidates in cells.in_turn(pool, score, batch):
-                    found.append(candidates)
-                    waiting += len(candidates.rows)
-                # Where a batch ends does not depend on time, nor does what is found.
-                if waiting > _FEWEST_FOUND:
-                    best = lists.merge(best, found, pool)
-                    kth_best, found, waiting = lists.kth_best(best, least), [], 0
-            is_due = time.monotonic() - saved >= _SAVE_SECONDS
-            if store is not None and (is_due or step + 1 == num_steps):
-                found = [lists.join(found)]
-                columns = (np.array(step + 1), *best, *found[0])
-                store.save(_NAME, dict(zip(_KEPT, columns, strict=True)))
-                saved = time.monotonic()
-        return lists.merge(best, found, pool)
+def _count(found: list[lists.Found]) -> int:
+    return sum(len(part.rows) for part in found)
 
 
-def _read(
-    store: resumable.Store | None, num_rows: int, k: int
-) -> tuple[int, lists.Lists, list[lists.Found]]:
-    """Reads the steps made, the lists, and what is not merged yet."""
-    kept = store.load(_NAME, _KEPT) if store is not None else None
-    if kept is None:
-        return 0, lists.empty(num_rows, k), []
-    # The file is replaced while the lists are in use: they must not map it.
-    finished, similarity, indices, *found = map(np.array, kept)
-    return int(finished), lists.Lists(similarity, indices), [lists.Found(*found)]
+def _first(found: list[lists.Found], k: int, kth_best: np.ndarray) -> lists.Found:
+    """Keeps the k best of every row, and raises the bounds of those that have k."""
+    best, rank = lists.first(lists.join(found), k)
+    last = rank == k - 1
+    rows = best.rows[last]
+    kth_best[rows] = np.maximum(kth_best[rows], best.similarity[last])
+    return best
+
+
+def _gather(rows: Any, groups: Groups, group: int) -> _Members:
+    which, numbers = groups.cells[group], groups.numbers(group)
+    starts = groups.ends[which[0] : which[-1] + 2]
+    features = np.empty((len(numbers), rows.shape[1]), np.float32)
+    by_number = np.argsort(numbers)
+    for start in range(0, len(numbers), _FETCHED_ROWS):
+        part = by_number[start : start + _FETCHED_ROWS]
+        features[part] = cells.read(rows, numbers[part])
+    return _Members(which, starts - starts[0], numbers, features)
 
 
 def _split(items: np.ndarray, work: np.ndarray, most: int) -> list[np.ndarray]:
@@ -166,19 +238,22 @@ def _batches(chunk: _Chunk, members: _Members) -> Iterator[list[np.ndarray]]:
         yield _split(members.cells[batch], work[batch], _TASK_PRODUCTS)
 
 
-def _fill(pool: Executor, best: lists.Lists, members: _Members) -> None:
-    """Fills the lists of the rows of some cells with the best of their own cell."""
+def _own_cells(members: _Members, k: int, pool: Executor) -> lists.Lists:
+    """Finds the best of their own cell for the rows of a group, by cell."""
+    best = lists.empty(len(members.numbers), k)
 
     def fill(task: np.ndarray) -> None:
         for cell in task:
-            _within(best, *members.of(cell))
+            _within(best, members, members.of(cell))
 
     tasks = _split(members.cells, np.diff(members.starts) ** 2, _TASK_PRODUCTS)
     list(cells.in_turn(pool, fill, tasks))
+    return best
 
 
-def _within(best: lists.Lists, numbers: np.ndarray, features: np.ndarray) -> None:
+def _within(best: lists.Lists, members: _Members, cell: slice) -> None:
     """Fills the lists of the rows of one cell."""
+    numbers, features = members.numbers[cell], members.features[cell]
     width = min(best.indices.shape[1], len(numbers) - 1)
     if width < 1:
         return
@@ -189,29 +264,39 @@ def _within(best: lists.Lists, numbers: np.ndarray, features: np.ndarray) -> Non
         cosine[block, start + block] = -np.inf
         np.negative(cosine, out=cosine)
         nearest = np.argpartition(cosine, width - 1, axis=1)[:, :width]
-        rows = numbers[start : start + step]
+        rows = slice(cell.start + start, cell.start + start + len(cosine))
         best.similarity[rows, :width] = -np.take_along_axis(cosine, nearest, axis=1)
         best.indices[rows, :width] = numbers[nearest]
 
 
 def _score(
-    chunk: _Chunk, members: _Members, kth_best: np.ndarray, task: np.ndarray
-) -> lists.Found:
-    """Finds what is at least the K-th best of either row, in some cells."""
-    parts = []
+    chunk: _Chunk,
+    members: _Members,
+    limit: np.ndarray,
+    kth_best: np.ndarray,
+    least: float,
+    task: np.ndarray,
+) -> tuple[lists.Found, lists.Found]:
+    """Finds what is at least the K-th best of a member, or of a query, in some cells.
+
+    Members are numbered in their group.
+    """
+    to_members, to_queries = [], []
     for cell in task:
-        numbers, features = members.of(cell)
-        limit = kth_best[numbers]
+        where = members.of(cell)
+        numbers, features = members.numbers[where], members.features[where]
         start, stop = chunk.offsets[cell : cell + 2]
         for first in range(start, stop, _QUERIES):
             place = chunk.queries[first : min(first + _QUERIES, stop)]
             queries = place + np.int32(chunk.first)
             cosine = chunk.features[place] @ features.T
             flat = cosine.ravel()
-            enters = cosine >= limit, cosine >= kth_best[queries][:, None]
-            for mine, which in enumerate(enters):
-                found = np.flatnonzero(which)
-                row, column = np.divmod(found, len(numbers))
-                pair = queries[row], numbers[column]
-                parts.append(lists.Found(pair[1 - mine], pair[mine], flat[found]))
-    return lists.join(parts)
+            found = np.flatnonzero(cosine >= limit[where])
+            row, column = np.divmod(found, len(numbers))
+            column = (column + where.start).astype(np.int32)
+            to_members.append(lists.Found(column, queries[row], flat[found]))
+            bound = np.maximum(kth_best[queries], np.float32(least))
+            found = np.flatnonzero(cosine >= bound[:, None])
+            row, column = np.divmod(found, len(numbers))
+            to_queries.append(lists.Found(queries[row], numbers[column], flat[found]))
+    return lists.join(to_members), lists.join(to_queries)

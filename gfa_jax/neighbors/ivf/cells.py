@@ -13,7 +13,6 @@ product serves both of its rows: an edge (i, j) is found where i probes the cell
 
 import concurrent.futures
 import contextlib
-import functools
 import importlib.util
 import math
 import os
@@ -21,9 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from gfa_jax.datasets import resumable
-from gfa_jax.types import track
 
 # Cells per √N: more make the search cheaper, and the centroids dearer.
 _CELLS_PER_ROOT = 6
@@ -39,8 +35,6 @@ CHUNK_ROWS = 2**16
 # Numbers of one block of products, 16 MiB in float32.
 _BLOCK = 2**22
 _MOST_THREADS = 8
-# What is kept of a chunk.
-_KEPT = ("own", "rows", "offsets")
 
 
 class Probes(NamedTuple):
@@ -57,6 +51,11 @@ class Probes(NamedTuple):
 def num_cells(num_rows: int) -> int:
     """Gives the number of cells that N rows are put into, a power of two."""
     return min(2 ** round(math.log2(_CELLS_PER_ROOT * num_rows**0.5)), _MOST_CELLS)
+
+
+def num_chunks(num_rows: int) -> int:
+    """Gives the number of chunks of N rows."""
+    return -(-num_rows // CHUNK_ROWS)
 
 
 def chunk_rows(chunk: int) -> slice:
@@ -97,24 +96,21 @@ def train(faiss, rows: Any, num_cells: int) -> np.ndarray:
     return kmeans.centroids
 
 
-def choose_probes(
+def probe_chunk(
     rows: Any,
     centroids: np.ndarray,
     ratio: float,
-    *,
-    most: int,
-    store: resumable.Store | None = None,
-    progress: Callable | None = None,
-) -> Probes | None:
-    """Puts the rows into cells and chooses the cells that they probe.
+    chunk: int,
+    pool: concurrent.futures.Executor,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Puts the rows of a chunk into cells and chooses the cells that they probe.
 
-    Gives up and returns None where there are more than `most`. With a store their rows
-    stay on disk.
+    Returns their cells [n] int32, and `Probes.rows` and an entry of `Probes.offsets`.
 
-    Cost: N C D multiply-adds. Memory: 2 bytes a probe where there is no store, the
-    probes of a chunk five times, and a block of products a thread.
+    Cost: n C D multiply-adds. Memory: the probes five times, and a block of products a
+    thread.
     """
-    num_rows, num_cells = rows.shape[0], len(centroids)
+    num_cells = len(centroids)
     directions = np.ascontiguousarray(centroids.T)
     step = max(1, _BLOCK // num_cells)
 
@@ -132,40 +128,23 @@ def choose_probes(
             np.bincount(cell, minlength=num_cells),
         )
 
-    def probe_from(chunk: int) -> Sequence[np.ndarray]:
-        first = chunk_rows(chunk).start
-        stop = min(first + CHUNK_ROWS, num_rows)
-        blocks = [slice(s, min(s + step, stop)) for s in range(first, stop, step)]
-        return _join(*zip(*in_turn(pool, probe, blocks), strict=True))
+    first = chunk_rows(chunk).start
+    stop = min(first + CHUNK_ROWS, rows.shape[0])
+    blocks = [slice(s, min(s + step, stop)) for s in range(first, stop, step)]
+    return _join(*zip(*in_turn(pool, probe, blocks), strict=True))
 
-    num_chunks = -(-num_rows // CHUNK_ROWS)
-    own, queries, offsets = [], [], []
-    num_probes = 0
-    with workers() as pool:
-        for chunk in track(progress, range(num_chunks), desc="cells"):
-            if store is None:
-                part = probe_from(chunk)
-                queries.append(part[1])
-            else:
-                make = functools.partial(probe_from, chunk)
-                part = store.keep(f"cells-{chunk}", _KEPT, make)
-            own.append(part[0])
-            offsets.append(np.array(part[2]))
-            num_probes += len(part[1])
-            if num_probes > most:
-                return None
-    own = np.concatenate(own)
-    size = np.bincount(own, minlength=num_cells)
+
+def join_chunks(load: Callable[[int], Sequence[np.ndarray]], num_rows: int) -> Probes:
+    """Joins what `probe_chunk` gave of every chunk, which `load` gives, or maps."""
+    own, offsets = np.empty(num_rows, np.int32), []
+    for chunk in range(num_chunks(num_rows)):
+        part = load(chunk)
+        own[chunk_rows(chunk)] = part[0]
+        offsets.append(np.array(part[2]))
+    size = np.bincount(own, minlength=len(offsets[0]) - 1)
     num_queries = sum(map(np.diff, offsets)) + size
     share = float((num_queries / num_rows) @ (size / num_rows))
-
-    def stored(chunk: int) -> np.ndarray:
-        assert store is not None
-        kept = store.load(f"cells-{chunk}", ["rows"])
-        assert kept is not None  # it was stored above
-        return kept[0]
-
-    return Probes(own, stored if store else queries.__getitem__, offsets, share)
+    return Probes(own, lambda chunk: load(chunk)[1], offsets, share)
 
 
 def _join(own, rows, counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

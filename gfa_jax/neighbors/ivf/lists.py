@@ -1,7 +1,7 @@
 """The K best of every row so far, and candidates merged into them by sorting.
 
-Candidates are collected, and one radix sort of all, 16 bits a pass, by row and by
-descending similarity merges them at once.
+Candidates are collected, and one sort of all by row and by descending similarity, two
+32-bit halves of one key, merges them at once.
 """
 
 import concurrent.futures
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Rows whose lists are merged together: their numbers are 16-bit integers.
-_RANGE = 2**16
+# Rows whose lists are merged together.
+RANGE = 2**14
 
 
 class Lists(NamedTuple):
@@ -36,69 +36,86 @@ def empty(num_rows: int, k: int) -> Lists:
     )
 
 
-def kth_best(best: Lists, least: float) -> np.ndarray:
-    """Returns the K-th best of each list, [N], or `least` where that is more."""
-    return np.maximum(best.similarity.min(axis=1), np.float32(least))
-
-
 def join(parts: list[Found]) -> Found:
     """Concatenates candidates."""
     none = Found(*(np.zeros(0, dtype) for dtype in (np.int32, np.int32, np.float32)))
     return Found(*map(np.concatenate, zip(none, *parts, strict=True)))
 
 
-def merge(best: Lists, found: list[Found], pool: concurrent.futures.Executor) -> Lists:
-    """Merges candidates, in any order, perhaps repeated, into [N, K] lists, in place.
+def merge(best: Lists, found: list[Found], pool: concurrent.futures.Executor) -> None:
+    """Merges candidates, in any order, into [N, K] lists, in place.
 
-    The lists end by descending similarity, equal ones by lower index; the same other
-    counts once. Memory: the candidates once more, and 80 bytes a candidate and a slot
-    in 65,536 rows, a thread.
+    The lists end by descending similarity, equal ones by lower index. The same other
+    may occur twice, list included, and counts once, with the larger of its products.
+    Memory: the candidates twice more, and 60 bytes a candidate and a slot in 16,384
+    rows, a thread.
     """
     candidates = join(found)
+    ranges = (candidates.rows // RANGE).astype(np.uint16)
+    order = np.argsort(ranges, kind="stable")
+    ends = np.searchsorted(
+        ranges, np.arange(-(-len(best.indices) // RANGE) + 1), sorter=order
+    )
 
-    def merge_range(start: int) -> None:
-        rows = slice(start, start + _RANGE)
-        mine = candidates.rows // _RANGE == start // _RANGE
-        part = Found(*(column[mine] for column in candidates))
-        _merge(best.similarity[rows], best.indices[rows], part, start)
+    def merge_some(number: int) -> None:
+        start = number * RANGE
+        rows = slice(start, start + RANGE)
+        part = Found(*(x[order[ends[number] : ends[number + 1]]] for x in candidates))
+        part = part._replace(rows=part.rows - np.int32(start))
+        merge_range(Lists(*(x[rows] for x in best)), part)
 
-    list(pool.map(merge_range, range(0, len(best.indices), _RANGE)))
-    return best
+    list(pool.map(merge_some, range(len(ends) - 1)))
 
 
-def _merge(similarity, indices, found: Found, first: int) -> None:
+def merge_range(best: Lists, found: Found) -> None:
+    """Merges candidates as `merge` does, of few rows."""
+    similarity, indices = best
+    k = indices.shape[1]
     row, column = np.nonzero(indices >= 0)
-    rows = np.concatenate([row, found.rows - first]).astype(np.uint16)
-    others = np.concatenate([indices[row, column], found.others])
-    cosine = np.concatenate([similarity[row, column], found.similarity])
-
-    order = np.arange(len(rows), dtype=np.int32)
-    order = _sort(order, *_halves(others.view(np.uint32)), rows)
-    new = np.ones(len(order), bool)
-    new[1:] = (np.diff(rows[order]) != 0) | (np.diff(others[order]) != 0)
-    order = _sort(order[new], *_halves(_descending(cosine)), rows)
-    rows = rows[order]
-    counts = np.bincount(rows, minlength=len(indices))
-    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    kept = rank < indices.shape[1]
-    place, order = (rows[kept], rank[kept]), order[kept]
+    held = Found(row.astype(np.int32), indices[row, column], similarity[row, column])
+    twice, _ = first(join([held, found]), 2 * k)
+    pair = twice.rows.astype(np.uint64) << np.uint64(32)
+    pair |= twice.others.view(np.uint32)
+    order = np.argsort(pair)
+    again = np.flatnonzero(pair[order[1:]] == pair[order[:-1]])
+    # Of both the later one is the smaller.
+    once = np.ones(len(pair), bool)
+    once[np.maximum(order[1:], order[:-1])[again]] = False
+    rows, others, cosine = (column[once] for column in twice)
+    rank = _rank(rows)
+    kept = rank < k
+    place = rows[kept], rank[kept]
     similarity.fill(-np.inf)
     indices.fill(-1)
-    similarity[place] = cosine[order]
-    indices[place] = others[order]
+    similarity[place] = cosine[kept]
+    indices[place] = others[kept]
 
 
-def _sort(order: np.ndarray, *keys: np.ndarray) -> np.ndarray:
-    """Sorts stably by 16-bit keys, the least significant first."""
-    for key in keys:
-        # NumPy sorts 16-bit integers by their digits, in linear time.
-        order = order[np.argsort(key[order], kind="stable")]
-    return order
+def first(found: Found, k: int) -> tuple[Found, np.ndarray]:
+    """Keeps the k best of every row, and gives the rank of each: [M] in [0, k).
+
+    They end by row, descending similarity and ascending index.
+    """
+    key = found.rows.astype(np.uint64) << np.uint64(32)
+    key |= _descending(found.similarity)
+    order = np.argsort(key)
+    key = key[order]
+    tied = np.zeros(len(key) + 1, bool)
+    tied[1:-1] = key[1:] == key[:-1]
+    tied = np.flatnonzero(tied[1:] | tied[:-1])
+    if len(tied):
+        among = order[tied]
+        order[tied] = among[np.lexsort((found.others[among], key[tied]))]
+    rank = _rank(found.rows[order])
+    kept = rank < k
+    order = order[kept]
+    return Found(*(column[order] for column in found)), rank[kept]
 
 
-def _halves(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Splits 32-bit integers, the less significant half first."""
-    return numbers.astype(np.uint16), (numbers >> np.uint32(16)).astype(np.uint16)
+def _rank(rows: np.ndarray) -> np.ndarray:
+    """Counts how many before an entry, of sorted ones, are of its row."""
+    begins = np.flatnonzero(np.diff(rows, prepend=-1))
+    return np.arange(len(rows)) - np.repeat(begins, np.diff(begins, append=len(rows)))
 
 
 def _descending(similarity: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets
-from gfa_jax.neighbors.ivf import calibrated, cell_search, cells
+from gfa_jax.neighbors.ivf import calibrated, cells
+from tests.neighbors.ivf.test_cells import choose_probes, search
 
 pytest.importorskip("faiss")
 
@@ -130,9 +131,8 @@ def test_an_edge_is_found_up_to_its_ratio(pool):
     wanted = calibrated._exact_edges(faiss, pool, rows, 8, 0.5)
     ratios = calibrated._least_ratios(pool, centroids, wanted)
     for ratio in (0.3, 0.6, 0.9):
-        probes = cells.choose_probes(pool, centroids, ratio, most=10**9)
-        assert probes is not None
-        best = cell_search.search(pool, probes, k=8)
+        probes = choose_probes(pool, centroids, ratio)
+        best = search(pool, probes, k=8)
         hits = np.any(best.indices[wanted.rows] == wanted.others[:, None], axis=1)
         np.testing.assert_array_equal(hits, ratios >= ratio)
     assert 0 < hits.mean() < 1
@@ -171,7 +171,7 @@ def test_the_row_itself_is_first_or_nowhere(pool, no_lower_limit):
     itself, calibration = gfa.approximate_neighbors(
         pool, k=9, threshold=0.6, progress=progress
     )
-    assert said == [("cells", 0), ("neighbors", 0)]
+    assert said == [("bounds", 0), ("neighbors", 0)]
     assert calibration.factory.startswith("IVF")
     others, _ = gfa.approximate_neighbors(pool, k=8, threshold=0.6, include_self=False)
     np.testing.assert_array_equal(itself.indices[:, 1:], others.indices)
