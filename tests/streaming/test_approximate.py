@@ -1,8 +1,6 @@
 """Streamed approximate search: the recall it promises, of exact cosines, resumable."""
 
-import concurrent.futures
 import functools
-import threading
 from typing import Any
 
 import ml_dtypes
@@ -14,6 +12,7 @@ from gfa_jax import datasets, streaming
 from gfa_jax.neighbors.ivf import calibrated, cell_search, cells, lists
 from gfa_jax.streaming.team import Team
 from tests.problems import StoppedError, interrupt_after, refused
+from tests.streaming import teams
 
 pytest.importorskip("faiss")
 
@@ -141,28 +140,21 @@ def test_an_interrupted_search_goes_on_where_it_was(mapped, tmp_path, stage, ste
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
-def test_processes_share_the_tasks(features, mapped, tmp_path, size):
-    """As threads, of which each waits for the others."""
-    want = stream(mapped)
-    meet = threading.Barrier(size)
+def test_processes_share_the_tasks(mapped, tmp_path, monkeypatch, size):
+    want, folder = stream(mapped), tmp_path / "search"
 
-    def part(number):
-        team = Team(number, size, lambda: meet.wait() and None)
-        return stream(mapped, checkpoint=tmp_path / "search", team=team)
+    def part(workspace):
+        return stream(mapped, checkpoint=folder, team=workspace.team)
 
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        concurrent.futures.ThreadPoolExecutor(size) as pool,
-    ):
-        # Limits of threads are of the whole process.
-        patch.setattr(cells.importlib.util, "find_spec", lambda name: None)
-        found = list(pool.map(part, range(size)))
+    # Limits of threads are of the whole process.
+    monkeypatch.setattr(cells.importlib.util, "find_spec", lambda name: None)
+    found = teams.run(tmp_path, size, part)
     for number, (neighbors, calibration) in enumerate(found):
         own = Team(number, size).own(N)
         assert calibration == want[1]
         assert_same(neighbors, (column[own.start : own.stop] for column in want[0]))
     # Another number of processes finds nothing left to do.
-    assert_same(stream(mapped, checkpoint=tmp_path / "search")[0], want[0])
+    assert_same(stream(mapped, checkpoint=folder)[0], want[0])
 
 
 def test_a_checkpoint_of_anything_else_is_refused(features, tmp_path):

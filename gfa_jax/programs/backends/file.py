@@ -184,19 +184,22 @@ class FileBackend(backends.Backend):
         width = request.width(len(rows))
 
         def on_exact(reason: str) -> None:
-            seconds = estimate_exact(*rows.shape, k=width)
-            cli.log_estimate("exact neighbors after all", seconds, reason)
+            if self.is_first:
+                seconds = estimate_exact(*rows.shape, k=width)
+                cli.log_estimate("exact neighbors after all", seconds, reason)
 
         options: dict[str, Any] = {"k": width, "progress": _progress}
         options |= {"checkpoint": self._folder / _SEARCH}
-        if not self.is_first:  # one process searches for all
-            none = np.empty((0, width))
-            return len(rows), gfa.Neighbors(none, none), None
         if choice == "exact":
-            return 0, streaming.exact_neighbors(rows, **options), None
+            if self.is_first:
+                return 0, streaming.exact_neighbors(rows, **options), None
+            none = np.empty((0, width))  # one process searches for all
+            return len(rows), gfa.Neighbors(none, none), None
+        team = self._workspace.team
         options |= {"edge_recall": FLAGS.edge_recall, "seed": FLAGS.seed}
         options |= {"threshold": request.first_threshold, "on_exact": on_exact}
-        return 0, *streaming.approximate_neighbors(rows, **options)
+        found = streaming.approximate_neighbors(rows, team=team, **options)
+        return team.own(len(rows)).start, *found
 
     def refine(self, request, searched, stages) -> Refinement:
         """See `Backend`; all rows' neighbors and weights are memory maps."""
