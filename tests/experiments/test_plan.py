@@ -1,0 +1,45 @@
+"""The plan: its page is what its command prints, its seconds are those measured."""
+
+import pathlib
+
+import pytest
+
+from experiments import plan
+from tests.programs.programs import REPOSITORY, call
+
+_PAGE = pathlib.Path(REPOSITORY, ".docs", "pages", "plan.md")
+
+
+def test_the_page_is_what_its_command_prints():
+    page = _PAGE.read_text()
+    (command,) = [x for x in page.splitlines() if x.startswith("python -m")]
+    finished = call("plan", *command.split()[3:])
+    assert finished.returncode == 0 and finished.stdout in page
+
+
+def test_one_h100_takes_what_it_took():
+    found = plan.stages(1_500_000, 512, 57, 1, plan._DEVICES["h100"])
+    seconds = {stage.name: stage.seconds for stage in found}
+    for name, measured in (
+        ("load", 2.7),
+        ("exact search", 10.3),
+        ("settings", 10.5),
+        ("updates", 4 * 0.393),
+        ("files", 5.6),
+    ):
+        assert seconds[name] == pytest.approx(measured, rel=0.01)
+
+
+def test_more_devices_never_take_more_of_one():
+    few, many = (
+        [*plan.stages(10**9, 512, 57, p, plan._DEVICES["cores"])] for p in (64, 640)
+    )
+    for before, after in zip(few, many, strict=True):
+        assert after.seconds <= before.seconds and after.memory < before.memory
+        assert after[2:4] == before[2:4]
+
+
+def test_fewer_rows_than_devices_are_refused():
+    code, stdout, stderr = call("plan", "--rows=10", "--devices=11", "--price=3")
+    assert (code, stdout) == (2, "")
+    assert stderr == "plan: --rows=10 over --devices=11; expected a row each\n"
