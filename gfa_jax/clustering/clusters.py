@@ -175,15 +175,20 @@ def measure(
     features: Array, evidence: Evidence | None
 ) -> tuple[jax.Array, float, float]:
     """Brings rows to the pool's own units; returns s and z₀ with them."""
-    sample = np.arange(len(features))
-    if len(sample) > _SAMPLE:
-        sample = np.random.default_rng(0).choice(sample, _SAMPLE, replace=False)
-    pool = measure_pool(features[np.sort(sample)])
+    pool = measure_pool(features[draw_sample(len(features))])
     views = pool_views(features, pool)
     if evidence is not None:
         return views, evidence.spread, evidence.center
     null = measure_rows_in_blocks(features, pool, block_size=_SAMPLE)
     return views, float(np.mean(null.spread)), CONSTANTS.posterior_center
+
+
+def draw_sample(num_rows: int) -> np.ndarray:
+    """Draws the rows from which a pool is measured, in order."""
+    sample = np.arange(num_rows)
+    if num_rows > _SAMPLE:
+        sample = np.random.default_rng(0).choice(sample, _SAMPLE, replace=False)
+    return np.sort(sample)
 
 
 def cluster_scored(

@@ -12,6 +12,9 @@ random, is of the same identity; experiments/RESULTS.md shows how far it is, and
 exponent chosen without each network in turn.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from gfa_jax.clustering.linkage import dot_pairs
@@ -27,6 +30,8 @@ def membership(
     similarity: np.ndarray,
     rows: np.ndarray | None = None,
     *,
+    first_row: int = 0,
+    read_sums: Callable[[np.ndarray], np.ndarray] | None = None,
     exponent: float = EXPONENT,
 ) -> np.ndarray:
     """Evaluates c_i of the module's equation: [N] in [0, 1], 0 for a row alone.
@@ -36,10 +41,14 @@ def membership(
     [N, D], S_own and S_other are of the candidates alone: the mean of those inside, the
     largest outside. The exponent is that of the odds.
 
+    Candidates and rows may be of some rows alone, the first of them `first_row`;
+    `read_sums` then gives the sums of clusters by their sorted numbers, [c, D].
+
     Cost: 3 N D multiply-adds. Memory: a copy of the rows, 20 bytes a candidate.
     """
-    each, sizes = np.arange(len(groups)), np.bincount(groups)
-    is_member = is_other & (groups[indices] == groups[:, None])
+    sizes, each = np.bincount(groups), np.arange(len(indices))
+    of_own = groups[first_row : first_row + len(indices)]
+    is_member = is_other & (groups[indices] == of_own[:, None])
     outside = np.where(is_other & ~is_member, similarity, -np.inf)
     nearest = outside.argmax(axis=1)
     others = outside[each, nearest]
@@ -47,14 +56,21 @@ def membership(
         own = similarity.sum(axis=1, where=is_member)
         own /= np.maximum(is_member.sum(axis=1), 1)
     else:
-        sums, other = sum_groups(rows, groups), groups[indices[each, nearest]]
-        own = dot_pairs(rows, sums, each, groups) - dot_pairs(rows, rows, each, each)
-        own /= np.maximum(sizes[groups] - 1, 1)
-        means = dot_pairs(rows, sums, each, other) / sizes[other]
+        other = groups[indices[each, nearest]]
+        places: Any = of_own, other
+        if read_sums is None:
+            sums = sum_groups(rows, groups)
+        else:
+            numbers, found = np.unique(np.stack(places), return_inverse=True)
+            sums, places = read_sums(numbers), found.reshape(2, -1)
+        own = dot_pairs(rows, sums, each, places[0])
+        own -= dot_pairs(rows, rows, each, each)
+        own /= np.maximum(sizes[of_own] - 1, 1)
+        means = dot_pairs(rows, sums, each, places[1]) / sizes[other]
         others = np.where(others > -np.inf, means, 0)
     d_own, d_other = (1 - np.clip(s, 0, 1 - _LEAST_DISTANCE) for s in (own, others))
     odds = (d_other / d_own) ** exponent
-    return np.where(sizes[groups] > 1, odds / (1 + odds), 0).astype(similarity.dtype)
+    return np.where(sizes[of_own] > 1, odds / (1 + odds), 0).astype(similarity.dtype)
 
 
 def sum_groups(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:

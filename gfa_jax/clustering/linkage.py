@@ -29,6 +29,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfa_jax.clustering.forest import parent_dtype
+
+# Candidates whose pairs are sorted at once.
+_SORTED_AT_ONCE = 2**24
 # Pairs that a thread scores at once: two blocks of rows, of 1 MB each at D = 128.
 _BLOCK_PAIRS = 2**11
 # More do not read the memory any faster.
@@ -63,25 +67,27 @@ def average_linkage(
     survives: np.ndarray,
     *,
     threshold: float,
+    overwrite: bool = False,
     progress: Callable | None = None,
 ) -> Tree:
     """Joins clusters while the mean cosine of their pairs reaches t_s.
 
     The equations are in the module's docstring. Features are [N, D] unit rows (or
     zero), candidates and their cosines [N, K]; of those that survive one direction is
-    enough. Equal similarities join in the order of the rows. `progress` goes around the
-    rounds, whose number is not known before. The roots of the tree are the clusters.
+    enough. Equal similarities join in the order of the rows. With `overwrite` the sums
+    of clusters take the place of the features. `progress` goes around the rounds, whose
+    number is not known before. The roots of the tree are the clusters.
 
     Cost: E D multiply-adds for every time that an end of an edge has grown, in rounds
     whose number is about the size of the largest cluster at worst; NumPy, the products
     on up to four threads.
-    Memory: a copy of the features, and about 60 bytes an edge.
+    Memory: a copy of the features, and about 50 bytes a pair.
     """
     pairs = unique_pairs(indices, similarity, survives)
     num_rows = len(features)
-    sums = np.array(features)
+    sums = features if overwrite else np.array(features)
     sizes = np.ones(num_rows, np.int64)
-    parent = np.arange(num_rows)
+    parent = np.arange(num_rows, dtype=pairs.first.dtype)
     node = np.arange(num_rows)  # of the cluster that a row stands for
     children, heights, ends = [np.empty((0, 2), np.int64)], [sums[:0, 0]], [0]
     rounds = itertools.count()
@@ -108,20 +114,31 @@ def unique_pairs(
     indices: np.ndarray, similarity: np.ndarray, survives: np.ndarray
 ) -> _Pairs:
     """Lists the edges as pairs first < second, each once, in ascending order."""
-    # NumPy's nonzero and unique give the same, three times as slowly.
-    rows = np.repeat(np.arange(len(indices)), np.count_nonzero(survives, axis=1))
-    others = indices[survives].astype(np.int64)
-    keys = np.minimum(rows, others) * len(indices) + np.maximum(rows, others)
-    order = np.argsort(keys)
-    keys = keys[order]
-    starts = np.flatnonzero(np.diff(keys, prepend=-1))
-    earliest = np.minimum.reduceat(order, starts) if len(order) else order
-    ends = np.divmod(keys[starts], len(indices))
-    return _Pairs(*ends, similarity[survives][earliest])
+    num_rows, width = indices.shape
+    dtype = parent_dtype(num_rows)
+    step = max(1, _SORTED_AT_ONCE // width)
+    parts = []
+    for start in range(0, num_rows, step):
+        # Those whose smaller row is one of these lie here and further down.
+        below, values, stays = (x[start:] for x in (indices, similarity, survives))
+        if num_rows > step:
+            rows = np.arange(start, num_rows)[:, None]
+            stays = stays & (np.minimum(below, rows) < start + step) & (below >= start)
+        # NumPy's nonzero and unique give the same, three times as slowly.
+        rows = np.repeat(np.arange(start, num_rows), np.count_nonzero(stays, axis=1))
+        others = below[stays].astype(np.int64)
+        keys = np.minimum(rows, others) * num_rows + np.maximum(rows, others)
+        order = np.argsort(keys)
+        keys = keys[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        earliest = np.minimum.reduceat(order, starts) if len(order) else order
+        ends = (end.astype(dtype) for end in np.divmod(keys[starts], num_rows))
+        parts.append((*ends, values[stays][earliest]))
+    return _Pairs(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _reciprocal(pairs: _Pairs, num_rows: int) -> np.ndarray:
-    """Finds the pairs that are the best of both their clusters; no two share one.
+    """Finds the pairs that are the best of both their clusters: their places, in order.
 
     Pairs are ordered by similarity, then by position: the best of all is the best of
     both its ends, so there is always one.
@@ -129,12 +146,14 @@ def _reciprocal(pairs: _Pairs, num_rows: int) -> np.ndarray:
     best = np.full(num_rows, -np.inf, pairs.similarity.dtype)
     np.maximum.at(best, pairs.first, pairs.similarity)
     np.maximum.at(best, pairs.second, pairs.similarity)
-    position = np.arange(len(pairs.first))
-    earliest = np.full(num_rows, len(position))
+    none = len(pairs.first)
+    earliest = np.full(num_rows, none)
     for ends in (pairs.first, pairs.second):
-        is_best = pairs.similarity == best[ends]
-        np.minimum.at(earliest, ends[is_best], position[is_best])
-    return (earliest[pairs.first] == position) & (earliest[pairs.second] == position)
+        places = np.flatnonzero(pairs.similarity == best[ends])
+        np.minimum.at(earliest, ends[places], places)
+    places = np.unique(earliest[earliest < none])
+    ends = pairs.first[places], pairs.second[places]
+    return places[(earliest[ends[0]] == places) & (earliest[ends[1]] == places)]
 
 
 def _contract(
@@ -150,11 +169,15 @@ def _contract(
     first, second = parent[pairs.first], parent[pairs.second]
     touched = has_grown[first] | has_grown[second]
     # A pair that was joined is a loop now; two that led to both halves are one.
-    low = np.minimum(first, second)[touched]
+    keys = np.minimum(first, second)[touched].astype(np.int64)
     high = np.maximum(first, second)[touched]
-    keys = np.sort((low * len(parent) + high)[low != high])
+    is_pair = keys != high
+    keys *= len(parent)
+    keys += high
+    keys = keys[is_pair]
+    keys.sort()
     keys = keys[np.diff(keys, prepend=-1) > 0]  # np.unique hashes, more slowly
-    low, high = np.divmod(keys, len(parent))
+    low, high = (end.astype(parent.dtype) for end in np.divmod(keys, len(parent)))
     similarity = mean_cosines(sums, sizes, low, high)
     untouched = pairs.take(~touched)
     return _Pairs(

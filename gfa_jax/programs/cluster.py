@@ -28,8 +28,8 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import datasets, metrics, plotting
-from gfa_jax.clustering import METHODS, Method, Review, relabel, review
-from gfa_jax.clustering.clusters import BY_THRESHOLD
+from gfa_jax.clustering import METHODS, Clusters, Method, Review, relabel, review
+from gfa_jax.clustering.clusters import BY_THRESHOLD, measure
 from gfa_jax.programs import (
     cli,
     contact_sheet,
@@ -38,15 +38,18 @@ from gfa_jax.programs import (
     outputs,
     pictures,
     pipeline,
+    processes,
     results,
 )
+from gfa_jax.programs.backends import file
 from gfa_jax.programs.backends.memory import MemoryBackend
 from gfa_jax.refinement import Refinement
-from gfa_jax.selection.metric import pool_views
 
 FLAGS = flags.FLAGS
 flags.adopt(pipeline)
 flags.adopt(pictures)
+flags.adopt(processes)
+flags.adopt(file)
 # t_s in the pool's own units has one value for all networks (experiments/RESULTS.md);
 # the plain one is the paper's reading.
 _POOL_THRESHOLD, _PLAIN_THRESHOLD = 0.85, 0.8
@@ -93,25 +96,43 @@ flags.DEFINE_string(
 EVERYDAY = (
     *("features", "labels", "output_dir", "method", "merge_threshold", "min_size"),
     *("images", "review", "previous", "preset", "threshold", "params", "neighbors"),
+    *("streamed", "num_processes"),
 )
 
 
 def main() -> None:
     """Runs the stages in the order in which the data travel."""
     cli.keep_compiled_programs()
-    _method()  # refused before any work
+    method = _method()  # refused before any work
+    is_job = processes.is_job()
+    if is_job and not FLAGS.streamed:
+        raise ValueError(
+            "several processes cluster rows from their file: add --streamed, or leave "
+            "--num_processes and --num_devices out"
+        )
+    if FLAGS.streamed and (FLAGS.review or method not in ("persistent", *BY_THRESHOLD)):
+        other = "--review" if FLAGS.review else f"--method={method}"
+        raise ValueError(f"{other} takes all rows in memory; leave --streamed out")
+    if is_job and processes.launches():
+        processes.launch()
     images = None
     if FLAGS.images is not None:
         if FLAGS.features is None:
             raise ValueError("--images shows the rows of --features; name that too")
         images = contact_sheet.open_images(FLAGS.images, inputs.open_source().shape[0])
     previous = _read_previous()
-    run = pipeline.Run(MemoryBackend(), cli.Stages())
-    names = (*results.label_names(), *_OUTPUTS)
-    with run.refine(FLAGS.output_dir, names) as refined:
-        said = _cluster(run, refined, images, previous)
-        files = [name for name in names if (run.hidden / name).exists()]
-    print(f"{said}\n\n{run.folder}: {', '.join(files)}")
+    names, files = (*results.label_names(), *_OUTPUTS), []
+    with processes.distributed_session():
+        backend = file.FileBackend() if FLAGS.streamed else MemoryBackend()
+        run = pipeline.Run(backend, cli.Stages(quiet=not backend.is_first))
+        with run.refine(FLAGS.output_dir, names) as refined:
+            clusters, threshold = _cluster(run, refined, method)
+            with backend.together():
+                if backend.is_first:
+                    said = _write(run, refined, clusters, threshold, images, previous)
+                    files = [name for name in names if (run.hidden / name).exists()]
+        if backend.is_first:
+            print(f"{said}\n\n{run.folder}: {', '.join(files)}")
 
 
 def _method() -> Method:
@@ -123,22 +144,22 @@ def _method() -> Method:
 
 
 def _cluster(
-    run: pipeline.Run,
-    refined: Refinement,
-    images: contact_sheet.Images | None,
-    previous: tuple[np.ndarray, int] | None,
-) -> str:
-    """Groups the refined rows and writes what was found; says it in some lines."""
-    identities, hidden = run.pool.labels, run.hidden
+    run: pipeline.Run, refined: Refinement, method: Method
+) -> tuple[Clusters, float | None]:
+    """Groups the refined rows; gives the threshold of their cosines, too."""
     chosen, features, threshold = refined.settings, refined.features, None
-    method, neighbors = _method(), refined.neighbors
+    neighbors, is_plain = refined.neighbors, chosen.weights is None
     if method in BY_THRESHOLD:
-        is_plain = chosen.weights is None
-        features = features if is_plain else pool_views(features)
         neighbors, threshold = chosen.neighbors, FLAGS.merge_threshold
         if threshold is None:
             threshold = _PLAIN_THRESHOLD if is_plain else _POOL_THRESHOLD
     with run.stages("clusters"):
+        if isinstance(run.backend, file.FileBackend):
+            how = {"method": method, "threshold": threshold}
+            found = run.backend.cluster(refined, **how, min_size=FLAGS.min_size)
+            return found, threshold
+        if threshold is not None and not is_plain:
+            features = measure(features, chosen.evidence)[0]
         clusters = gfa.cluster(
             features,
             neighbors,
@@ -148,6 +169,19 @@ def _cluster(
             min_size=FLAGS.min_size,
             progress=cli.progress,
         )
+    return clusters, threshold
+
+
+def _write(
+    run: pipeline.Run,
+    refined: Refinement,
+    clusters: Clusters,
+    threshold: float | None,
+    images: contact_sheet.Images | None,
+    previous: tuple[np.ndarray, int] | None,
+) -> str:
+    """Writes what was found; says it in some lines."""
+    identities, hidden, method = run.pool.labels, run.hidden, _method()
     numbers, first_free = clusters.labels, clusters.num_clusters
     if previous is not None:
         known, used = previous
@@ -162,7 +196,7 @@ def _cluster(
                 refined.neighbors,
                 clusters.labels,
                 count=FLAGS.review,
-                evidence=chosen.evidence,
+                evidence=refined.settings.evidence,
                 progress=cli.progress,
             )
     scores = purity = sheet = None

@@ -33,8 +33,7 @@ from gfa_jax.programs import (
     processes,
     results,
 )
-from gfa_jax.programs.backends import Backend, mesh
-from gfa_jax.programs.backends.file import FileBackend
+from gfa_jax.programs.backends import Backend, file, mesh
 from gfa_jax.programs.backends.memory import MemoryBackend
 from gfa_jax.refinement import Refinement
 
@@ -43,16 +42,10 @@ flags.adopt(pipeline)
 flags.adopt(evaluation)
 flags.adopt(processes)
 flags.adopt(mesh)
+flags.adopt(file)
 flags.adopt(pictures)
 
 flags.DEFINE_string("output_dir", "outputs/refine", "Folder of the results.")
-flags.DEFINE_bool("streamed", False, "Keep the features in their file.")
-flags.DEFINE_enum(
-    "storage",
-    "float32",
-    ["float32", "bfloat16"],
-    "Of the refined rows on disk, with --streamed.",
-)
 
 EVERYDAY = (
     *("features", "labels", "pairs", "output_dir", "preset", "threshold", "k"),
@@ -70,15 +63,11 @@ def main() -> None:
     cli.keep_compiled_programs()
     options = evaluation.options()
     is_job = processes.is_job()
-    if FLAGS.streamed and FLAGS.num_devices is not None:
-        raise ValueError(
-            "--streamed takes one device a process; leave --num_devices out"
-        )
     if is_job and processes.launches():
         processes.launch()
     with processes.distributed_session():
         if FLAGS.streamed:
-            _refine(FileBackend(), options)
+            _refine(file.FileBackend(), options)
         else:
             _refine(mesh.MeshBackend() if is_job else MemoryBackend(), options)
 

@@ -42,6 +42,13 @@ flags.DEFINE_float(
 flags.DEFINE_integer(
     "num_steps", None, "Number T of updates; 4 with --threshold.", lower_bound=0
 )
+flags.DEFINE_integer(
+    "num_candidates",
+    None,
+    "Candidates a row to search, the row itself counted; 57 where the pool chooses. "
+    "Fewer take less time and space, and K is below it.",
+    lower_bound=2,
+)
 flags.DEFINE_enum(
     "preset",
     None,
@@ -110,7 +117,11 @@ def read() -> Request:
     values |= form | filed | given
     form = gfa.Options(**{name: values.pop(name) for name in _OPTIONS})
     is_weighed = values["threshold"] is None and FLAGS.preset != "paper"
-    request = Request(**values, options=None if is_weighed else form)
+    request = Request(
+        **values,
+        num_candidates=FLAGS.num_candidates,
+        options=None if is_weighed else form,
+    )
     request.check()
     for flag, nothing in (("k", 1), ("num_steps", 0), ("gamma", 0)):
         if np.all(values[flag] == np.array(nothing)):

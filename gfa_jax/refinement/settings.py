@@ -84,6 +84,7 @@ class Request(NamedTuple):
             take the place of the weights that the pool would choose.
         temperature: see `Params`.
         exponent: see `Params`.
+        num_candidates: candidates a row to search, the row itself counted.
         chosen_edges: whether, with a threshold, of the candidates only those count
             that the pool chooses.
     """
@@ -95,6 +96,7 @@ class Request(NamedTuple):
     options: Options | None = None
     temperature: Scalar = 0.05
     exponent: Scalar = 3.0
+    num_candidates: int | None = None
     chosen_edges: bool = False
 
     @property
@@ -108,7 +110,7 @@ class Request(NamedTuple):
         Raises:
             ValueError: what was got and what was expected.
         """
-        for name, least in (("k", 1), ("num_steps", 0)):
+        for name, least in (("k", 1), ("num_steps", 0), ("num_candidates", 2)):
             value = getattr(self, name)
             whole = isinstance(value, int | np.integer) and value >= least
             if value is not None and not whole:
@@ -143,6 +145,8 @@ class Request(NamedTuple):
         asks = self.threshold is None or self.chosen_edges
         usual = 1 if self.threshold is None else _K
         width = max(self.k or usual, selection.WIDTH if asks else EXPANSION_K)
+        if self.num_candidates is not None:
+            width = max(self.num_candidates, self.k or 2)
         return min(width, num_rows - 1)
 
     def resolve(

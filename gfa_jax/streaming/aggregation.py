@@ -239,10 +239,10 @@ class _Chunk(NamedTuple):
     indices: np.ndarray
 
 
-def _gather(features: Any, indices: np.ndarray, start: int, size: int) -> _Chunk:
+def gather(features: Any, indices: np.ndarray, start: int, size: int) -> _Chunk:
     """Reads a chunk and the rows that it lists, each once, in their order on disk.
 
-    Pages of memory maps are given back.
+    All chunks of a size have the same shapes. Pages of memory maps are given back.
     """
     num_rows, k = indices.shape
     rows = slice(start, min(start + size, num_rows))
@@ -276,7 +276,7 @@ def _map_chunks(
         stop = min(start + chunk_size, len(indices))
         while start < stop:
             try:
-                chunk = _gather(features, indices, start, size)
+                chunk = gather(features, indices, start, size)
                 found = jax.device_get(function(chunk))
             except jax.errors.JaxRuntimeError as error:
                 size = memory.halve(size, error)

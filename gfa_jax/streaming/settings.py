@@ -17,11 +17,9 @@ import numpy as np
 from gfa_jax.blocks import map_rows
 from gfa_jax.selection import Settings, evidence, metric, shared, summary
 from gfa_jax.selection import settings as of_pool
-from gfa_jax.streaming.workspace import Workspace, Writer, release, take
+from gfa_jax.streaming.workspace import Workspace, Writer, chunk_rows, release, take
 from gfa_jax.types import Neighbors
 
-# Of the rows that a chunk leads to, in float32.
-_CHUNK_BYTES = 2**27
 # Rows that `choose_settings` multiplies at once, which decide the last bits.
 _BLOCK, _ROWS = 1024, 256
 
@@ -57,8 +55,7 @@ def choose_settings(
         similarity = np.pad(similarity, [(0, 0), (0, 1)], constant_values=-np.inf)
     width = indices.shape[1]
     ks = shared.sizes(width - 1)
-    size = max(_BLOCK, _CHUNK_BYTES // (4 * width * dim) // _BLOCK * _BLOCK)
-    size = min(size, -(-num_rows // _BLOCK) * _BLOCK)
+    size = chunk_rows(num_rows, width, dim)
     own = workspace.team.own(num_rows, grain=size)
     workspace = workspace.extend(["settings", seed, size])
 

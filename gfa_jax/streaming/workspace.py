@@ -20,6 +20,10 @@ from gfa_jax.datasets.arrays import read_array
 from gfa_jax.datasets.atomic import write_header
 from gfa_jax.streaming.team import Team
 
+# Of the rows that a chunk leads to, in float32.
+_CHUNK_BYTES = 2**27
+# Chunks are whole multiples of it.
+_GRAIN = 1024
 # Bytes of a map that are read before its pages are given back.
 _MOST_MAPPED = 2**28
 
@@ -118,6 +122,12 @@ def _writer(file: Any, shape: tuple[int, ...], dtype: Any) -> Writer:
             values = values[file.write(values) :]
 
     return write
+
+
+def chunk_rows(num_rows: int, width: int, dim: int) -> int:
+    """Says how many rows are handled at once with the candidates that they lead to."""
+    size = max(_GRAIN, _CHUNK_BYTES // (4 * width * dim) // _GRAIN * _GRAIN)
+    return min(size, -(-num_rows // _GRAIN) * _GRAIN)
 
 
 def release(array: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets
-from gfa_jax.streaming import settings
+from gfa_jax.streaming import workspace as workspaces
 from gfa_jax.streaming.aggregation import aggregate_in
 from gfa_jax.streaming.settings import choose_settings
 from gfa_jax.streaming.workspace import Workspace
@@ -26,7 +26,7 @@ def pool():
 @pytest.mark.parametrize("size", [1, 3])
 def test_they_equal_those_of_memory(pool, tmp_path, monkeypatch, size):
     rows, neighbors, want = pool
-    monkeypatch.setattr(settings, "_CHUNK_BYTES", 1)  # chunks of 1,024 rows
+    monkeypatch.setattr(workspaces, "_CHUNK_BYTES", 1)  # chunks of 1,024 rows
 
     def refine(workspace):
         with jax.enable_x64(False):

@@ -19,6 +19,7 @@ import numpy as np
 
 import gfa_jax as gfa
 from gfa_jax import datasets, sharding, streaming
+from gfa_jax.clustering import Clusters, Method
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors import Calibration
 from gfa_jax.neighbors.automatic import estimate_exact
@@ -35,11 +36,20 @@ from gfa_jax.programs import (
 from gfa_jax.refinement import Refinement, Settings
 from gfa_jax.refinement.pool import run_stages
 from gfa_jax.streaming.aggregation import aggregate_in
+from gfa_jax.streaming.clustering import cluster
 from gfa_jax.streaming.settings import choose_settings
 from gfa_jax.streaming.team import Team
 from gfa_jax.streaming.workspace import Workspace, Writer, release, take
 
 FLAGS = flags.FLAGS
+
+flags.DEFINE_bool("streamed", False, "Keep the features in their file.")
+flags.DEFINE_enum(
+    "storage",
+    "float32",
+    ["float32", "bfloat16"],
+    "Of the refined rows on disk, with --streamed.",
+)
 
 _SEARCH, _STAGES = "search", "stages"
 # Rows that are checked and hashed at once.
@@ -234,6 +244,31 @@ class FileBackend(backends.Backend):
             options=chosen.options,
         )
 
+    def cluster(
+        self,
+        refined: Refinement,
+        *,
+        method: Method,
+        threshold: float | None,
+        min_size: int,
+    ) -> Clusters:
+        """Clusters the refined rows from their file; see `streaming.clustering`."""
+        chosen = refined.settings
+        told = [settings.as_report(chosen), FLAGS.storage]
+        near = refined.neighbors if threshold is None else chosen.neighbors
+        with processes.together():
+            return cluster(
+                refined.features,
+                np.asarray(near.indices),
+                workspace=self._workspace.extend(["clusters", told]),
+                method=method,
+                threshold=threshold,
+                evidence=chosen.evidence,
+                in_views=threshold is None or chosen.weights is not None,
+                min_size=min_size,
+                progress=_progress,
+            )
+
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification | None:
         """Measures rows, of which one process reads all, or those that are listed."""
         del stage
@@ -289,6 +324,10 @@ def _map_features(folder: pathlib.Path) -> Any:
     """
     if FLAGS.features is None:
         raise ValueError("--features is missing; name a file")
+    if FLAGS.num_devices is not None:
+        raise ValueError(
+            "--streamed takes one device a process; leave --num_devices out"
+        )
     if FLAGS.candidates is not None or FLAGS.neighbors == "faiss":
         raise ValueError(
             "--streamed searches by itself; leave --candidates and --neighbors=faiss "

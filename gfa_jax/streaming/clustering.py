@@ -1,0 +1,256 @@
+"""`gfa_jax.cluster` of rows and lists that stay on disk, by a team of processes.
+
+    views ─► cosines of the candidates ─► components at the threshold ─► clusters of
+    components, some at a time ─► numbers ─► confidence
+
+Components of the surviving pairs never join, so each is clustered by itself, with the
+same result, bit for bit. Each process scores its own rows and joins their pairs in a
+forest of its own (clustering/forest.py), of which one process makes one; then each
+clusters its own batches of components. A batch holds components of some 100,000 rows,
+or a single larger one, which is then held as a whole: 4 D bytes a row and about 50
+bytes a pair.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gfa_jax.clustering import forest
+from gfa_jax.clustering.clusters import (
+    BY_THRESHOLD,
+    Clusters,
+    Method,
+    draw_sample,
+    number_clusters,
+    reachable,
+)
+from gfa_jax.clustering.confidence import membership, sum_groups
+from gfa_jax.clustering.linkage import average_linkage
+from gfa_jax.clustering.persistence import FLOOR, below_roots, choose_clusters
+from gfa_jax.clustering.scores import score_candidates
+from gfa_jax.selection import Evidence
+from gfa_jax.selection.evidence import CONSTANTS
+from gfa_jax.selection.metric import measure_pool, measure_rows_in_blocks, pool_views
+from gfa_jax.streaming.aggregation import gather
+from gfa_jax.streaming.workspace import Workspace, Writer, chunk_rows, release, take
+from gfa_jax.types import track
+
+# Rows of a batch of components.
+_BATCH_ROWS = 2**17
+
+
+def cluster(
+    rows: Any,
+    indices: np.ndarray,
+    *,
+    workspace: Workspace,
+    method: Method,
+    threshold: float | None = None,
+    evidence: Evidence | None = None,
+    in_views: bool = True,
+    min_size: int = 1,
+    progress: Callable | None = None,
+) -> Clusters:
+    """Clusters rows as `gfa_jax.cluster` does, by all processes of a workspace's team.
+
+    Args:
+        rows: [N, D] unit rows, sliced and by sorted arrays of numbers: a memory map.
+        indices: [N, K] candidates of all rows, checked: a memory map.
+        workspace: its key is a hash of the rows and their candidates.
+        method: "persistent", or with a threshold "components" or "average".
+        threshold: t_s, of the rows brought to the pool's own units where `in_views`, as
+            those of "persistent" are; the others as for `gfa_jax.cluster`.
+
+    Returns:
+        Clusters of all rows, the same in every process: those of `gfa_jax.cluster`,
+        bit for bit where the products are.
+
+    Raises:
+        ValueError: another method; what cannot be written.
+
+    Cost: that of `gfa_jax.cluster`, shared out but for the forest and the numbers,
+    O(N log N) in one process. Memory: 256 MB a chunk, a batch, about 60 bytes a row.
+    Disk: 8 D + 4 K + 20 bytes a row.
+    """
+    if method not in ("persistent", *BY_THRESHOLD):
+        raise ValueError(
+            f"method is {method!r}; expected persistent, components or average for "
+            "rows on disk"
+        )
+    num_rows, dim = rows.shape
+    width, team = indices.shape[1], workspace.team
+    size = chunk_rows(num_rows, width, dim)
+    own = team.own(num_rows, grain=size)
+    workspace = workspace.extend([method, threshold, in_views, size])
+
+    def chunks(desc: str) -> Iterator[slice]:
+        starts = range(own.start, own.stop, size)
+        for start in track(progress, starts, desc=desc):
+            yield slice(start, min(start + size, own.stop))
+            release(indices)
+
+    spread = center = 1.0
+    if in_views:
+        pool = measure_pool(rows[draw_sample(num_rows)])
+
+        def view(files: dict[str, Writer]) -> None:
+            for chunk in chunks("views"):
+                values = np.asarray(rows[chunk], np.float32)
+                files["rows"](chunk.start, np.asarray(pool_views(values, pool)))
+                release(rows)
+
+        outline = {"rows": ((num_rows, dim), np.float32)}
+        given, rows = rows, workspace.fill("views", outline, view)["rows"]
+        if method == "persistent":
+            if evidence is None:
+                null = measure_rows_in_blocks(given, pool, block_size=2**14)
+                spread, center = float(np.mean(null.spread)), CONSTANTS.posterior_center
+            else:
+                spread, center = evidence.spread, evidence.center
+            threshold = FLOOR * spread
+    assert threshold is not None
+    threshold = reachable(threshold, np.dtype(np.float32))
+
+    def score(files: dict[str, Writer]) -> None:
+        for chunk in chunks("similarities"):
+            part = gather(rows, indices, chunk.start, size)
+            cosines = score_candidates(part.pool, jnp.asarray(part.indices))
+            files["similarity"](chunk.start, cosines[: part.count])
+            release(rows)
+
+    outline = {"similarity": (indices.shape, np.float32)}
+    similarity = workspace.fill("cosines", outline, score)["similarity"]
+
+    def edges(chunk: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reads lists and cosines of rows, and tells which are others."""
+        lists, cosines = np.array(indices[chunk]), np.array(similarity[chunk])
+        for array in (indices, similarity):
+            release(array)
+        numbers = np.arange(chunk.start, chunk.stop)[:, None]
+        return lists, cosines, (lists >= 0) & (lists != numbers)
+
+    def plant(files: dict[str, Writer]) -> None:
+        parent = forest.plant(num_rows)
+        for chunk in chunks("components"):
+            lists, cosines, is_other = edges(chunk)
+            first, column = np.nonzero(is_other & (cosines >= threshold))
+            forest.join(parent, first + chunk.start, lists[first, column])
+        files["parent"](team.number * num_rows, parent)
+
+    def merge(files: dict[str, Writer]) -> None:
+        outline = {"parent": ((team.size * num_rows,), forest.parent_dtype(num_rows))}
+        parents = workspace.fill(f"forest-{team.size}", outline, plant)["parent"]
+        if team.number == 0:
+            parent = np.array(parents[:num_rows])
+            for start in range(num_rows, len(parents), num_rows):
+                other = parents[start : start + num_rows]
+                joined = np.flatnonzero(other != np.arange(num_rows))
+                forest.join(parent, joined, other[joined])
+            forest.flatten(parent)
+            files["root"](0, parent)
+
+    outline = {"root": ((num_rows,), forest.parent_dtype(num_rows))}
+    groups = np.array(workspace.fill("components", outline, merge)["root"])
+    table = None
+    if method != "components":
+        groups, table = _link(
+            rows,
+            groups,
+            edges_of=lambda batch: (take(indices, batch), take(similarity, batch)),
+            workspace=workspace,
+            threshold=threshold,
+            choose=lambda tree: (
+                below_roots(tree)[0]
+                if method == "average"
+                else choose_clusters(tree, spread=spread, center=center)
+            ),
+            progress=progress,
+        )
+    numbers, sizes = number_clusters(groups)
+    group_of = np.empty(len(sizes), groups.dtype)
+    group_of[numbers] = groups
+    del groups
+
+    def read_sums(wanted: np.ndarray) -> np.ndarray:
+        places = group_of[wanted]
+        order = np.argsort(places)
+        sums = np.empty((len(wanted), dim), np.float32)
+        sums[order] = take(table, places[order])
+        return sums
+
+    def judge(files: dict[str, Writer]) -> None:
+        for chunk in chunks("confidence"):
+            lists, cosines, is_other = edges(chunk)
+            own_rows = None if table is None else np.array(rows[chunk])
+            options = {"first_row": chunk.start, "read_sums": read_sums}
+            given = numbers, lists, is_other, cosines, own_rows
+            files["value"](chunk.start, membership(*given, **options))
+            release(rows)
+
+    outline = {"value": ((num_rows,), np.float32)}
+    confidence = workspace.fill("confidence", outline, judge)["value"]
+    is_kept = sizes[numbers] >= min_size
+    return Clusters(
+        np.where(is_kept, numbers, np.int32(-1)),
+        sizes[sizes >= min_size],
+        np.where(is_kept, confidence, 0),
+    )
+
+
+def _link(
+    rows: np.ndarray,
+    roots: np.ndarray,
+    *,
+    edges_of: Callable,
+    workspace: Workspace,
+    threshold: float,
+    choose: Callable,
+    progress: Callable | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters components: the group of each row, [N], and the sums of groups, [N, D].
+
+    Batches are ranges of the rows ordered by their component; a group has the number of
+    the place where its sum stands, the first ones of its batch.
+    """
+    num_rows, dim = rows.shape
+    order = np.argsort(roots, kind="stable").astype(roots.dtype)
+    begins = np.flatnonzero(np.diff(roots[order], prepend=-1))
+    windows = np.searchsorted(begins, np.arange(0, num_rows, _BATCH_ROWS))
+    cuts = np.unique(np.append(begins[windows[windows < len(begins)]], num_rows))
+    batches = [slice(*ends) for ends in np.stack([cuts[:-1], cuts[1:]], 1).tolist()]
+    for batch in batches:
+        order[batch].sort()
+    team = workspace.team
+
+    def link(files: dict[str, Writer]) -> None:
+        mine = batches[team.number :: team.size]
+        for batch in track(progress, mine, desc="clusters"):
+            members = order[batch]
+            lists, cosines = edges_of(members)
+            survives = (lists >= 0) & (lists != members[:, None])
+            survives &= cosines >= threshold
+            local = np.searchsorted(members, np.where(survives, lists, members[:1]))
+            tree = average_linkage(
+                take(rows, members),
+                local,
+                cosines,
+                survives,
+                threshold=threshold,
+                overwrite=True,
+            )
+            del lists, cosines, survives, local
+            nodes = choose(tree)
+            groups = np.unique(nodes, return_inverse=True)[1].reshape(-1)
+            files["group"](batch.start, batch.start + groups)
+            files["sums"](batch.start, sum_groups(take(rows, members), groups))
+
+    outlines: dict[str, Any] = {
+        "group": ((num_rows,), roots.dtype),
+        "sums": ((num_rows, dim), np.float32),
+    }
+    linked = workspace.fill("linked", outlines, link)
+    groups = np.empty(num_rows, roots.dtype)
+    groups[order] = linked["group"]
+    return groups, linked["sums"]
