@@ -154,8 +154,9 @@ def resize(gallery: Gallery, capacity: int) -> Gallery:
     for name, axis in ROW_AXIS.items():
         old = getattr(gallery, name)
         shape = (*old.shape[:axis], capacity, *old.shape[axis + 1 :])
-        new = np.full(shape, -1 if name in _EMPTY else 0, old.dtype)
+        new = grown[name] = np.zeros(shape, old.dtype)  # in memory where written
         part = (slice(None),) * axis + (slice(gallery.count),)
         new[part] = old[part]
-        grown[name] = new
+        if name in _EMPTY:
+            new[gallery.count :] = -1
     return gallery._replace(**grown)

@@ -29,7 +29,7 @@ from gfa_jax import gallery as core
 from gfa_jax.datasets import formats
 from gfa_jax.datasets.formats.table import ID_NAMES
 from gfa_jax.datasets.labels import read_lines
-from gfa_jax.gallery import store
+from gfa_jax.gallery import lists, store
 from gfa_jax.programs import cli, evaluation, flags, inputs
 
 FLAGS = flags.FLAGS
@@ -160,17 +160,16 @@ def _query(stored: store.Stored) -> None:
     rows, ids = _read()
     k = FLAGS.k if FLAGS["k"].present else min(FLAGS.k, max(held.count, 1))
     found = core.query(held, rows, k=k)
-    clusters = dict(zip(held.ids.tolist(), held.clusters.tolist(), strict=True))
     probes, places = np.nonzero(found.ids >= 0)
-    keys = found.ids[probes, places].tolist()
+    keys = found.ids[probes, places]
     names = [str(each) for each in (range(len(rows)) if ids is None else ids)]
     columns = {
         "probe": np.array(names, object)[probes],
         "rank": places + 1,
-        "id": np.array([stored.names[key] for key in keys], object),
+        "id": np.array([stored.names[key] for key in keys.tolist()], object),
         "score": found.scores[probes, places],
         "posterior": found.posterior[probes, places],
-        "cluster": np.array([clusters[key] for key in keys]),
+        "cluster": held.clusters[lists.places(held.ids, keys)],
     }
     said = f"{len(rows):,} probes"
     if FLAGS.open_set is not None:
