@@ -105,6 +105,7 @@ def check_features(
     *,
     name: str = "features",
     allow_zero: bool = False,
+    least: int = 2,
     each: Callable[[np.ndarray, int], object] | None = None,
 ) -> np.ndarray:
     """Checks a feature matrix value by value and returns the norms of its rows.
@@ -115,10 +116,11 @@ def check_features(
     float64 in each and N norms, so a memory-mapped array is streamed.
 
     Args:
-        features: [N, D] as for `check_matrix`, N >= 2, D >= 1.
+        features: [N, D] as for `check_matrix`, N >= `least`, D >= 1.
         name: what to call it in the error, for example its path.
         allow_zero: whether zero rows pass, as faces that were not detected and only
             add to a template.
+        least: rows to expect, 1 where they are looked up among others.
         each: called with every block of rows and the number of its first, in order,
             while the next blocks are read.
 
@@ -130,11 +132,11 @@ def check_features(
     """
     features = np.asarray(features)
     check_matrix(features, name=name)
-    for count, least, what in zip(
-        features.shape, (2, 1), ("rows", "columns"), strict=True
+    for count, wanted, what in zip(
+        features.shape, (least, 1), ("rows", "columns"), strict=True
     ):
-        if count < least:
-            raise ValueError(f"{name}: got {count} {what}, expected at least {least}")
+        if count < wanted:
+            raise ValueError(f"{name}: got {count} {what}, expected at least {wanted}")
     norms = np.empty(len(features), np.float64)
     starts = range(0, len(features), _BLOCK_ROWS)
 

@@ -25,9 +25,7 @@ def check_new(features: Any, *, dim: int) -> np.ndarray:
             f"features have shape {given.shape}; expected rows of {dim} values, as in "
             "the gallery"
         )
-    # The check wants two rows, and there may be one.
-    two = np.vstack([given, np.ones((1, dim), given.dtype)])
-    return unit_rows.unit_rows(given, check_features(two)[:-1], scaled=True)
+    return unit_rows.unit_rows(given, check_features(given, least=1), scaled=True)
 
 
 def check_ids(ids: Any, num_rows: int | None = None) -> np.ndarray:

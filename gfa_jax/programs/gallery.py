@@ -126,7 +126,8 @@ def _read() -> tuple[np.ndarray, list[Any] | None]:
     """Reads --features and the ids of its rows, None where there are none."""
     source = inputs.open_source()
     rows = source.read(0, source.shape[0])
-    datasets.check_features(rows, name=FLAGS.features)
+    least = 2 if FLAGS.action == "create" else 1
+    datasets.check_features(rows, name=FLAGS.features, least=least)
     if FLAGS.ids is not None:
         ids = _read_ids()
         if len(ids) != len(rows):
