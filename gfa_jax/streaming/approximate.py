@@ -81,7 +81,7 @@ def approximate_neighbors(
 
     Cost: that of `gfa_jax.approximate_neighbors`; all rows are read 6 + N D / 2^25
     times, and once more by each process to hash them for a checkpoint. Memory of a
-    process: 12 bytes a row; 16 of 6 √N rows that train the cells, twice, in the first;
+    process: 12 bytes a row; 16 rows a cell that train them, twice, in the first;
     the rows of a group of cells, 256 MiB, with their lists; 36 bytes for each of 2^24
     candidates; and its own lists, n k 8 bytes. Without a checkpoint what it would hold
     is in memory. See `exact_neighbors` on memory maps. Where cells do not help it is
