@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from gfa_jax.datasets.atomic import write_arrays
 # Of the files and of the order of the work; another one makes old files other.
 _LAYOUT = 2
 _BLOCK_ROWS = 8192
+# Python 3.11 fails where two threads parse headers at once (its issue 106905).
+_PARSING = threading.Lock()
 
 
 def content_hash(arrays: Iterable[Any], options: Sequence[Any]) -> str:
@@ -65,12 +68,13 @@ class Store:
         path = self._folder / f"{name}.npz"
         if not path.exists():
             return None
-        if str(read_array(path, key="key")) != self._key:
-            raise ValueError(
-                f"{path} is of other inputs, options or versions; name another "
-                "checkpoint, or remove this one to begin anew"
-            )
-        return [read_array(path, key=field) for field in fields]
+        with _PARSING:
+            if str(read_array(path, key="key")) != self._key:
+                raise ValueError(
+                    f"{path} is of other inputs, options or versions; name another "
+                    "checkpoint, or remove this one to begin anew"
+                )
+            return [read_array(path, key=field) for field in fields]
 
     def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Stores the arrays of the file `name`.npz, in one step."""

@@ -14,7 +14,6 @@ Process p of P does the tasks p, p + P, ... of a kind and waits for the others b
 the next. At the end each merges the lists of its own rows.
 """
 
-import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ import numpy as np
 from gfa_jax.checks import check_search
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors.faiss import import_faiss
-from gfa_jax.neighbors.ivf import calibrated, cells
+from gfa_jax.neighbors.ivf import calibrated, cells, lists
 from gfa_jax.neighbors.ivf.calibrated import Calibration
 from gfa_jax.streaming.exact import exact_neighbors
 from gfa_jax.streaming.team import Team
@@ -97,18 +96,18 @@ def approximate_neighbors(
         "threshold": threshold,
         "seed": seed,
     }
-    run, own, folder = calibrated.run_here(progress), team.own(num_rows), None
+    tasks, own, folder = calibrated.tasks_in_memory(progress), team.own(num_rows), None
     if checkpoint is not None:
         versions = [_LAYOUT, faiss.__version__, np.__version__]
         store = resumable.open_store(checkpoint, rows, [*asked.values(), *versions])
-        run = functools.partial(_run, store, team, progress)
+        tasks = _tasks_on_disk(store, team, progress)
         folder = pathlib.Path(checkpoint, "exact")
     elif team.size > 1:
         raise ValueError("several processes need a checkpoint, the folder they share")
     if num_rows >= calibrated.FEWEST_ROWS and k > 1:
         try:
             return calibrated.search_in_cells(
-                faiss, rows, include_self=True, run=run, own=own, **asked
+                faiss, rows, include_self=True, tasks=tasks, own=own, **asked
             )
         except calibrated.CellsDoNotHelpError as reason:
             if on_exact is not None:
@@ -118,37 +117,40 @@ def approximate_neighbors(
         found = exact_neighbors(rows, k=k, checkpoint=folder, progress=progress)
         return list(map(np.asarray, found))
 
-    found = run("exact", 1, Neighbors._fields, search)(0)
+    found = tasks.run("exact", 1, Neighbors._fields, search)(0)
     part = Neighbors(*(column[own.start : own.stop] for column in found))
     return part, calibrated.exact_calibration(edge_recall)
 
 
-def _run(
-    store: resumable.Store,
-    team: Team,
-    progress: Callable | None,
-    kind: str,
-    count: int,
-    fields: Sequence[str],
-    make: Callable[[int], Sequence[np.ndarray]],
-) -> Callable[[int], list[np.ndarray]]:
-    """Does the tasks of this process that no earlier run did; see `calibrated.Run`."""
+def _tasks_on_disk(
+    store: resumable.Store, team: Team, progress: Callable | None
+) -> calibrated.Tasks:
+    """Does the tasks of this process that no earlier run did."""
 
-    def name(task: int) -> str:
-        return f"{kind}-{task}"
-
-    tasks = range(team.number, count, team.size)
-    tasks = [task for task in tasks if store.load(name(task), ()) is None]
-    for task in track(progress if count > 1 else None, tasks, desc=kind):
-        store.save(name(task), dict(zip(fields, make(task), strict=True)))
-    team.wait()
-
-    def load(task: int) -> list[np.ndarray]:
-        kept = store.load(name(task), fields)
+    def load(name: str, fields: Sequence[str]) -> list[np.ndarray]:
+        kept = store.load(name, fields)
         if kept is None:
             raise ValueError(
-                f"{name(task)}.npz is gone from the checkpoint; run the same again"
+                f"{name}.npz is gone from the checkpoint; remove the folder to begin "
+                "anew"
             )
         return kept
 
-    return load
+    def run(kind, count, fields, make):
+        tasks = range(team.number, count, team.size)
+        tasks = [n for n in tasks if store.load(f"{kind}-{n}", ()) is None]
+        for task in track(progress if count > 1 else None, tasks, desc=kind):
+            store.save(f"{kind}-{task}", dict(zip(fields, make(task), strict=True)))
+        team.wait()
+        return lambda task: load(f"{kind}-{task}", fields)
+
+    def offer(group: int, chunk: int, k: int, found: lists.Found) -> lists.Found:
+        del k
+        store.save(f"offers-{group}-{chunk}", found._asdict())
+        return found
+
+    def offers(count: int, chunk: int) -> list[lists.Found]:
+        names = [f"offers-{group}-{chunk}" for group in range(count)]
+        return [lists.Found(*load(name, lists.Found._fields)) for name in names]
+
+    return calibrated.Tasks(run, offer, offers)

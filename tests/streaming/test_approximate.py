@@ -184,6 +184,8 @@ def test_a_damaged_file_is_refused_and_a_missing_one_made_again(
     refused("cannot read", stream, features, checkpoint=folder)
     path.unlink()
     assert_same(stream(features, checkpoint=folder)[0], want)
+    (folder / "offers-1-2.npz").unlink()
+    refused("offers-1-2.npz is gone", stream, features, checkpoint=folder)
 
 
 def test_several_processes_need_a_folder(features):

@@ -13,7 +13,8 @@ same sample. Where nothing would be saved, the search is exact, and the result s
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -46,12 +47,21 @@ _TIE = 1e-6
 _QUANTILE = 1.645
 _BLOCK_ROWS = 1024
 
-# Does the tasks 0 to n − 1 of a kind, each by its number and giving the named arrays,
-# and returns when all are done: what loads those of a task.
-Run = Callable[
-    [str, int, Sequence[str], Callable[[int], Sequence[np.ndarray]]],
-    Callable[[int], Sequence[np.ndarray]],
-]
+
+class Tasks(NamedTuple):
+    """How a search is divided: who does its tasks, and who keeps what they give."""
+
+    # Does the tasks 0 to n − 1 of a kind, each by its number and giving the named
+    # arrays, and returns when all are done: what loads those of a task.
+    run: Callable[
+        [str, int, Sequence[str], Callable[[int], Sequence[np.ndarray]]],
+        Callable[[int], Sequence[np.ndarray]],
+    ]
+    # Keeps what a group of cells offers to the rows of a chunk, and gives it, or the
+    # best of all that was offered to them. By the group, the chunk and K.
+    offer: Callable[[int, int, int, lists.Found], lists.Found]
+    # Gives all that was offered to the rows of a chunk, by so many groups.
+    offers: Callable[[int, int], list[lists.Found]]
 
 
 class Calibration(NamedTuple):
@@ -135,7 +145,7 @@ def approximate_neighbors(
                 threshold=threshold,
                 include_self=include_self,
                 seed=seed,
-                run=run_here(progress),
+                tasks=tasks_in_memory(progress),
                 own=range(len(features)),
             )
     exact = exact_neighbors(
@@ -153,15 +163,22 @@ class CellsDoNotHelpError(Exception):
     """Cells miss the recall, or save nothing; says which."""
 
 
-def run_here(progress: Callable | None) -> Run:
-    """Makes a `Run` that does all tasks of a kind at once and holds what they give."""
+def tasks_in_memory(progress: Callable | None) -> Tasks:
+    """Does all tasks of a kind at once and holds what they give."""
+    held: dict[int, lists.Found] = {}
 
     def run(kind, count, fields, make):
         del fields
         tasks = track(progress if count > 1 else None, range(count), desc=kind)
         return [make(task) for task in tasks].__getitem__
 
-    return run
+    def offer(group: int, chunk: int, k: int, found: lists.Found) -> lists.Found:
+        del group
+        both = [held[chunk], found] if chunk in held else [found]
+        held[chunk] = lists.first(lists.join(both), k)
+        return held[chunk]
+
+    return Tasks(run, offer, lambda count, chunk: [held[chunk]])
 
 
 def search_in_cells(
@@ -173,7 +190,7 @@ def search_in_cells(
     threshold: float | None,
     include_self: bool,
     seed: int,
-    run: Run,
+    tasks: Tasks,
     own: range,
 ) -> tuple[Neighbors, Calibration]:
     """Searches in cells as `approximate_neighbors` does, and measures what was found.
@@ -200,7 +217,8 @@ def search_in_cells(
         return centroids, *found, *wanted
 
     fields = ("centroids", "ratio", "probes", *_Edges._fields)
-    centroids, ratio, a_row, *wanted = run("calibration", 1, fields, calibrate)(0)
+    found = tasks.run("calibration", 1, fields, calibrate)(0)
+    centroids, ratio, a_row, *wanted = found
     ratio, wanted = float(ratio), _Edges(*wanted)
     if np.isnan(ratio):
         raise CellsDoNotHelpError(
@@ -215,7 +233,7 @@ def search_in_cells(
         def probe(chunk: int) -> Sequence[np.ndarray]:
             return cells.probe_chunk(rows, centroids, ratio, chunk, pool)
 
-        chunks = run(
+        chunks = tasks.run(
             "cells", cells.num_chunks(num_rows), ("own", "rows", "offsets"), probe
         )
         probes = cells.join_chunks(chunks, num_rows)
@@ -223,29 +241,29 @@ def search_in_cells(
             raise CellsDoNotHelpError(
                 f"{probes.share:.0%} of all products would be left"
             )
-        parts = _score_groups(
+        merge = _score_groups(
             rows,
             probes,
             k=others,
             least=-np.inf if threshold is None else threshold - _BELOW_THRESHOLD,
-            run=run,
+            tasks=tasks,
             pool=pool,
         )
 
         def measure(_) -> tuple[np.ndarray]:
             ends = np.unique(wanted.rows, return_inverse=True)
-            best = cell_search.merge_parts(parts(), ends[0].astype(np.int32), others)
+            best = merge(ends[0].astype(np.int32), others)
             similarity, indices = (column[ends[1]] for column in best)
             hits = np.any(indices == wanted.others[:, None], axis=1)
             # A list that ends as near holds another of those that tie for its last
             # place.
             return (hits | (similarity[:, -1] >= wanted.similarity - _TIE),)
 
-        (hits,) = run("recall", 1, ("hits",), measure)(0)
+        (hits,) = tasks.run("recall", 1, ("hits",), measure)(0)
         recall, bound = _recall_of(wanted, hits)
         if bound < edge_recall:
             raise CellsDoNotHelpError(f"a recall of {bound:.2%} is all that is certain")
-        found = _finish(rows, parts, own, k, include_self, pool)
+        found = _finish(rows, merge, own, k, include_self, pool)
     a_row = 1 + sum(int(offsets[-1]) for offsets in probes.offsets) / num_rows
     return found, Calibration(
         f"IVF{len(centroids)},Flat",
@@ -260,9 +278,15 @@ def search_in_cells(
 
 
 def _score_groups(
-    rows: Any, probes: cells.Probes, *, k: int, least: float, run: Run, pool: Executor
-) -> Callable[[], Iterator[cell_search.Part]]:
-    """Scores all groups of cells; gives what gives the parts, anew at each call."""
+    rows: Any,
+    probes: cells.Probes,
+    *,
+    k: int,
+    least: float,
+    tasks: Tasks,
+    pool: Executor,
+) -> Callable[[np.ndarray, int], lists.Lists]:
+    """Scores all groups of cells; gives what merges the lists of some rows."""
     num_rows, dim = rows.shape
     groups = cell_search.group_cells(probes.own, len(probes.offsets[0]) - 1, dim)
 
@@ -270,36 +294,54 @@ def _score_groups(
         return (cell_search.own_kth_best(rows, groups, group, k, pool),)
 
     count = len(groups.cells)
-    bounds = run("bounds", count, ("kth_best",), bound)
+    bounds = tasks.run("bounds", count, ("kth_best",), bound)
     kth_best = np.empty(num_rows, np.float32)
     for group in range(count):
         kth_best[groups.numbers(group)] = bounds(group)[0]
 
     def score(group: int) -> cell_search.Part:
+        def offer(chunk: int, found: lists.Found) -> lists.Found:
+            return tasks.offer(group, chunk, k, found)
+
         return cell_search.score(
-            rows, probes, groups, group, kth_best, k=k, least=least, pool=pool
+            rows,
+            probes,
+            groups,
+            group,
+            kth_best,
+            k=k,
+            least=least,
+            offer=offer,
+            pool=pool,
         )
 
-    load = run("neighbors", count, cell_search.Part._fields, score)
-    return lambda: (cell_search.Part(*load(group)) for group in range(count))
+    load = tasks.run("neighbors", count, cell_search.Part._fields, score)
+    offers = functools.partial(tasks.offers, count)
+
+    def merge(wanted: np.ndarray, k: int) -> lists.Lists:
+        # Anew each time, so that what is mapped is given back.
+        parts = (cell_search.Part(*load(group)) for group in range(count))
+        return cell_search.merge_parts(parts, offers, wanted, k)
+
+    return merge
 
 
 def _finish(
     rows: Any,
-    parts: Callable[[], Iterator[cell_search.Part]],
+    merge: Callable[[np.ndarray, int], lists.Lists],
     own: range,
     k: int,
     include_self: bool,
     pool: Executor,
 ) -> Neighbors:
-    """Merges the parts of the own rows, the row itself in front where it counts."""
+    """Merges the lists of the own rows, the row itself in front where it counts."""
     shape = len(own), k
     found = Neighbors(np.empty(shape, np.int32), np.empty(shape, np.float32))
 
     def fill(start: int) -> None:
         some = own[start : start + lists.RANGE]
         wanted = np.asarray(some, np.int32)
-        best = cell_search.merge_parts(parts(), wanted, k - include_self)
+        best = merge(wanted, k - include_self)
         place = slice(start, start + len(some))
         found.similarity[place, include_self:] = best.similarity
         found.indices[place, include_self:] = best.indices

@@ -5,11 +5,12 @@
 The rows need not fit into memory, nor do the lists. The members of a group of cells are
 gathered, and all rows are read in order, chunk after chunk. A chunk's queries of one
 cell are one product with its members, and what is at least the K-th best of either row
-so far is kept: a `Part`, which depends on no other. The parts are merged at the end.
+so far is kept: a `Part` of the members, and what they offer to the queries, at most K
+a row. Neither depends on the other groups. All of them are merged at the end.
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -35,18 +36,11 @@ _FEWEST_FOUND = 2**23
 
 
 class Part(NamedTuple):
-    """What a group of cells gives.
-
-    The best of its own rows, of their cell and of all that probe it, and of the rows
-    that probe its cells the K best there, by row.
-    """
+    """The best of the rows of a group of cells: of their cell and all that probe it."""
 
     numbers: np.ndarray  # [M] int32 ascending
     similarity: np.ndarray  # [M, K], as in `lists.Lists`
     indices: np.ndarray  # [M, K]
-    rows: np.ndarray  # [Q] int32 ascending
-    others: np.ndarray  # [Q] int32
-    cosine: np.ndarray  # [Q] float32
 
 
 class Groups(NamedTuple):
@@ -108,6 +102,7 @@ def score(
     *,
     k: int,
     least: float,
+    offer: Callable[[int, lists.Found], lists.Found],
     pool: Executor,
 ) -> Part:
     """Multiplies the rows of a group with all rows that probe their cells.
@@ -123,11 +118,13 @@ def score(
             is found here.
         k: K.
         least: see above.
+        offer: keeps the best that a chunk's rows, by row, are offered by this group;
+            gives these, or the k best that any group offered them.
         pool: threads.
 
     Returns:
-        Part. That of other bounds may hold more or less, of which nothing survives
-        when all parts are merged.
+        Part. With other bounds it, and what is offered, may hold more or less, of which
+        nothing survives when all is merged.
 
     Cost: all rows read once, those of the group twice. Memory: the rows of a group (256
     MiB, or those of the largest cell) with their lists, and of a chunk, 36 bytes for
@@ -137,7 +134,6 @@ def score(
     best = _own_cells(members, k, pool)
     limit = np.maximum(best.similarity.min(axis=1), np.float32(least))
     mine: list[lists.Found] = []
-    queries: list[lists.Found] = []
     for number, offsets in enumerate(probes.offsets):
         chunk = _Chunk(
             number * cells.CHUNK_ROWS,
@@ -155,28 +151,44 @@ def score(
                 lists.merge(best, mine, pool)
                 limit, mine = np.maximum(limit, best.similarity.min(axis=1)), []
             if _count(asked) > _FEWEST_FOUND:
-                asked = [_first(asked, k, kth_best)]
-        queries.append(_first(asked, k, kth_best))
+                asked = [lists.first(lists.join(asked), k)]
+                _raise(kth_best, asked[0], k)
+        _raise(kth_best, offer(number, lists.first(lists.join(asked), k)), k)
     lists.merge(best, mine, pool)
     by_number = np.argsort(members.numbers)
     numbers = members.numbers[by_number]
     best = lists.Lists(*(x[by_number] for x in best))
     kth_best[numbers] = np.maximum(kth_best[numbers], best.similarity.min(axis=1))
-    return Part(numbers, *best, *lists.join(queries))
+    return Part(numbers, *best)
 
 
-def merge_parts(parts: Iterable[Part], wanted: np.ndarray, k: int) -> lists.Lists:
-    """Merges what all parts say of some rows, ascending: lists [n, K]."""
+def merge_parts(
+    parts: Iterable[Part],
+    offers: Callable[[int], Iterable[lists.Found]],
+    wanted: np.ndarray,
+    k: int,
+) -> lists.Lists:
+    """Merges all parts, and the offers of a chunk, for some rows: lists [n, K].
+
+    Args:
+        parts: of all groups.
+        offers: gives those to the rows of a chunk.
+        wanted: [n] int32 row numbers, ascending.
+        k: K.
+    """
     best, found = lists.empty(len(wanted), k), []
     for part in parts:
-        # Of both the row numbers ascend.
         place, index = _find(part.numbers, wanted)
         held = part.indices[index]
         row, column = np.nonzero(held >= 0)
         similarity = part.similarity[index][row, column]
         found.append(lists.Found(place[row], held[row, column], similarity))
-        place, index = _find(part.rows, wanted)
-        found.append(lists.Found(place, part.others[index], part.cosine[index]))
+    for chunk in np.unique(wanted // cells.CHUNK_ROWS):
+        for offer in offers(int(chunk)):
+            place, index = _find(offer.rows, wanted)
+            found.append(
+                lists.Found(place, offer.others[index], offer.similarity[index])
+            )
     lists.merge_range(best, lists.join(found))
     return best
 
@@ -203,13 +215,12 @@ def _count(found: list[lists.Found]) -> int:
     return sum(len(part.rows) for part in found)
 
 
-def _first(found: list[lists.Found], k: int, kth_best: np.ndarray) -> lists.Found:
-    """Keeps the k best of every row, and raises the bounds of those that have k."""
-    best, rank = lists.first(lists.join(found), k)
-    last = rank == k - 1
+def _raise(kth_best: np.ndarray, best: lists.Found, k: int) -> None:
+    """Raises the bounds of the rows that have k, by row and best first."""
+    ends = best.rows[k - 1 :]
+    last = np.flatnonzero(ends == best.rows[: len(ends)])
     rows = best.rows[last]
-    kth_best[rows] = np.maximum(kth_best[rows], best.similarity[last])
-    return best
+    kth_best[rows] = np.maximum(kth_best[rows], best.similarity[last + k - 1])
 
 
 def _gather(rows: Any, groups: Groups, group: int) -> _Members:

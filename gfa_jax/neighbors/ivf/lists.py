@@ -73,7 +73,7 @@ def merge_range(best: Lists, found: Found) -> None:
     k = indices.shape[1]
     row, column = np.nonzero(indices >= 0)
     held = Found(row.astype(np.int32), indices[row, column], similarity[row, column])
-    twice, _ = first(join([held, found]), 2 * k)
+    twice = first(join([held, found]), 2 * k)
     pair = twice.rows.astype(np.uint64) << np.uint64(32)
     pair |= twice.others.view(np.uint32)
     order = np.argsort(pair)
@@ -91,11 +91,8 @@ def merge_range(best: Lists, found: Found) -> None:
     indices[place] = others[kept]
 
 
-def first(found: Found, k: int) -> tuple[Found, np.ndarray]:
-    """Keeps the k best of every row, and gives the rank of each: [M] in [0, k).
-
-    They end by row, descending similarity and ascending index.
-    """
+def first(found: Found, k: int) -> Found:
+    """Keeps the k best of every row: by row, descending similarity, ascending index."""
     key = found.rows.astype(np.uint64) << np.uint64(32)
     key |= _descending(found.similarity)
     order = np.argsort(key)
@@ -106,10 +103,8 @@ def first(found: Found, k: int) -> tuple[Found, np.ndarray]:
     if len(tied):
         among = order[tied]
         order[tied] = among[np.lexsort((found.others[among], key[tied]))]
-    rank = _rank(found.rows[order])
-    kept = rank < k
-    order = order[kept]
-    return Found(*(column[order] for column in found)), rank[kept]
+    order = order[_rank(found.rows[order]) < k]
+    return Found(*(column[order] for column in found))
 
 
 def _rank(rows: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Rows probe the right cells, and find there what a plain search would."""
 
+import collections
 import concurrent.futures
 import sys
 
@@ -48,7 +49,13 @@ def search(rows, probes, *, k, least=-np.inf, order=1) -> lists.Lists:
         probes.own, len(probes.offsets[0]) - 1, rows.shape[1]
     )
     kth_best, parts = np.empty(len(rows), np.float32), []
-    options = {"k": k, "least": least}
+    offers = collections.defaultdict(list)
+
+    def offer(chunk, found):
+        offers[chunk].append(found)
+        return found
+
+    options = {"k": k, "least": least, "offer": offer}
     with cells.workers() as pool:
         for group in range(len(groups.cells)):
             own = cell_search.own_kth_best(rows, groups, group, k, pool)
@@ -56,7 +63,8 @@ def search(rows, probes, *, k, least=-np.inf, order=1) -> lists.Lists:
         for group in range(len(groups.cells))[::order]:
             task = rows, probes, groups, group, kth_best
             parts.append(cell_search.score(*task, **options, pool=pool))
-    return cell_search.merge_parts(parts, np.arange(len(rows), dtype=np.int32), k)
+    wanted = np.arange(len(rows), dtype=np.int32)
+    return cell_search.merge_parts(parts, offers.__getitem__, wanted, k)
 
 
 def queries_of(probes: cells.Probes, cell: int) -> np.ndarray:
