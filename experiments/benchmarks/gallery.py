@@ -2,8 +2,9 @@
 
     python -m experiments.benchmarks.gallery --size=100000 --dim=256
 
-A rerun refines and clusters all rows anew. Seconds are medians of the wall clock after
-one call that compiles, but for the rerun and what takes seconds, which are called once.
+A rerun refines and clusters all rows anew. Seconds of the wall clock, and those of all
+cores, which other work beside does not lengthen as much, are medians after one call
+that compiles, but for the rerun and what takes seconds, which are called once.
 The recall of a query is the share of the 56 rows nearest to each probe by cosines in
 float64 that are among its candidates: by the exact search, and where FAISS is installed
 by its indexes as well.
@@ -19,7 +20,6 @@ from typing import Any
 import numpy as np
 
 import gfa_jax as gfa
-from experiments.benchmarks import timing
 from gfa_jax import datasets
 from gfa_jax import gallery as core
 from gfa_jax.neighbors.faiss import build_index, import_faiss
@@ -31,6 +31,7 @@ flags.DEFINE_integer("dim", 256, "Columns D.", lower_bound=2)
 flags.DEFINE_integer("repeats", 20, "Calls of what is quick.", lower_bound=1)
 
 _PROBES = 256
+_SECONDS = "seconds", "core seconds"
 _WIDTH = 56  # candidates of a probe
 _INDEXES = (
     ("IVF", "IVF{lists},Flat", "nprobe=16"),
@@ -41,11 +42,12 @@ _INDEXES = (
 def main() -> None:
     """Measures, and prints a line for each thing that a gallery does."""
     cli.keep_compiled_programs()
-    lines, rerun = [["", "rows", "seconds", "recall", "times as fast as a rerun"]], None
+    lines, rerun = [["", "rows", "recall", *_SECONDS, "rerun / it", "by core"]], None
     for name, count, seconds, *recall in _measure():
-        rerun = rerun or seconds
-        cells = f"{count:,}", f"{seconds:.3g}", "".join(f"{x:.4f}" for x in recall)
-        lines.append([name, *cells, f"{rerun / seconds:,.1f}"])
+        rerun = seconds if rerun is None else rerun
+        lines.append([name, f"{count:,}", "".join(f"{x:.4f}" for x in recall)])
+        lines[-1] += [f"{x:.3g}" for x in seconds]
+        lines[-1] += [f"{x:,.1f}" for x in rerun / seconds]
     print(evaluation.align(lines))
 
 
@@ -87,7 +89,7 @@ def _measure() -> Iterator[tuple[Any, ...]]:
     for start in range(size + 1, end):
         seconds, grown = _once(add, grown, start, start + 1)
         times.append(seconds)
-    yield "insert", 1, timing.median(times)
+    yield "insert", 1, np.median(times, axis=0)
     grown = add(grown, end, end + batch)  # compiles
     seconds, _ = _once(add, grown, end + batch, end + 2 * batch)
     yield "insert", batch, seconds
@@ -110,15 +112,16 @@ def _recall(
     return float(np.mean(hits))
 
 
-def _once(call: Callable, *arguments: Any, **options: Any) -> tuple[float, Any]:
-    start = time.perf_counter()
+def _once(call: Callable, *arguments: Any, **options: Any) -> tuple[np.ndarray, Any]:
+    clocks = time.perf_counter, time.process_time
+    starts = [clock() for clock in clocks]
     result = call(*arguments, **options)
-    return time.perf_counter() - start, result
+    return np.array([clock() for clock in clocks]) - starts, result
 
 
-def _median(call: Callable, inputs: Sequence[Any]) -> float:
+def _median(call: Callable, inputs: Sequence[Any]) -> np.ndarray:
     call(inputs[0])
-    return timing.median([_once(call, each)[0] for each in inputs])
+    return np.median([_once(call, each)[0] for each in inputs], axis=0)
 
 
 if __name__ == "__main__":
