@@ -13,6 +13,7 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import metrics
 from tests.conftest import X64
+from tests.programs.programs import succeed
 
 FPRS = (1e-6, 1e-5, 1e-4, 1e-3)
 RESCORE = gfa.Options(graph="rescore")
@@ -77,3 +78,15 @@ def test_refined_features(
     )
     got = tprs(np.asarray(result.features), labels, max_images=50)
     np.testing.assert_allclose(got, expected, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("method", ["persistent", "components", "average"])
+def test_clusters_from_disk_are_those_of_memory(real_data, tmp_path, method):
+    np.save(tmp_path / "rows.npy", real_data("cfp_dev.npz")["features"])
+    flags = [f"--features={tmp_path}/rows.npy", f"--method={method}", "--noplots"]
+    for name, own in (("memory", []), ("disk", ["--streamed"])):
+        own = [*own, "--neighbors=exact", f"--output_dir={tmp_path}/{name}"]
+        succeed("cluster", *flags, *own)
+    for name in ("labels.npy", "confidence.npy"):
+        want, got = (np.load(tmp_path / f / name) for f in ("memory", "disk"))
+        np.testing.assert_array_equal(got, want)

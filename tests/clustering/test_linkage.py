@@ -23,6 +23,16 @@ def random_problem(seed: int, num_rows: int, k: int) -> tuple[np.ndarray, Neighb
     return features.astype(np.float32), as_neighbors(indices)
 
 
+def test_pairs_sorted_a_few_rows_at_a_time_are_those_of_all(rng, monkeypatch):
+    indices = rng.integers(-1, 50, (50, 6))
+    survives = (indices >= 0) & (indices != np.arange(50)[:, None])
+    given = indices, rng.random((50, 6)), survives
+    want = linkage.unique_pairs(*given)
+    monkeypatch.setattr(linkage, "_SORTED_AT_ONCE", 40)
+    for got, expected in zip(linkage.unique_pairs(*given), want, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
 def partition(labels) -> set[frozenset[int]]:
     labels = np.asarray(labels)
     groups = (np.flatnonzero(labels == label).tolist() for label in np.unique(labels))

@@ -16,6 +16,7 @@ from tests.programs.programs import (
     refine,
     refuse,
     run,
+    succeed,
 )
 
 
@@ -158,6 +159,29 @@ def test_it_says_how_long_an_exact_search_takes_that_was_not_asked_for(files, sa
     want = gfa.aggregate(sample, neighbors, gfa.Params(0.5, 0.7), num_steps=4)
     got = np.load(files / "out" / "refined.npy")
     np.testing.assert_allclose(got, want.features, rtol=0, atol=1e-6)
+
+
+def test_clusters_of_shards_on_disk_are_those_of_memory(files, sample):
+    flags = ["--noplots", "--neighbors=exact", "--num_candidates=16"]
+    whole = [f"--features={files}/features.npy", *flags]
+    datasets.write_shards(files / "shards", sample, rows_per_shard=250)
+    parts = [f"--features={files}/shards", "--streamed", *flags]
+    for method in ("persistent", "components"):
+        own = [f"--method={method}"]
+        succeed("cluster", *whole, *own, f"--output_dir={files}/whole")
+        succeed("cluster", *parts, *own, f"--output_dir={files}/parts")
+        found, want = (np.load(files / n / "labels.npy") for n in ("parts", "whole"))
+        np.testing.assert_array_equal(found, want)
+        assert 10 < want.max() < 500
+    names = [{path.name for path in (files / n).iterdir()} for n in ("parts", "whole")]
+    assert names[0] == names[1]
+    # A part that is missing, and one whose bytes are others.
+    path = sorted((files / "shards").glob("part-*"))[1]
+    rows = np.load(path)
+    np.save(path, rows[::-1])
+    refuse(files, "the file is damaged", *parts, module="cluster")
+    path.unlink()
+    refuse(files, path.name, *parts, module="cluster")
 
 
 @pytest.mark.parametrize(
