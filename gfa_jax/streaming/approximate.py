@@ -43,6 +43,7 @@ def approximate_neighbors(
     threshold: float | None = None,
     seed: int = 0,
     team: Team = _ALONE,
+    own: range | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     on_exact: Callable[[str], None] | None = None,
     progress: Callable | None = None,
@@ -58,6 +59,7 @@ def approximate_neighbors(
             `gfa_jax.approximate_neighbors`.
         team: the processes that do this together; each calls it with the same
             arguments, and a checkpoint.
+        own: the rows to give the lists of, by default `team.own(N)`.
         checkpoint: a folder, which all of the team share; holds 2 bytes for each cell
             that a row probes, the lists, N k 8 bytes, and 12 bytes for each other that
             a group of cells offers to a row that probes it, some 20 a row of a pool
@@ -66,7 +68,7 @@ def approximate_neighbors(
             reason in one line; such a search may take a hundred times as long.
 
     Returns:
-        Neighbors [n, k] of the rows `team.own(N)`, by default of all, as NumPy arrays:
+        Neighbors [n, k] of the own rows, of one process all, as NumPy arrays:
         those of `gfa_jax.approximate_neighbors`, with -1 and -inf where the cells held
         fewer than k; and the Calibration: its lower bound is at least `edge_recall`, or
         the search was exact. The bits do not depend on the number of processes, nor on
@@ -96,7 +98,8 @@ def approximate_neighbors(
         "threshold": threshold,
         "seed": seed,
     }
-    tasks, own, folder = calibrated.tasks_in_memory(progress), team.own(num_rows), None
+    own = team.own(num_rows) if own is None else own
+    tasks, folder = calibrated.tasks_in_memory(progress), None
     if checkpoint is not None:
         versions = [_LAYOUT, faiss.__version__, np.__version__]
         store = resumable.open_store(checkpoint, rows, [*asked.values(), *versions])

@@ -382,8 +382,6 @@ def test_bad_devices_and_rows_are_refused(files, sample):
     many = [f"--features={files}/few.npy", "--num_devices=8"]
     message = "9 rows over 8 devices leave device 5 with zero rows"
     refuse(message, *given, *many, devices=8)
-    approximate = ["--num_devices=1", "--neighbors=approximate"]
-    refuse("use --neighbors=faiss", *given, *approximate)
 
 
 def test_bad_shards_and_rows_in_them_are_refused(files, sample):

@@ -110,15 +110,15 @@ def probe_chunk(
 
     Returns their cells [n] int32, and `Probes.rows` and an entry of `Probes.offsets`.
 
-    Cost: n C D multiply-adds. Memory: the probes five times, and a block of products a
-    thread.
+    Cost: n C D multiply-adds. Memory: the rows, the probes five times, and a block of
+    products a thread.
     """
     num_cells = len(centroids)
     directions = np.ascontiguousarray(centroids.T)
     step = max(1, _BLOCK // num_cells)
 
     def probe(block: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        cosine = read(rows, block) @ directions
+        cosine = features[block] @ directions
         own = np.argmax(cosine, axis=1)
         count = np.arange(len(own))
         probed = cosine >= probe_threshold(cosine[count, own], ratio)[:, None]
@@ -127,13 +127,12 @@ def probe_chunk(
         by_cell = np.argsort(cell.astype(np.uint16), kind="stable")
         return (
             own.astype(np.int32),
-            (row[by_cell] + block.start % CHUNK_ROWS).astype(np.uint16),
+            (row[by_cell] + block.start).astype(np.uint16),
             np.bincount(cell, minlength=num_cells),
         )
 
-    first = chunk_rows(chunk).start
-    stop = min(first + CHUNK_ROWS, rows.shape[0])
-    blocks = [slice(s, min(s + step, stop)) for s in range(first, stop, step)]
+    features = read(rows, chunk_rows(chunk))
+    blocks = [slice(s, s + step) for s in range(0, len(features), step)]
     return _join(*zip(*in_turn(pool, probe, blocks), strict=True))
 
 

@@ -6,17 +6,21 @@ is the one order in which they do.
 
 import abc
 import contextlib
+import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets
+from gfa_jax import datasets, sharding, streaming
 from gfa_jax.neighbors import choose_search
+from gfa_jax.neighbors.automatic import estimate_exact
 from gfa_jax.programs import cli, evaluation, flags, inputs
 from gfa_jax.refinement import Refinement, Request, Settings
+from gfa_jax.streaming.team import Team
 
 FLAGS = flags.FLAGS
 
@@ -116,16 +120,57 @@ class Backend(abc.ABC):
 def choose(shape: Sequence[int], request: Request, *, default: str) -> str:
     """Returns which search to run, as --neighbors says or their times on this machine.
 
+    Of several processes the first one decides.
+
     Args:
         shape: N and D.
         request: says how many candidates, and which edges must be found.
         default: where --neighbors is not given.
     """
     search = FLAGS.neighbors or default
-    if search == "auto":
+    if search == "auto" and jax.process_index() == 0:
         num_rows, dim = shape
         width, threshold = request.width(num_rows), request.first_threshold
         choice = choose_search(num_rows, dim, k=width, threshold=threshold)
         search = choice.search
         cli.log_estimate(f"{search} neighbors", choice.seconds, choice.reason)
-    return search
+    return sharding.gather_bytes(search.encode())[0].decode()
+
+
+def search_approximately(rows: Any, request: Request, **options: Any) -> Searched:
+    """Searches nearly all candidates of the own rows, with all processes of the job.
+
+    Args:
+        rows: [N, D] that every process can read.
+        request: says how many candidates.
+        **options: `approximate_options`, and others of
+            `streaming.approximate_neighbors`.
+    """
+    width = request.width(len(rows))
+
+    def on_exact(reason: str) -> None:
+        if jax.process_index() == 0:
+            seconds = estimate_exact(*rows.shape, k=width)
+            cli.log_estimate("exact neighbors after all", seconds, reason)
+
+    options |= {"k": width, "team": team(), "progress": progress}
+    return streaming.approximate_neighbors(rows, on_exact=on_exact, **options)
+
+
+def approximate_options(request: Request) -> dict[str, Any]:
+    """Returns what decides an approximate search, besides its rows and width."""
+    asked = {"edge_recall": FLAGS.edge_recall, "threshold": request.first_threshold}
+    return asked | {"seed": FLAGS.seed}
+
+
+def team() -> Team:
+    """Returns the processes of the job, which fail together."""
+    wait = functools.partial(sharding.collective_errors, None)
+    return Team(jax.process_index(), jax.process_count(), wait)
+
+
+def progress(iterable: Any, *, total: int | None, desc: str) -> Any:
+    """Shows the bar of process 0; the others have about as many steps."""
+    if jax.process_index():
+        return iterable
+    return cli.progress(iterable, total=total, desc=desc)

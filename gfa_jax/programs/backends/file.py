@@ -14,7 +14,6 @@ import pathlib
 import shutil
 from typing import Any
 
-import jax
 import numpy as np
 
 import gfa_jax as gfa
@@ -22,7 +21,6 @@ from gfa_jax import datasets, sharding, streaming
 from gfa_jax.clustering import Clusters, Method
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors import Calibration
-from gfa_jax.neighbors.automatic import estimate_exact
 from gfa_jax.programs import (
     backends,
     checkpoints,
@@ -38,7 +36,6 @@ from gfa_jax.refinement.pool import run_stages
 from gfa_jax.streaming.aggregation import aggregate_in
 from gfa_jax.streaming.clustering import cluster
 from gfa_jax.streaming.settings import choose_settings
-from gfa_jax.streaming.team import Team
 from gfa_jax.streaming.workspace import Workspace, Writer, release, take
 
 FLAGS = flags.FLAGS
@@ -121,7 +118,7 @@ class FileBackend(backends.Backend):
 
     def read(self, request, folder) -> inputs.Pool:
         """Maps the files; reads the own rows once to check them, and the free space."""
-        team = Team(jax.process_index(), jax.process_count(), _wait)
+        team = backends.team()
         self._folder = folder
         with processes.together():
             source = _map_features(folder)
@@ -163,8 +160,7 @@ class FileBackend(backends.Backend):
     def search(self, request) -> backends.Searched:
         """Finds the candidates, or what is missing of them after an interrupt."""
         rows = self._pool.features
-        asked = {"search": FLAGS.neighbors, "edge_recall": FLAGS.edge_recall}
-        asked |= {"threshold": request.first_threshold, "seed": FLAGS.seed}
+        asked = backends.approximate_options(request) | {"search": FLAGS.neighbors}
         self._workspace = self._workspace.extend(asked)
         fields = ("indices", "similarity")
         shape = len(rows), request.width(len(rows))
@@ -187,29 +183,20 @@ class FileBackend(backends.Backend):
 
     def _find(self, request) -> tuple[int, gfa.Neighbors, Calibration | None]:
         """Searches; gives the number of the first row of the lists, and the lists."""
-        rows, choice = self._pool.features, ""
-        if self.is_first:
-            choice = backends.choose(rows.shape, request, default="auto")
-        choice = sharding.gather_bytes(choice.encode())[0].decode()
+        rows = self._pool.features
+        choice = backends.choose(rows.shape, request, default="auto")
+        folder = self._folder / _SEARCH
+        if choice == "approximate":
+            asked = backends.approximate_options(request)
+            options = asked | {"checkpoint": folder}
+            found = backends.search_approximately(rows, request, **options)
+            return self._workspace.team.own(len(rows)).start, *found
         width = request.width(len(rows))
-
-        def on_exact(reason: str) -> None:
-            if self.is_first:
-                seconds = estimate_exact(*rows.shape, k=width)
-                cli.log_estimate("exact neighbors after all", seconds, reason)
-
-        options: dict[str, Any] = {"k": width, "progress": _progress}
-        options |= {"checkpoint": self._folder / _SEARCH}
-        if choice == "exact":
-            if self.is_first:
-                return 0, streaming.exact_neighbors(rows, **options), None
-            none = np.empty((0, width))  # one process searches for all
+        if not self.is_first:  # one process searches for all
+            none = np.empty((0, width))
             return len(rows), gfa.Neighbors(none, none), None
-        team = self._workspace.team
-        options |= {"edge_recall": FLAGS.edge_recall, "seed": FLAGS.seed}
-        options |= {"threshold": request.first_threshold, "on_exact": on_exact}
-        found = streaming.approximate_neighbors(rows, team=team, **options)
-        return team.own(len(rows)).start, *found
+        options: dict[str, Any] = {"k": width, "progress": cli.progress}
+        return 0, streaming.exact_neighbors(rows, checkpoint=folder, **options), None
 
     def refine(self, request, searched, stages) -> Refinement:
         """See `Backend`; all rows' neighbors and weights are memory maps."""
@@ -240,7 +227,7 @@ class FileBackend(backends.Backend):
             stage=stage,
             weights=chosen.weights,
             storage=FLAGS.storage,
-            progress=_progress,
+            progress=backends.progress,
             options=chosen.options,
         )
 
@@ -266,7 +253,7 @@ class FileBackend(backends.Backend):
                 evidence=chosen.evidence,
                 in_views=threshold is None or chosen.weights is not None,
                 min_size=min_size,
-                progress=_progress,
+                progress=backends.progress,
             )
 
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification | None:
@@ -304,17 +291,6 @@ class FileBackend(backends.Backend):
         if self.is_first:
             for name in (_SEARCH, _STAGES):
                 shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _wait() -> None:
-    sharding.collective_errors(None)
-
-
-def _progress(iterable: Any, *, total: int | None, desc: str) -> Any:
-    """Shows the bar of process 0; the others have about as many steps."""
-    if jax.process_index():
-        return iterable
-    return cli.progress(iterable, total=total, desc=desc)
 
 
 def _map_features(folder: pathlib.Path) -> Any:

@@ -26,16 +26,17 @@ import numpy as np
 import gfa_jax as gfa
 from gfa_jax import datasets, sharding
 from gfa_jax.datasets import fingerprints, resumable
+from gfa_jax.neighbors import Calibration
 from gfa_jax.programs import (
     backends,
     checkpoints,
-    cli,
     evaluation,
     flags,
     inputs,
     processes,
     settings,
 )
+from gfa_jax.programs.backends import file
 from gfa_jax.refinement import Refinement, Settings
 from gfa_jax.refinement.pool import run_stages
 from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
@@ -63,6 +64,8 @@ class MeshBackend(backends.Backend):
     _source: inputs.Source
     _pool: inputs.Pool
     _features: jax.Array
+    _rows: file.UnitRows
+    _folder: pathlib.Path
     _finished: checkpoints.Checkpoints
     _key: str
     _shards: datasets.Shards
@@ -77,7 +80,6 @@ class MeshBackend(backends.Backend):
     def read(self, request, folder: pathlib.Path) -> inputs.Pool:
         """Checks that all processes are of one job; reads the own rows."""
         with processes.together():
-            _check_flags()
             source, labels, pairs = _open()
             request.width(source.shape[0])
             facts = checkpoints.facts(source)
@@ -94,6 +96,7 @@ class MeshBackend(backends.Backend):
         with processes.together():
             unit = inputs.unit_rows(unit, norms[own.start : own.stop], scaled=scaled)
         self._features = self._place.place_own(unit)
+        self._rows, self._folder = file.UnitRows(source.stored, norms), folder
         contents = [text.decode() for text in sharding.gather_bytes(content.encode())]
         self._key = checkpoints.job_hash(facts, contents, num_devices=mesh.size)
         self._finished = checkpoints.Checkpoints(folder / _STAGES)
@@ -104,13 +107,21 @@ class MeshBackend(backends.Backend):
         """Searches, or reads, the candidates of this process's rows."""
         width = request.width(self._source.shape[0])
         names = ("neighbors", "faiss_factory", "faiss_search")
-        searched = {name: getattr(FLAGS, name) for name in names}
-        self._key = resumable.extend(self._key, searched | {"width": width})
-        fields = gfa.Neighbors._fields
-        found = self._finished.run(
-            "neighbors", self._key, fields, lambda: self._find(width)._asdict()
-        )
-        return gfa.Neighbors(**found), None
+        searched = {name: getattr(FLAGS, name) for name in names} | {"width": width}
+        asked = backends.approximate_options(request)
+        if FLAGS.neighbors in ("auto", "approximate"):
+            searched |= asked
+        self._key = resumable.extend(self._key, searched)
+        fields = (*gfa.Neighbors._fields, "calibration")
+
+        def find() -> dict[str, np.ndarray]:
+            found, calibration = self._find(request, asked)
+            told = json.dumps(calibration and calibration._asdict()).encode()
+            return found._asdict() | {"calibration": np.frombuffer(told, np.uint8)}
+
+        found = self._finished.run("neighbors", self._key, fields, find)
+        told = json.loads(found.pop("calibration").tobytes())
+        return gfa.Neighbors(**found), told and Calibration(**told)
 
     def refine(self, request, searched, stages) -> Refinement:
         """See `Backend`; what the whole pool says is the same in all processes."""
@@ -153,7 +164,7 @@ class MeshBackend(backends.Backend):
         max_images = options.pop("max_images")
         with processes.together():
             if stage is None:
-                whole = self._read_all()
+                whole = self._rows[:]
             else:
                 whole = self._finished.read_all(stage, "features")
         del rows
@@ -161,7 +172,10 @@ class MeshBackend(backends.Backend):
         if self._pool.pairs is None:
             assert self._pool.labels is not None  # the caller has labels or pairs
             result = sharding.all_pairs_roc(
-                whole, self._pool.labels, mesh=self._place.mesh, progress=_progress
+                whole,
+                self._pool.labels,
+                mesh=self._place.mesh,
+                progress=backends.progress,
             )
         with processes.together():
             if self.is_first and result is None:
@@ -197,21 +211,31 @@ class MeshBackend(backends.Backend):
                 datasets.write_manifest(self._shards.folder, self._shards.parts)
                 shutil.rmtree(folder / _STAGES, ignore_errors=True)
 
-    def _find(self, width: int) -> gfa.Neighbors:
-        place = self._place
+    def _find(self, request, asked: dict[str, Any]) -> backends.Searched:
+        place, num_rows = self._place, self._source.shape[0]
+        width = request.width(num_rows)
         if FLAGS.candidates is not None:
             own = slice(place.own.start, place.own.stop)
-            num_rows = self._source.shape[0]
-            return self.read_candidates(num_rows, width, self._score, own)
+            return self.read_candidates(num_rows, width, self._score, own), None
+        choice = backends.choose(self._source.shape, request, default="exact")
+        if choice == "approximate":
+            folder = self._folder / _STAGES
+            with processes.together():
+                folder.mkdir(exist_ok=True)
+                checkpoint = folder / f"search-{self._key[:16]}"
+                options = asked | {"own": place.own, "checkpoint": checkpoint}
+                return backends.search_approximately(self._rows, request, **options)
         search = sharding.exact_neighbors
-        if FLAGS.neighbors == "faiss":
+        if choice == "faiss":
             search = functools.partial(
                 sharding.faiss_neighbors,
                 factory=FLAGS.faiss_factory,
                 search=FLAGS.faiss_search,
             )
-        found = search(self._features, k=width, progress=_progress, **place.arguments)
-        return gfa.Neighbors(*map(place.take_own, found))
+        found = search(
+            self._features, k=width, progress=backends.progress, **place.arguments
+        )
+        return gfa.Neighbors(*map(place.take_own, found)), None
 
     def _score(self, indices: np.ndarray) -> np.ndarray:
         place = self._place
@@ -233,7 +257,7 @@ class MeshBackend(backends.Backend):
             num_steps=chosen.num_steps,
             weights=None if weights is None else place.place_own(weights),
             exchange=(self.layout or {})["exchange"],
-            progress=_progress,
+            progress=backends.progress,
             options=chosen.options,
             **place.arguments,
         )
@@ -245,37 +269,8 @@ class MeshBackend(backends.Backend):
 
     def _fetch(self, numbers: np.ndarray) -> np.ndarray:
         """Reads unit rows of the whole pool from the files, in any process."""
-        stored, numbers = self._source.stored, np.asarray(numbers)
-        norms = self._pool.norms
-        if isinstance(stored, datasets.Shards):
-            starts = np.cumsum([0] + [part.rows for part in stored.parts])
-            rows = np.empty((len(numbers), stored.shape[1]), stored.arrays[0].dtype)
-            for array, start, stop in zip(
-                stored.arrays, starts, starts[1:], strict=False
-            ):
-                inside = (numbers >= start) & (numbers < stop)
-                rows[inside] = array[numbers[inside] - start]
-        else:
-            rows = stored[numbers]
-        return inputs.unit_rows(rows, norms[numbers], scaled=inputs.is_scaled(norms))
-
-    def _read_all(self) -> np.ndarray:
-        stored = self._source.read(0, self._source.shape[0])
-        norms = self._pool.norms
-        return inputs.unit_rows(stored, norms, scaled=inputs.is_scaled(norms))
-
-
-def _check_flags() -> None:
-    if FLAGS.neighbors == "auto":
-        raise ValueError(
-            "--neighbors=auto chooses for one device; over several use exact or faiss"
-        )
-    if FLAGS.neighbors == "approximate":
-        raise ValueError(
-            "--neighbors=approximate is calibrated on one index of all rows; over "
-            "several devices use --neighbors=faiss with --faiss_factory and "
-            "--faiss_search"
-        )
+        numbers, places = np.unique(numbers, return_inverse=True)
+        return self._rows[numbers][places]
 
 
 def _open() -> tuple[inputs.Source, np.ndarray | None, datasets.Pairs | None]:
@@ -333,10 +328,3 @@ def _layout(place: sharding.Layout, dim: int, chosen: Settings) -> dict[str, Any
 def _readable(size: int) -> str:
     unit, name = (2**30, "GiB") if size >= 2**28 else (2**20, "MiB")
     return f"{size / unit:,.1f} {name}"
-
-
-def _progress(iterable: Any, *, total: int | None, desc: str) -> Any:
-    """Shows the bar of process 0; the others take the same steps in silence."""
-    if jax.process_index():
-        return iterable
-    return cli.progress(iterable, total=total, desc=desc)
