@@ -13,10 +13,10 @@ that cosine is the one in the pool's own units (selection/metric.py). It writes 
 report.json, summary.png (sizes, confidence and, where labels are known, purity), with
 --images contact_sheet.html, and with --review=N review.csv, the N pairs of rows whose
 answer would change the clusters most. --streamed keeps rows and lists on disk, for one
-process or for several (--num_processes), to the same clusters. With --previous clusters keep their numbers as
-the pool grows. A learn-to-cluster folder is read as it is (and all of its sizes by
-`learn_to_cluster`): --features=features/X.bin --dim=256 --labels=labels/X.meta
---candidates=knns/X/faiss_k_80.npz.
+process or for several (--num_processes), to the same clusters. With --previous clusters
+keep their numbers as the pool grows. A learn-to-cluster folder is read as it is (and
+all of its sizes by `learn_to_cluster`): --features=features/X.bin --dim=256
+--labels=labels/X.meta --candidates=knns/X/faiss_k_80.npz.
 """
 
 import csv
