@@ -2,12 +2,14 @@
 
 import functools
 import io
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
 from jax import lax
+from jax._src import distributed  # pyright: ignore[reportPrivateImportUsage]
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -17,6 +19,8 @@ from gfa_jax.types import Array
 T = TypeVar("T")
 
 _AXIS = "processes"
+_meetings = itertools.count()
+_LONGEST_MS = 2**31 - 1  # 25 days
 # Lengths are rounded up, so that few programs are compiled.
 _GRAIN = 2**12
 _CHUNK = 2**28
@@ -85,12 +89,20 @@ def collective_errors(error: str | None) -> None:
         ValueError: the first error of any process, which is named unless all have the
             same.
     """
+    _meet()
     errors = [text.decode() for text in gather_bytes((error or "").encode())]
     if errors[0] and len(set(errors)) == 1:
         raise CollectiveError(errors[0])
     for process, text in enumerate(errors):
         if text:
             raise CollectiveError(f"process {process}: {text}")
+
+
+def _meet() -> None:
+    """Waits for all processes as long as it takes; a collective ends after a while."""
+    client = distributed.global_state.client
+    if client is not None and jax.process_count() > 1:
+        client.wait_at_barrier(f"gfa_jax-{next(_meetings)}", _LONGEST_MS)
 
 
 def check_own(
