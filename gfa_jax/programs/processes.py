@@ -211,9 +211,12 @@ def distributed_session() -> Iterator[None]:
     rendezvous.watch(links, silence=FLAGS.heartbeat_timeout, lost=_end)
     if rendezvous.is_local(host):
         keep_local(host)
+    runtime = FLAGS.coordinator
+    if FLAGS.process_id:
+        runtime = f"127.0.0.1:{rendezvous.relay(host, int(port))}"
     try:
         jax.distributed.initialize(
-            FLAGS.coordinator,
+            runtime,
             FLAGS.num_processes,
             FLAGS.process_id,
             initialization_timeout=START_TIMEOUT,

@@ -77,6 +77,47 @@ def free_port(host: str) -> int:
         return listener.getsockname()[1]
 
 
+def relay(host: str, port: int) -> int:
+    """Hands on what comes to a port of this machine alone, which is returned.
+
+    Where the far end closes, the near one does not: JAX's runtime aborts as soon as its
+    connection to process 0 does, before `watch` can say in one line who is gone.
+    """
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            near = server.accept()[0]
+            try:
+                far = socket.create_connection((host, port))
+            except OSError:  # not there yet: who came tries again
+                near.close()
+                continue
+            given = (near, far)
+            threading.Thread(target=_hand_on, args=given, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return server.getsockname()[1]
+
+
+def _hand_on(near: socket.socket, far: socket.socket) -> None:
+    with near, far:
+        back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+        back.start()
+        _pump(near, far)
+        with contextlib.suppress(OSError):
+            far.shutdown(socket.SHUT_RDWR)
+        back.join()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while data := source.recv(1 << 16):
+            with contextlib.suppress(OSError):  # what is gone takes nothing
+                target.sendall(data)
+
+
 def watch(links: Links, *, silence: float, lost: Callable[[int], None]) -> None:
     """Calls `lost` with the number of a process that ends without a good-bye.
 
@@ -121,7 +162,10 @@ def _join(host, port, number, count, end, timeout) -> socket.socket:
         return link
     link.close()
     if answer is None:
-        reason = f"{where} does not answer as process 0 does; another program has it"
+        reason = (
+            f"{where} does not answer as process 0 does; another program has it, or a "
+            "job that all of its processes have joined"
+        )
     else:
         reason = answer.decode() or f"process 0 at {where} ended while it waited"
     raise ValueError(reason)

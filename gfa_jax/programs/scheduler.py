@@ -13,6 +13,7 @@ from typing import NamedTuple
 # What each sets in the processes of a job, and not in a pod or a batch script alone.
 _SIGNS = {
     "OMPI_COMM_WORLD_SIZE": "Open MPI",
+    "OMPI_COMM_WORLD_RANK": "Open MPI",
     "SLURM_STEP_NODELIST": "Slurm",
     "JOB_COMPLETION_INDEX": "Kubernetes",
 }
@@ -55,6 +56,8 @@ def find(
             raise ValueError("variables that say its rank are missing")
         if not 0 <= process_id < count:
             raise ValueError(f"it is number {process_id} of {count}")
+        if local and local[0] < 0:
+            raise ValueError(f"it is number {local[0]} on its machine")
     except Exception as error:  # whatever the client of a scheduler raises
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(

@@ -203,7 +203,7 @@ def test_one_process_over_eight_devices_and_from_shards(files, sample, expected)
     np.testing.assert_allclose(one, expected, rtol=0, atol=1e-5)
 
 
-def test_a_killed_process_fails_the_job_and_a_rerun_goes_on_to_the_same_bits(
+def test_a_killed_leader_fails_the_job_and_a_rerun_goes_on_to_the_same_bits(
     files, undisturbed
 ):
     long = [f"--num_steps={_LONG}", "--heartbeat_timeout=6"]
@@ -213,13 +213,14 @@ def test_a_killed_process_fails_the_job_and_a_rerun_goes_on_to_the_same_bits(
     while not all(path.exists() for path in left):
         assert all(process.poll() is None for process in job)
         time.sleep(0.005)
-    job[1].send_signal(signal.SIGKILL)
+    job[0].send_signal(signal.SIGKILL)
     killed = time.monotonic()
-    code, _, stderr = finish(job[0])
-    assert finish(job[1])[0] == -signal.SIGKILL
+    code, _, stderr = finish(job[1])
+    assert finish(job[0])[0] == -signal.SIGKILL
     assert time.monotonic() - killed < 20
     assert code == 2
-    assert "refine: process 1 of 2 is gone and the job with it" in stderr
+    (line,) = stderr.splitlines()  # nothing of JAX's runtime, which ran in process 0
+    assert line.startswith("refine: process 0 of 2 is gone and the job with it")
     assert {path.name for path in (files / "killed").iterdir()} == {"stages"}
     assert all(path.exists() for path in left)
 

@@ -122,10 +122,30 @@ def test_another_program_on_the_port_is_named():
         link.sendall(b"SSH-2.0\n")
         thread.join(10)
         link.close()
-    assert "another program has it" in str(results.get(timeout=1))
+    assert "another program has it, or a job" in str(results.get(timeout=1))
 
 
 def test_gloo_can_be_told_where_to_listen():
     """`processes.keep_local` wraps what JAX has no option for."""
     xla_bridge = pytest.importorskip("jax._src.xla_bridge")
     assert "hostname" in xla_bridge._jax.make_gloo_tcp_collectives.__doc__
+
+
+def test_a_relay_stays_open_where_the_far_end_closes():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = rendezvous.relay("127.0.0.1", server.getsockname()[1])
+        for who_closes in ("far", "near"):
+            near = socket.create_connection(("127.0.0.1", port), timeout=5)
+            far = server.accept()[0]
+            with near, far:
+                for one, other in ((near, far), (far, near)):
+                    one.sendall(b"words")
+                    assert other.recv(100) == b"words"
+                if who_closes == "near":
+                    near.close()
+                    assert far.recv(100) == b""
+                else:
+                    far.close()
+                    near.settimeout(0.2)
+                    with pytest.raises(TimeoutError):
+                        near.recv(100)

@@ -121,8 +121,10 @@ def test_devices_are_shared_out_unless_the_scheduler_did(
     ("variables", "flag", "message"),
     [
         ({"OMPI_COMM_WORLD_SIZE": "2"}, "--k=4", "Open MPI started this process, but"),
+        ({"OMPI_COMM_WORLD_RANK": "1"}, "--k=4", "Open MPI started this process, but"),
         (_OPEN_MPI | {"OMPI_COMM_WORLD_RANK": "x"}, "--k=4", "'x'"),
         (_OPEN_MPI | {"OMPI_COMM_WORLD_RANK": "3"}, "--k=4", "number 3 of 3"),
+        (_SLURM | {"SLURM_LOCALID": "-1"}, "--k=4", "number -1 on its machine"),
         ({"SLURM_STEP_NODELIST": "a"}, "--k=4", "its rank are missing"),
         ({"JOB_COMPLETION_INDEX": "0"}, "--k=4", "give --num_processes, --process_id"),
         (_POD | {"JOB_COMPLETION_INDEX": "0"}, "--k=4", "Kubernetes"),
