@@ -93,11 +93,13 @@ def _checked(command: Sequence[str]) -> Sequence[str]:
 
     name, *given = command
     if name not in PROGRAMS:
-        raise ValueError(f"got {name!r} after --; expected refine and its flags")
+        raise ValueError(f"got {name!r} after --; expected refine or cluster and flags")
     program = importlib.import_module(f"gfa_jax.programs.{name}")
     flags.parse(program, [name, *given])
     if "process_id" not in flags.FLAGS or name == "launch":
-        raise ValueError(f"{name} runs in one process; expected refine after --")
+        raise ValueError(
+            f"{name} runs in one process; expected refine or cluster after --"
+        )
     for own in _OWN:
         if flags.FLAGS[own].present:
             raise ValueError(

@@ -31,7 +31,7 @@ def test_a_local_cluster_runs_a_job(files, engine, package):
         (("--dask", "--ray", "--", "refine"), "expected one of --ray and --dask"),
         (("--dask",), "--command is missing"),
         (("--dask", "--", "refien"), "got 'refien' after --; expected refine"),
-        (("--dask", "--", "cluster"), "cluster runs in one process"),
+        (("--dask", "--", "verify"), "verify runs in one process"),
         (("--dask", "--", "refine", "--bogus=1"), "flag 'bogus'"),
         (("--dask", "--", "refine", "--num_processes=2"), "is given after --"),
         (("--ray", "--", "refine"), "--ray needs ray; pip install 'gfa_jax[ray]'"),
