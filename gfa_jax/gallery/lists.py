@@ -52,11 +52,12 @@ def check_ids(ids: Any, num_rows: int | None = None) -> np.ndarray:
 
 def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Finds the row of each id that is wanted, of any shape; -1 for none."""
-    order = np.arange(len(ids))
+    order = None
     if (ids[1:] < ids[:-1]).any():
         order = np.argsort(ids, kind="stable")
     at = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
-    return np.where(ids[order[at]] == wanted, order[at], -1)
+    at = at if order is None else order[at]
+    return np.where(ids[at] == wanted, at, -1)
 
 
 def find(
