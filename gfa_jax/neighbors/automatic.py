@@ -25,7 +25,7 @@ import numpy as np
 
 from gfa_jax.checks import check_k
 from gfa_jax.neighbors import exact, tiles
-from gfa_jax.neighbors.ivf import calibrated, cells
+from gfa_jax.neighbors.ivf import calibrated, cells, recall
 
 Search = Literal["exact", "approximate"]
 
@@ -164,5 +164,5 @@ def _approximate_products(
     trained = cells.ROUNDS * min(num_rows, cells.ROWS_PER_CELL * num_cells) * num_cells
     share = min(1.0, probes / num_cells)
     scanned = num_rows * num_cells + num_rows**2 * share
-    sampled = calibrated.SAMPLE_ROWS * num_rows
+    sampled = recall.SAMPLE_ROWS * num_rows
     return (trained + _SCAN_COST * scanned + sampled) * dim, share

@@ -184,6 +184,37 @@ def test_listed_pairs_and_candidates_are_used(files, sample, rng):
         assert entry["interval"][0] <= entry["interval"][1]
 
 
+def test_candidates_that_lost_most_edges_are_refused_and_some_are_warned_of(
+    files, sample, rng
+):
+    given = f"--features={files}/features.npy", "--noplots", "--threshold=0.4"
+    exact = gfa.exact_neighbors(sample.features, k=30)
+    good = np.asarray(exact.indices)
+    for name, kept, expected in (
+        ("all", 600, 1.0),
+        ("some", 550, 0.92),
+        ("few", 80, 0),
+    ):
+        # Of the other rows it holds what belongs to any other, as after a broken build.
+        indices, lost = good.copy(), rng.permutation(600)[kept:]
+        indices[lost, 1:] = good[rng.permutation(600)[: len(lost)], 1:]
+        distances = 1 - np.einsum(
+            "nd,nkd->nk", sample.features, sample.features[indices]
+        )
+        path = files / f"{name}.npz"
+        np.savez(path, data=np.stack([indices, distances.clip(0, 2)], axis=1))
+        flags = [*given, f"--candidates={path}"]
+        if not expected:
+            refuse(files, "accept them with --edge_recall=0", *flags)
+            succeed("refine", *flags, "--edge_recall=0", f"--output_dir={files}/few")
+            continue
+        said = succeed("refine", *flags, f"--output_dir={files}/{name}").stderr
+        assert ("that --edge_recall asks for" in said) == (expected < 1)
+        measured = read_report(files / name)["calibration"]
+        assert measured["recall"] == pytest.approx(expected, abs=0.03)
+        assert measured["sample_rows"] == 600
+
+
 def test_the_same_seed_gives_the_same_bits(files):
     outputs = []
     for number in range(2):

@@ -25,7 +25,8 @@ import numpy as np
 from gfa_jax.checks import check_flag, check_number
 from gfa_jax.neighbors.exact import exact_neighbors
 from gfa_jax.neighbors.faiss import as_searchable, import_faiss
-from gfa_jax.neighbors.ivf import cell_search, cells, lists
+from gfa_jax.neighbors.ivf import cell_search, cells, lists, recall
+from gfa_jax.neighbors.ivf.recall import Calibration
 from gfa_jax.types import Neighbors, track
 
 # Exact search makes half of all products, and in larger blocks: with more than this
@@ -35,16 +36,10 @@ LARGEST_SHARE = 1 / 8
 _MOST_PROBES = 1024
 # Below, the exact search ends before the cells are trained.
 FEWEST_ROWS = 20_000
-# Rows of the sample: no fewer than 3 / (1 - recall) prove a recall.
-SAMPLE_ROWS = 1000
 # How far below the threshold another cell's rows still count as candidates.
 _BELOW_THRESHOLD = 0.1
 # ρ is lowered by what products in blocks of other shapes may differ.
 _ROUNDING = 1e-5
-# Copies of one row are as near as each other up to this.
-_TIE = 1e-6
-# One-sided 95 % normal quantile.
-_QUANTILE = 1.645
 _BLOCK_ROWS = 1024
 
 
@@ -62,28 +57,6 @@ class Tasks(NamedTuple):
     offer: Callable[[int, int, int, lists.Found], lists.Found]
     # Gives all that was offered to the rows of a chunk, by so many groups.
     offers: Callable[[int, int], list[lists.Found]]
-
-
-class Calibration(NamedTuple):
-    """How `approximate_neighbors` searched, and what it measured."""
-
-    factory: str  # kind of index as FAISS names it; "Flat" is exact
-    search: str  # which cells a row probes
-    recall: float  # share of the sample's edges that were found
-    lower_bound: float  # of the recall, one-sided at 95 %, rows taken as independent
-    target: float  # the recall asked for
-    num_edges: int  # edges of the sample that count
-    sample_rows: int
-    share: float  # products made, over N²; half of them in an exact search
-
-
-class _Edges(NamedTuple):
-    """Edges of sampled rows, [E]: the row's place in the sample, both ends, cosines."""
-
-    place: np.ndarray
-    rows: np.ndarray
-    others: np.ndarray
-    similarity: np.ndarray
 
 
 def approximate_neighbors(
@@ -200,12 +173,10 @@ def search_in_cells(
     to do the job.
     """
     num_rows, others = rows.shape[0], k - include_self
-    size = min(SAMPLE_ROWS, num_rows)
-    sample = np.random.default_rng(seed).choice(num_rows, size, replace=False)
-    sample.sort()
+    sample = recall.draw(num_rows, seed)
 
     def calibrate(_) -> tuple[Any, ...]:
-        wanted = _exact_edges(faiss, rows, sample, others, threshold)
+        wanted = recall.exact_edges(rows, sample, others, threshold)
         count = min(cells.num_cells(num_rows), num_rows)
         centroids = cells.train(faiss, rows, count)
         ratios = _least_ratios(rows, centroids, wanted)
@@ -216,10 +187,10 @@ def search_in_cells(
         found = np.array(np.nan if ratio is None else ratio), np.array(probes)
         return centroids, *found, *wanted
 
-    fields = ("centroids", "ratio", "probes", *_Edges._fields)
+    fields = ("centroids", "ratio", "probes", *recall.Edges._fields)
     found = tasks.run("calibration", 1, fields, calibrate)(0)
     centroids, ratio, a_row, *wanted = found
-    ratio, wanted = float(ratio), _Edges(*wanted)
+    ratio, wanted = float(ratio), recall.Edges(*wanted)
     if np.isnan(ratio):
         raise CellsDoNotHelpError(
             f"no choice of cells finds {edge_recall:.2%} of the edges"
@@ -257,10 +228,10 @@ def search_in_cells(
             hits = np.any(indices == wanted.others[:, None], axis=1)
             # A list that ends as near holds another of those that tie for its last
             # place.
-            return (hits | (similarity[:, -1] >= wanted.similarity - _TIE),)
+            return (hits | (similarity[:, -1] >= wanted.similarity - recall.TIE),)
 
         (hits,) = tasks.run("recall", 1, ("hits",), measure)(0)
-        recall, bound = _recall_of(wanted, hits)
+        share, bound = recall.estimate(wanted, hits)
         if bound < edge_recall:
             raise CellsDoNotHelpError(f"a recall of {bound:.2%} is all that is certain")
         found = _finish(rows, merge, own, k, include_self, pool)
@@ -268,11 +239,11 @@ def search_in_cells(
     return found, Calibration(
         f"IVF{len(centroids)},Flat",
         f"centroids within {ratio:.3f} of the nearest, {a_row:.1f} cells a row",
-        recall,
+        share,
         bound,
         edge_recall,
         len(wanted.rows),
-        size,
+        len(sample),
         probes.share,
     )
 
@@ -354,33 +325,7 @@ def _finish(
     return found
 
 
-def _exact_edges(
-    faiss, rows: Any, sample: np.ndarray, others: int, threshold: float | None
-) -> _Edges:
-    """Finds the others that each sampled row has an edge to, reading all rows once."""
-    queries = cells.read(rows, sample)
-    best = faiss.ResultHeap(len(sample), others + 1, keep_max=True)
-    for start in range(0, rows.shape[0], cells.CHUNK_ROWS):
-        chunk = cells.read(rows, slice(start, start + cells.CHUNK_ROWS))
-        width = min(others + 1, len(chunk))
-        cosine, found = faiss.knn(
-            queries, chunk, width, metric=faiss.METRIC_INNER_PRODUCT
-        )
-        best.add_result(cosine, found + start)
-    best.finalize()
-    cosine, found = best.D, best.I
-    # The row itself, or where copies of it hide it the last one, leaves the list.
-    itself = found == sample[:, None]
-    itself[~itself.any(axis=1), -1] = True
-    counts = ~itself & (found >= 0)
-    if threshold is not None:
-        counts &= cosine > threshold
-    place, column = np.nonzero(counts)
-    ends = found[place, column], cosine[place, column]
-    return _Edges(place, sample[place], *ends)
-
-
-def _least_ratios(rows: Any, centroids: np.ndarray, edges: _Edges) -> np.ndarray:
+def _least_ratios(rows: Any, centroids: np.ndarray, edges: recall.Edges) -> np.ndarray:
     """Finds the ρ_ij up to which each edge is found, [E]."""
     ends, place = np.unique(
         np.concatenate([edges.rows, edges.others]), return_inverse=True
@@ -402,7 +347,9 @@ def _least_ratios(rows: Any, centroids: np.ndarray, edges: _Edges) -> np.ndarray
     return np.maximum(ratio_of(left, right), ratio_of(right, left))
 
 
-def _choose_ratio(ratios: np.ndarray, edges: _Edges, target: float) -> float | None:
+def _choose_ratio(
+    ratios: np.ndarray, edges: recall.Edges, target: float
+) -> float | None:
     """Finds the largest ρ whose lower bound is at least the target, or None."""
     if not len(ratios):
         return 1.0
@@ -411,31 +358,13 @@ def _choose_ratio(ratios: np.ndarray, edges: _Edges, target: float) -> float | N
     low, high = -1, len(steps) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        if _recall_of(edges, ratios >= steps[middle])[1] >= target:
+        if recall.estimate(edges, ratios >= steps[middle])[1] >= target:
             low = middle
         else:
             high = middle - 1
     if low < 0 or steps[low] <= 0:
         return None
     return float(steps[low]) - _ROUNDING
-
-
-def _recall_of(edges: _Edges, hits: np.ndarray) -> tuple[float, float]:
-    """Estimates the share of the edges found, [E] bool, and its lower bound.
-
-    The edges of one row are found or missed together, so the rows are the sample:
-    r = Σ hits / Σ edges, with the variance of a ratio estimator. Without a miss the
-    bound is that of no miss in as many rows, 1 − 3/n.
-    """
-    if not len(hits):
-        return 1.0, 1.0
-    wanted = np.bincount(edges.place)
-    found = np.bincount(edges.place, weights=hits)
-    recall = float(found.sum() / len(hits))
-    if recall == 1.0:
-        return 1.0, 1.0 - 3.0 / np.count_nonzero(wanted)
-    deviation = np.sqrt(np.sum((found - recall * wanted) ** 2)) / len(hits)
-    return recall, float(recall - _QUANTILE * deviation)
 
 
 def check_options(edge_recall: float, threshold: float | None) -> None:

@@ -18,6 +18,7 @@ import gfa_jax as gfa
 from gfa_jax import datasets, sharding, streaming
 from gfa_jax.neighbors import choose_search
 from gfa_jax.neighbors.automatic import estimate_exact
+from gfa_jax.neighbors.ivf import recall
 from gfa_jax.programs import cli, evaluation, flags, inputs
 from gfa_jax.refinement import Refinement, Request, Settings
 from gfa_jax.streaming.team import Team
@@ -94,23 +95,27 @@ class Backend(abc.ABC):
 
     def read_candidates(
         self,
-        num_rows: int,
-        width: int,
+        rows: Any,
+        request: Request,
         score: Callable[[np.ndarray], Any],
         own: slice = slice(None),
-    ) -> gfa.Neighbors:
+    ) -> Searched:
         """Reads the candidates of the own rows that --candidates names.
 
-        They have `width` columns, the row itself counted; `score` gives the cosines of
-        a file of numbers only.
+        They have as many columns as the request says, the row itself counted; `score`
+        gives the cosines of a file of numbers only.
         """
+        num_rows, calibration = rows.shape[0], None
         with self.together():
             found = datasets.read_candidates(FLAGS.candidates, num_rows=num_rows)
-            placed = gfa.neighbors.place_self(*found, k=width)
+            placed = gfa.neighbors.place_self(*found, k=request.width(num_rows))
+            if self.is_first:
+                name = f"--candidates={FLAGS.candidates}"
+                calibration = measure(rows, placed, request, name)
         indices, similarity = (np.asarray(column)[own] for column in placed)
         if np.isnan(placed.similarity).any():
             similarity = np.where(indices < 0, -np.inf, score(indices))
-        return gfa.Neighbors(indices, similarity)
+        return gfa.Neighbors(indices, similarity), calibration
 
     def publish(self, folder: pathlib.Path) -> None:
         """Does what comes after all files are written; by default nothing."""
@@ -135,6 +140,30 @@ def choose(shape: Sequence[int], request: Request, *, default: str) -> str:
         search = choice.search
         cli.log_estimate(f"{search} neighbors", choice.seconds, choice.reason)
     return sharding.gather_bytes(search.encode())[0].decode()
+
+
+def measure(
+    rows: Any, found: gfa.Neighbors, request: Request, name: str
+) -> gfa.neighbors.Calibration | None:
+    """Measures the candidates of all rows that `name` found.
+
+    Those that miss some of the edges are warned of. Where they miss half of what
+    --edge_recall asks for, something else is wrong with them: a ValueError.
+    """
+    asked = approximate_options(request)
+    target = asked.pop("edge_recall")
+    result = recall.measure(rows, found, factory=name, target=target, **asked)
+    if result is not None and result.recall < target:
+        said = (
+            f"{name} holds {result.recall:.1%} of the edges of {result.sample_rows} "
+            f"sampled rows, of {target:.1%} that --edge_recall asks for"
+        )
+        if result.recall < target / 2:
+            raise ValueError(
+                f"{said}; search with --neighbors, or accept them with --edge_recall=0"
+            )
+        cli.warn(said)
+    return result
 
 
 def search_approximately(rows: Any, request: Request, **options: Any) -> Searched:

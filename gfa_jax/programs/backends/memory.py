@@ -39,7 +39,7 @@ class MemoryBackend(backends.Backend):
             def score(indices: np.ndarray) -> np.ndarray:
                 return score_candidates(features, jnp.asarray(indices))
 
-            return self.read_candidates(len(features), width, score), None
+            return self.read_candidates(features, request, score)
         options: dict[str, Any] = {"k": width, "progress": cli.progress}
         search = backends.choose(features.shape, request, default="exact")
         if search == "approximate":
@@ -48,7 +48,9 @@ class MemoryBackend(backends.Backend):
             return gfa.approximate_neighbors(features, **options)
         if search == "faiss":
             options |= {"factory": FLAGS.faiss_factory, "search": FLAGS.faiss_search}
-            return gfa.faiss_neighbors(features, **options), None
+            found = gfa.faiss_neighbors(features, **options)
+            name = f"FAISS {FLAGS.faiss_factory}"
+            return found, backends.measure(features, found, request, name)
         return gfa.exact_neighbors(features, **options), None
 
     def refine(self, request, searched, stages) -> Refinement:

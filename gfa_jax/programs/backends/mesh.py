@@ -216,7 +216,7 @@ class MeshBackend(backends.Backend):
         width = request.width(num_rows)
         if FLAGS.candidates is not None:
             own = slice(place.own.start, place.own.stop)
-            return self.read_candidates(num_rows, width, self._score, own), None
+            return self.read_candidates(self._rows, request, self._score, own)
         choice = backends.choose(self._source.shape, request, default="exact")
         if choice == "approximate":
             folder = self._folder / _STAGES

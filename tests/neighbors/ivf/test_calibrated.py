@@ -5,7 +5,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import datasets
-from gfa_jax.neighbors.ivf import calibrated, cells
+from gfa_jax.neighbors.ivf import calibrated, cells, recall
 from tests.neighbors.ivf.test_cells import choose_probes, search
 
 pytest.importorskip("faiss")
@@ -79,19 +79,19 @@ def test_one_copy_is_as_good_as_another(pool):
 def test_recall_and_its_bound():
     wanted = edges_of([2, 1, 0, 4])
     hits = np.array([1, 1, 1, 1, 1, 1, 0], bool)
-    recall, bound = calibrated._recall_of(wanted, hits)
-    assert recall == pytest.approx(6 / 7)
+    share, bound = recall.estimate(wanted, hits)
+    assert share == pytest.approx(6 / 7)
     # Hits less r · edges: 2/7, 1/7, 0, −3/7.
     assert bound == pytest.approx(6 / 7 - 1.645 * np.sqrt(14) / 7 / 7)
     # Three rows without a miss prove nothing.
-    assert calibrated._recall_of(wanted, np.ones(7, bool)) == (1.0, 0.0)
-    assert calibrated._recall_of(edges_of([0]), hits[:0]) == (1.0, 1.0)
+    assert recall.estimate(wanted, np.ones(7, bool)) == (1.0, 0.0)
+    assert recall.estimate(edges_of([0]), hits[:0]) == (1.0, 1.0)
 
 
-def edges_of(sizes) -> calibrated._Edges:
+def edges_of(sizes) -> recall.Edges:
     """Edges of rows 0, 1, ...; to whom does not matter."""
     place = np.repeat(np.arange(len(sizes)), sizes)
-    return calibrated._Edges(place, place, np.zeros_like(place), np.ones(len(place)))
+    return recall.Edges(place, place, np.zeros_like(place), np.ones(len(place)))
 
 
 def test_the_bound_holds_as_often_as_it_says():
@@ -102,7 +102,7 @@ def test_the_bound_holds_as_often_as_it_says():
         # Rows differ in how findable their edges are, as those of a poor image do.
         chance = np.repeat(random.beta(30, 1, 500), sizes)
         hits = random.random(len(chance)) < chance
-        held += calibrated._recall_of(edges_of(sizes), hits)[1] <= 30 / 31
+        held += recall.estimate(edges_of(sizes), hits)[1] <= 30 / 31
     assert held / 400 >= 0.92
 
 
@@ -112,7 +112,7 @@ def test_the_ratio_chosen_is_the_largest_that_will_do():
     ratios = random.random(len(wanted.rows)).astype(np.float32)
 
     def bound(ratio):
-        return calibrated._recall_of(wanted, ratios >= ratio)[1]
+        return recall.estimate(wanted, ratios >= ratio)[1]
 
     chosen = calibrated._choose_ratio(ratios, wanted, 0.9)
     assert chosen is not None
@@ -128,7 +128,7 @@ def test_an_edge_is_found_up_to_its_ratio(pool):
     faiss = pytest.importorskip("faiss")
     centroids = cells.train(faiss, pool, 32)
     rows = np.arange(0, 6000, 60)
-    wanted = calibrated._exact_edges(faiss, pool, rows, 8, 0.5)
+    wanted = recall.exact_edges(pool, rows, 8, 0.5)
     ratios = calibrated._least_ratios(pool, centroids, wanted)
     for ratio in (0.3, 0.6, 0.9):
         probes = choose_probes(pool, centroids, ratio)
