@@ -67,16 +67,14 @@ def average_linkage(
     survives: np.ndarray,
     *,
     threshold: float,
-    overwrite: bool = False,
     progress: Callable | None = None,
 ) -> Tree:
     """Joins clusters while the mean cosine of their pairs reaches t_s.
 
     The equations are in the module's docstring. Features are [N, D] unit rows (or
     zero), candidates and their cosines [N, K]; of those that survive one direction is
-    enough. Equal similarities join in the order of the rows. With `overwrite` the sums
-    of clusters take the place of the features. `progress` goes around the rounds, whose
-    number is not known before. The roots of the tree are the clusters.
+    enough. Equal similarities join in the order of the rows. `progress` goes around the
+    rounds, whose number is not known before. The roots of the tree are the clusters.
 
     Cost: E D multiply-adds for every time that an end of an edge has grown, in rounds
     whose number is about the size of the largest cluster at worst; NumPy, the products
@@ -84,8 +82,20 @@ def average_linkage(
     Memory: a copy of the features, and about 50 bytes a pair.
     """
     pairs = unique_pairs(indices, similarity, survives)
-    num_rows = len(features)
-    sums = features if overwrite else np.array(features)
+    return join_pairs(np.array(features), pairs, threshold, progress)
+
+
+def join_pairs(
+    sums: np.ndarray,
+    pairs: _Pairs,
+    threshold: float,
+    progress: Callable | None = None,
+) -> Tree:
+    """Joins clusters as `average_linkage` does, adding up their rows in `sums` [N, D].
+
+    Memory: about 50 bytes a pair.
+    """
+    num_rows = len(sums)
     sizes = np.ones(num_rows, np.int64)
     parent = np.arange(num_rows, dtype=pairs.first.dtype)
     node = np.arange(num_rows)  # of the cluster that a row stands for

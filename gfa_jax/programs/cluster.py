@@ -124,7 +124,7 @@ def main() -> None:
     previous = _read_previous()
     names, files = (*results.label_names(), *_OUTPUTS), []
     with processes.distributed_session():
-        backend = file.FileBackend() if FLAGS.streamed else MemoryBackend()
+        backend = file.FileBackend(clusters=True) if FLAGS.streamed else MemoryBackend()
         run = pipeline.Run(backend, cli.Stages(quiet=not backend.is_first))
         with run.refine(FLAGS.output_dir, names) as refined:
             clusters, threshold = _cluster(run, refined, method)

@@ -27,7 +27,7 @@ from gfa_jax.clustering.clusters import (
     reachable,
 )
 from gfa_jax.clustering.confidence import membership, sum_groups
-from gfa_jax.clustering.linkage import average_linkage
+from gfa_jax.clustering.linkage import join_pairs, unique_pairs
 from gfa_jax.clustering.persistence import FLOOR, below_roots, choose_clusters
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.selection import Evidence
@@ -228,20 +228,8 @@ def _link(
         mine = batches[team.number :: team.size]
         for batch in track(progress, mine, desc="clusters"):
             members = order[batch]
-            lists, cosines = edges_of(members)
-            survives = (lists >= 0) & (lists != members[:, None])
-            survives &= cosines >= threshold
-            local = np.searchsorted(members, np.where(survives, lists, members[:1]))
-            tree = average_linkage(
-                take(rows, members),
-                local,
-                cosines,
-                survives,
-                threshold=threshold,
-                overwrite=True,
-            )
-            del lists, cosines, survives, local
-            nodes = choose(tree)
+            pairs = _pairs_of(members, edges_of(members), threshold)
+            nodes = choose(join_pairs(take(rows, members), pairs, threshold))
             groups = np.unique(nodes, return_inverse=True)[1].reshape(-1)
             files["group"](batch.start, batch.start + groups)
             files["sums"](batch.start, sum_groups(take(rows, members), groups))
@@ -254,3 +242,14 @@ def _link(
     groups = np.empty(num_rows, roots.dtype)
     groups[order] = linked["group"]
     return groups, linked["sums"]
+
+
+def _pairs_of(members, edges, threshold: float) -> Any:
+    """Lists the pairs of a batch that survive, its rows numbered from 0 on."""
+    lists, cosines = edges
+    survives = (lists >= 0) & (lists != members[:, None]) & (cosines >= threshold)
+    for start in range(0, len(lists), _BATCH_ROWS):
+        part = slice(start, start + _BATCH_ROWS)
+        inside = np.where(survives[part], lists[part], members[:1])
+        lists[part] = np.searchsorted(members, inside)
+    return unique_pairs(lists, cosines, survives)

@@ -116,6 +116,10 @@ class FileBackend(backends.Backend):
 
     together = staticmethod(processes.together)
 
+    def __init__(self, *, clusters: bool = False):
+        """Makes one that also clusters, which takes room for more files, or not."""
+        self._clusters = clusters
+
     def read(self, request, folder) -> inputs.Pool:
         """Maps the files; reads the own rows once to check them, and the free space."""
         team = backends.team()
@@ -145,7 +149,7 @@ class FileBackend(backends.Backend):
         rows: Any = UnitRows(source.stored, norms)
         with processes.together():
             if self.is_first:
-                _check_space(folder, rows.shape, width)
+                _check_space(folder, rows.shape, width, clusters=self._clusters)
         own = source.columns, source.vectors
         self._pool = inputs.Pool(source.name, rows, norms, labels, pairs, *own)
         if pairs is None and labels is not None and len(rows) > _MOST_MEASURED:
@@ -330,7 +334,9 @@ def _check(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(norms), np.concatenate(hashes)
 
 
-def _check_space(folder: pathlib.Path, shape: tuple[int, ...], width: int) -> None:
+def _check_space(
+    folder: pathlib.Path, shape: tuple[int, ...], width: int, *, clusters: bool
+) -> None:
     """Refuses, before hours of search, a disk on which the results have no room."""
     num_rows, dim = shape
     value = 2 if FLAGS.storage == "bfloat16" else 4
@@ -339,6 +345,8 @@ def _check_space(folder: pathlib.Path, shape: tuple[int, ...], width: int) -> No
     # Lists of the search, twice, and of the settings.
     lists = num_rows * (_VISIT_BYTES + 32 * width + 100)
     needed = files * num_rows * dim * value + lists
+    if clusters:  # rows in the pool's own units, and sums of clusters
+        needed += num_rows * (8 * dim + 4 * width)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ValueError(
