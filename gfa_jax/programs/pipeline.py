@@ -40,7 +40,12 @@ flags.DEFINE_enum(
     "for; faiss: an index as --faiss_factory says.",
 )
 flags.DEFINE_float(
-    "edge_recall", 0.99, "Share of the edges above the threshold to find.", 0.0, 1.0
+    "edge_recall",
+    0.99,
+    "Share of the edges above the threshold to find. Candidates of a file or of FAISS "
+    "that hold less are warned of, and refused where they hold less than half of it.",
+    0.0,
+    1.0,
 )
 flags.DEFINE_input("candidates", None, "Candidates found before: .npz or .npy.")
 flags.DEFINE_string("faiss_factory", "Flat", "FAISS index factory string.")
