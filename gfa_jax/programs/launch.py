@@ -143,7 +143,9 @@ def work(job: Job, number: int, count: int, where: str) -> Lines:
 
     It ends with whoever iterates.
     """
-    own = {"num_processes": count, "process_id": number, "coordinator": where}
+    own: dict[str, Any] = {"num_processes": count}
+    if count > 1:
+        own |= {"process_id": number, "coordinator": where}
     if job.num_devices > 1:
         own["num_devices"] = job.num_devices
     given = [f"--{name}={value}" for name, value in own.items()]

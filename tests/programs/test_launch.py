@@ -62,6 +62,9 @@ def test_a_process_says_what_it_writes_and_how_it_ends():
     said = [x for x in launch.work(_JOB._replace(command=["none"]), *given) if x]
     assert [kind for _, kind, _ in said] == ["stderr", "ended"]
     assert said[1] == (1, "ended", 2)
+    alone = _JOB._replace(command=["completion", "zsh"])
+    (_, _, line), _ = filter(None, launch.work(alone, 0, 1, "127.0.0.1:1"))
+    assert "flag 'num_processes'" in line  # the first and only one
     nowhere = _JOB._replace(folder="/none/at/all")
     ((_, kind, reason),) = filter(None, launch.work(nowhere, *given))
     assert kind == "ended" and "No such file or directory: '/none/at/all'" in reason
