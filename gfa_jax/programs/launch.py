@@ -262,10 +262,13 @@ def _ray(
 
         def show(number: int, lines: Any) -> None:
             try:
-                for line in lines:
-                    put(ray.get(line))
+                for line in map(ray.get, lines):
+                    put(line)
+                    if line[1] == "ended":  # what follows is of the shutdown
+                        return
             except Exception as error:  # whatever Ray raises where a worker is gone
-                put((number, "ended", str(error).strip().splitlines()[-1]))
+                reason = str(error).strip() or type(error).__name__
+                put((number, "ended", reason.splitlines()[-1]))
 
         where = ray.get(submit(_ray_place, 0))
         for number in range(count):
