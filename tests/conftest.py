@@ -24,6 +24,13 @@ _DATA = pathlib.Path(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _drop_compiled_programs():
+    """Keeps some thousand compiled programs from filling the memory of a worker."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

@@ -96,7 +96,7 @@ flags.DEFINE_string(
 
 EVERYDAY = (
     *("features", "labels", "output_dir", "method", "merge_threshold", "min_size"),
-    *("images", "review", "previous", "preset", "threshold", "params", "neighbors"),
+    *("images", "review", "preset", "threshold", "params", "neighbors"),
     *("streamed", "num_processes"),
 )
 
