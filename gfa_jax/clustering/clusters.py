@@ -27,7 +27,12 @@ from gfa_jax.clustering.persistence import FLOOR, below_roots, choose_clusters
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.selection import Evidence
 from gfa_jax.selection.evidence import CONSTANTS
-from gfa_jax.selection.metric import measure_pool, measure_rows_in_blocks, pool_views
+from gfa_jax.selection.metric import (
+    draw_sample,
+    measure_pool,
+    measure_rows_in_blocks,
+    pool_views,
+)
 from gfa_jax.types import Array, Neighbors
 
 Method = Literal["persistent", "components", "average", "infomap", "leiden", "hdbscan"]
@@ -35,7 +40,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 BY_THRESHOLD = ("components", "average")
 
 # Rows from which the pool is measured, at most: its time is O(S D²).
-_SAMPLE = 2**14
+SAMPLE = 2**14
 
 
 class Clusters(NamedTuple):
@@ -175,20 +180,12 @@ def measure(
     features: Array, evidence: Evidence | None
 ) -> tuple[jax.Array, float, float]:
     """Brings rows to the pool's own units; returns s and z₀ with them."""
-    pool = measure_pool(features[draw_sample(len(features))])
+    pool = measure_pool(features[draw_sample(len(features), SAMPLE)])
     views = pool_views(features, pool)
     if evidence is not None:
         return views, evidence.spread, evidence.center
-    null = measure_rows_in_blocks(features, pool, block_size=_SAMPLE)
+    null = measure_rows_in_blocks(features, pool, block_size=SAMPLE)
     return views, float(np.mean(null.spread)), CONSTANTS.posterior_center
-
-
-def draw_sample(num_rows: int) -> np.ndarray:
-    """Draws the rows from which a pool is measured, in order."""
-    sample = np.arange(num_rows)
-    if num_rows > _SAMPLE:
-        sample = np.random.default_rng(0).choice(sample, _SAMPLE, replace=False)
-    return np.sort(sample)
 
 
 def cluster_scored(

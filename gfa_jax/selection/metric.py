@@ -60,6 +60,14 @@ class RowNull(NamedTuple):
     spread: Array  # [n] float32 its standard deviation, or s_i > 0
 
 
+def draw_sample(num_rows: int, most: int, *, seed: int = 0) -> np.ndarray:
+    """Draws the rows from which a pool is measured, in order, at most so many."""
+    if num_rows <= most:
+        return np.arange(num_rows)
+    random = np.random.default_rng(seed)
+    return np.sort(random.choice(num_rows, most, replace=False))
+
+
 def measure_pool(rows: Array) -> PoolMetric:
     """Measures a pool by S unit rows of it, [S, D], in float64.
 

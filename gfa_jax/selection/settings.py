@@ -146,11 +146,7 @@ def choose_settings(
     indices, similarity, is_other, is_led = call(
         _prepare, *columns, first_row=first_row
     )
-    if not is_led:
-        raise ValueError(
-            "the candidates do not begin with their row; expected each row in column 0 "
-            "of its own: gfa_jax.neighbors.place_self puts it there"
-        )
+    check_led(is_led)
 
     def join(own: Array) -> Any:
         values = xp.asarray(own)
@@ -243,15 +239,35 @@ def _compiled(function: Callable, static: tuple[str, ...]) -> Callable:
     return jax.jit(function, static_argnames=static)
 
 
-def _prepare(indices: Array, similarity: Array, *, first_row: int, xp: Any):
-    """Cuts lists [n, C] to W; tells which are others, and whether each row leads."""
-    rows = xp.arange(first_row, first_row + len(indices), dtype=np.int32)
-    is_led = xp.all(indices[:, 0] == rows)
+def cut_lists(indices: Array, similarity: Array, *, xp: Any = np) -> tuple:
+    """Cuts lists [n, C] to W, at least two."""
     indices, similarity = indices[:, :WIDTH], similarity[:, :WIDTH]
     if indices.shape[1] == 1:  # two rows, of which a search counts the row itself
         indices = xp.pad(indices, [(0, 0), (0, 1)], constant_values=-1)
         similarity = xp.pad(similarity, [(0, 0), (0, 1)], constant_values=-np.inf)
-    is_other = (indices >= 0) & (xp.arange(indices.shape[1]) > 0)[None]
+    return indices, similarity
+
+
+def find_others(indices: Array, *, xp: Any = np) -> Any:
+    """Tells which slots of lists [n, W] hold another row, [n, W] bool."""
+    return (indices >= 0) & (xp.arange(indices.shape[1]) > 0)[None]
+
+
+def check_led(is_led: Any) -> None:
+    """Refuses lists of which one does not begin with its row."""
+    if not is_led:
+        raise ValueError(
+            "the candidates do not begin with their row; expected each row in column 0 "
+            "of its own: gfa_jax.neighbors.place_self puts it there"
+        )
+
+
+def _prepare(indices: Array, similarity: Array, *, first_row: int, xp: Any):
+    """Cuts lists [n, C] to W; tells which are others, and whether each row leads."""
+    rows = xp.arange(first_row, first_row + len(indices), dtype=np.int32)
+    is_led = xp.all(indices[:, 0] == rows)
+    indices, similarity = cut_lists(indices, similarity, xp=xp)
+    is_other = find_others(indices, xp=xp)
     return indices, similarity, is_other, is_led
 
 
@@ -260,11 +276,7 @@ def _measure(features, indices, fetch, join, num_rows: int, seed: int, xp: Any):
     take = fetch or (lambda numbers: features[numbers])
     if fetch is None and isinstance(features, jax.Array):
         take = functools.partial(_take, features)
-    sample = np.arange(num_rows)
-    if num_rows > SAMPLE_SIZE:
-        sample = np.sort(
-            np.random.default_rng(seed).choice(num_rows, SAMPLE_SIZE, replace=False)
-        )
+    sample = metric.draw_sample(num_rows, SAMPLE_SIZE, seed=seed)
     pool = metric.measure_pool(take(sample))
     first = int(indices[0, 0])
     null = metric.RowNull(

@@ -20,9 +20,9 @@ import numpy as np
 from gfa_jax.clustering import forest
 from gfa_jax.clustering.clusters import (
     BY_THRESHOLD,
+    SAMPLE,
     Clusters,
     Method,
-    draw_sample,
     number_clusters,
     reachable,
 )
@@ -32,7 +32,12 @@ from gfa_jax.clustering.persistence import FLOOR, below_roots, choose_clusters
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.selection import Evidence
 from gfa_jax.selection.evidence import CONSTANTS
-from gfa_jax.selection.metric import measure_pool, measure_rows_in_blocks, pool_views
+from gfa_jax.selection.metric import (
+    draw_sample,
+    measure_pool,
+    measure_rows_in_blocks,
+    pool_views,
+)
 from gfa_jax.streaming.aggregation import gather
 from gfa_jax.streaming.workspace import Workspace, Writer, chunk_rows, release, take
 from gfa_jax.types import track
@@ -93,7 +98,7 @@ def cluster(
 
     spread = center = 1.0
     if in_views:
-        pool = measure_pool(rows[draw_sample(num_rows)])
+        pool = measure_pool(rows[draw_sample(num_rows, SAMPLE)])
 
         def view(files: dict[str, Writer]) -> None:
             for chunk in chunks("views"):

@@ -49,10 +49,7 @@ def choose_settings(
     """
     constants = evidence.CONSTANTS
     num_rows, dim = rows.shape
-    indices, similarity = (np.asarray(x)[:, : of_pool.WIDTH] for x in neighbors)
-    if indices.shape[1] == 1:  # two rows, of which a search counts the row itself
-        indices = np.pad(indices, [(0, 0), (0, 1)], constant_values=-1)
-        similarity = np.pad(similarity, [(0, 0), (0, 1)], constant_values=-np.inf)
+    indices, similarity = of_pool.cut_lists(*map(np.asarray, neighbors))
     width = indices.shape[1]
     ks = shared.sizes(width - 1)
     size = chunk_rows(num_rows, width, dim)
@@ -66,19 +63,12 @@ def choose_settings(
             for array in (indices, similarity):
                 release(array)
 
-    sample = np.arange(num_rows)
-    if num_rows > of_pool.SAMPLE_SIZE:
-        random = np.random.default_rng(seed)
-        sample = np.sort(random.choice(sample, of_pool.SAMPLE_SIZE, replace=False))
+    sample = metric.draw_sample(num_rows, of_pool.SAMPLE_SIZE, seed=seed)
     pool = metric.measure_pool(rows[sample])
 
     def measure(files: dict[str, Writer]) -> None:
         for chunk, lists in chunks():
-            if np.any(lists[:, 0] != np.arange(chunk.start, chunk.stop)):
-                raise ValueError(
-                    "the candidates do not begin with their row; expected each row in "
-                    "column 0 of its own: gfa_jax.neighbors.place_self puts it there"
-                )
+            of_pool.check_led(np.all(lists[:, 0] == np.arange(chunk.start, chunk.stop)))
             lists = lists[:, : max(ks) + 1]
             close = _compare(lists, indices[:, : max(ks) + 1], size, ks=ks)
             close = shared.beyond_chance(close, ks=ks, num_rows=num_rows)
@@ -104,7 +94,7 @@ def choose_settings(
 
     def score(files: dict[str, Writer]) -> None:
         for chunk, lists in chunks():
-            is_other = _is_other(lists)
+            is_other = of_pool.find_others(lists)
             numbers, places = _listed(lists)
             near, long = rows[numbers], lengths[numbers]
             (cosines,) = of_pool.by_blocks(
@@ -144,7 +134,7 @@ def choose_settings(
     def drop(files: dict[str, Writer]) -> None:
         for chunk, lists in chunks():
             is_dropped = evidence.find_dropped(
-                lists, _is_other(lists), distant, distant[chunk]
+                lists, of_pool.find_others(lists), distant, distant[chunk]
             )
             files["rows"](chunk.start, is_dropped)
 
@@ -155,7 +145,9 @@ def choose_settings(
     def weigh(files: dict[str, Writer]) -> None:
         for chunk, lists in chunks():
             near, cosines = np.asarray(similarity[chunk]), seen["cosines"][chunk]
-            is_edge = _is_other(lists) & ~dropped[chunk, None] & ~dropped[lists]
+            is_edge = (
+                of_pool.find_others(lists) & ~dropped[chunk, None] & ~dropped[lists]
+            )
             shares = _compare(lists, indices[:, : k + 1], size)
             weights, z = of_pool.by_blocks(
                 of_pool.weigh(constants),
@@ -205,10 +197,6 @@ def choose_settings(
 
 def _score(own, near, lengths, pool):
     return (of_pool.block_cosines(near[own.ravel()], lengths[own], pool),)
-
-
-def _is_other(lists: np.ndarray) -> np.ndarray:
-    return (lists >= 0) & (np.arange(lists.shape[1]) > 0)
 
 
 def _listed(lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
