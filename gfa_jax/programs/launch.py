@@ -217,13 +217,13 @@ def _ray(
         if address and address[-1].isdecimal():  # Ray waits for ten minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address, logging_level="ERROR", log_to_driver=False)
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"--address={address}: {error}") from error
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(ray.shutdown)
         there = ray.cluster_resources()
-        share = {"CPU": 1}
+        share: dict[str, float] = {"CPU": 1}
         if there.get("GPU"):
             share["GPU"] = job.num_devices
             room = int(there["GPU"]) // job.num_devices
@@ -262,7 +262,8 @@ def _ray(
 
         def show(number: int, lines: Any) -> None:
             try:
-                for line in map(ray.get, lines):
+                for entry in lines:
+                    line: Any = ray.get(entry)
                     put(line)
                     if line[1] == "ended":  # what follows is of the shutdown
                         return
@@ -302,14 +303,14 @@ def _dask(
     job: Job, address: str | None, count: int | None, put: Callable[[Event], None]
 ) -> Iterator[int]:
     """Starts the processes; yields their number."""
-    import dask  # pyright: ignore[reportMissingImports]
+    import dask.config  # pyright: ignore[reportMissingImports]
     import distributed  # pyright: ignore[reportMissingImports]
 
     address = address or dask.config.get("scheduler-address", None)
     # A cluster of its own would warn of each process that is ended.
-    quiet = {} if address else {"silence_logs": logging.ERROR}
+    quiet: dict[str, Any] = {} if address else {"silence_logs": logging.ERROR}
     try:
-        client = distributed.Client(address, **quiet)
+        client: Any = distributed.Client(address, **quiet)
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"--address={address}: {error}") from error
     with client:
