@@ -179,8 +179,9 @@ def search_block(
 ) -> Found:
     """Searches the rows from `first` on, as `search_others` explains."""
     rows = lax.dynamic_slice_in_dim(rounded.features, first, block_size)
-    keys, columns, dropped = _fold_products(rows, rounded.features, plan)
-    keys, columns, dropped = _fold_again(keys, columns, dropped)
+    # A single pass would be computed a second time within the maximum of what it dropped.
+    folded = lax.optimization_barrier(_fold_products(rows, rounded.features, plan))
+    keys, columns, dropped = _fold_again(*folded)
     # Of float32, for which there are faster programs than for integers.
     best, places = lax.top_k(_product(keys), min(plan.survivors + 1, keys.shape[1]))
     columns = jnp.take_along_axis(columns, places, axis=1)[:, : plan.survivors]
