@@ -37,12 +37,12 @@ _DEVICES = {
         "cells search, operations/s": Rate(
             8.0e13, "assumed: .36 of exact search, as on two cores"
         ),
-        "settings, s a row": Rate(7.0e-6, _GPU + "10.5 s"),
+        "settings, s a row": Rate(1.83e-6, _GPU + "2.74 s"),
         "an update, bytes/s of 4 N K D": Rate(
             4.46e11, _GPU + "K = 57, .393 s with cosines"
         ),
-        "reading, bytes/s": Rate(1.14e9, _GPU + "2.7 s"),
-        "writing, bytes/s": Rate(5.5e8, _GPU + "5.6 s"),
+        "reading, bytes/s": Rate(1.12e9, _GPU + "2.75 s"),
+        "writing, bytes/s": Rate(6.2e8, _GPU + "4.93 s"),
         "links, bytes/s": Rate(5.0e10, _ASSUMED),
         "memory of the search, times its rows": Rate(3.03, _GPU + "9.3 GB"),
         "memory, bytes": Rate(8.0e10, "data sheet"),
