@@ -69,9 +69,9 @@ _DEVICES = {
 _STEPS = 4
 _NAMES = ("exact search", "cells search")
 
-flags.DEFINE_float("rows", 1e9, "Rows N.", lower_bound=2)
-flags.DEFINE_integer("dim", 512, "Columns D.", lower_bound=1)
-flags.DEFINE_integer("k", 57, "Candidates a row, itself counted.", lower_bound=2)
+flags.DEFINE_float("rows", 1e9, "Rows N.", 2, 1e15)
+flags.DEFINE_integer("dim", 512, "Columns D.", 1, 2**20)
+flags.DEFINE_integer("k", 57, "Candidates a row, itself counted.", 2, 2**16)
 flags.DEFINE_integer("devices", 64, "Devices, a process each.", lower_bound=1)
 flags.DEFINE_enum("device", "h100", [*_DEVICES], "What one is; cores: two of a CPU.")
 flags.DEFINE_float("price", None, "Dollars an hour of one device.", lower_bound=0)

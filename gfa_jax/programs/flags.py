@@ -8,6 +8,7 @@ runs.
 
 import difflib
 import json
+import math
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -176,6 +177,10 @@ def parse(program: ModuleType, argv: Sequence[str]) -> str | None:
         defined.values[name].parse(text)
     if defined.values["config"].value is not None:
         warning = _read_config(defined, defined.values["config"].value)
+    for name in defined.values:
+        value = defined.values[name].value
+        if isinstance(value, float) and not math.isfinite(value):  # within no bounds
+            raise Error(f"--{name}={value}; expected a finite number")
     for name in defined.required:
         if defined.values[name].value in (None, []):
             raise Error(f"--{name} is missing; this program needs it")

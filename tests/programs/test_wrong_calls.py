@@ -77,6 +77,7 @@ def files(tmp_path_factory):
         ("refine --k=40", "--k is 40 with 40 rows"),
         ("refine --k=2.5", "--k=2.5"),
         ("refine --threshold=2", "--threshold=2"),
+        ("refine --edge_recall=nan", "--edge_recall=nan; expected a finite number"),
         ("refine --preset=papr", "--preset=papr: value should be one of <default|pap"),
         ("refine --treshold=.3", "Did you mean: threshold"),
         ("refine --fprs=2", "--fprs: FPR target 2.0"),
