@@ -16,7 +16,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from gfa_jax.datasets.fingerprints import is_other
 from gfa_jax.datasets.reading import one_line_errors
 
 _HEAD = "head.json"
-_FILE = re.compile(r"\w+-[0-9a-f]{16}\.npy")
+_FILE = re.compile(r"(\w+)-[0-9a-f]{16}\.npy")
 _TYPES = {"format": str, "version": int, "number": int, "values": dict, "files": dict}
 
 
@@ -78,7 +78,7 @@ def write_generation(
     finally:
         named = _named(folder)
         for path in folder.iterdir():
-            if _is_ours(path.name) and path.name not in named:
+            if _is_ours(path.name, generation.arrays) and path.name not in named:
                 path.unlink(missing_ok=True)
 
 
@@ -116,13 +116,15 @@ def has_generation(folder: pathlib.Path) -> bool:
     return (folder / _HEAD).exists()
 
 
-def is_free(folder: pathlib.Path) -> bool:
-    """Tells whether a folder holds nothing, but for what dead writers left."""
-    return all(_is_ours(path.name) for path in folder.iterdir())
+def is_free(folder: pathlib.Path, names: Collection[str]) -> bool:
+    """Tells whether a folder holds nothing, but for what dead writers of these left."""
+    return all(_is_ours(path.name, names) for path in folder.iterdir())
 
 
-def _is_ours(name: str) -> bool:
-    return bool(_FILE.fullmatch(name)) or name.startswith(".gfa_jax-")
+def _is_ours(file: str, names: Collection[str]) -> bool:
+    """Tells files of arrays of these names from those of somebody else."""
+    found = _FILE.fullmatch(file)
+    return file.startswith(".gfa_jax-") or bool(found and found[1] in names)
 
 
 def _read_head(folder: pathlib.Path, kind: tuple[str, int]) -> dict[str, Any]:

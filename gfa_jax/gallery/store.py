@@ -82,12 +82,13 @@ def create(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with only_writer(folder):
-            if not is_free(folder):
+            if not is_free(folder, _ARRAYS):
                 what = "a gallery" if has_generation(folder) else "other files"
                 raise ValueError(f"{folder} holds {what} already; name another folder")
+            count = len(features)
+            names = dict(enumerate(_texts(ids, range(count), count)))
             made = core.create(features, **options)
-            names = dict(enumerate(_texts(ids, range(made.count), made.count)))
-            return _save(folder, Stored(made, names, made.count, 0))
+            return _save(folder, Stored(made, names, count, 0))
     except OSError as error:
         raise ValueError(f"cannot make {folder}: {error.strerror}") from error
     finally:

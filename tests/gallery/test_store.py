@@ -110,22 +110,28 @@ def test_a_change_that_is_refused_changes_nothing(folder, change, message):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_folder_that_cannot_be_made_is_refused(folder, tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused(folder, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="holds a gallery already"):
         store.create(folder, ROWS)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / f"face-{'0' * 16}.npy").write_text("mine")
     # What a creation left that was killed does not count.
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / f"stages-{'0' * 16}.npy").write_bytes(b"half")
     store.create(tmp_path / "killed", ROWS[:60])
     assert not (tmp_path / "killed" / f"stages-{'0' * 16}.npy").exists()
-    with pytest.raises(ValueError, match="holds other files already"):
-        store.create(tmp_path / "other", ROWS)
+    for name in ("other", "faces"):
+        with pytest.raises(ValueError, match="holds other files already"):
+            store.create(tmp_path / name, ROWS)
     with pytest.raises(ValueError, match=r"cannot make .*notes\.txt"):
         store.create(tmp_path / "other" / "notes.txt", ROWS)
     with pytest.raises(ValueError, match="NaN"):
         store.create(tmp_path / "new", np.full((3, 2), np.nan))
+    monkeypatch.setattr(gallery, "create", None)  # ids are refused before the work
+    with pytest.raises(ValueError, match="given twice"):
+        store.create(tmp_path / "new", ROWS, ["ana"] * len(ROWS))
     assert not (tmp_path / "new").exists()
 
 
