@@ -69,13 +69,16 @@ def read_table(
 
 
 @one_line_errors
-def read_column(path: str | os.PathLike[str], column: str | None = None) -> np.ndarray:
+def read_column(
+    path: str | os.PathLike[str], column: str | None = None, *, are_ids: bool = False
+) -> np.ndarray:
     """Reads one column of a file of any format.
 
     Args:
         path: as for `read_table`.
         column: its name (exact, or else in any case) or its number from 0; None takes
             the one named label, labels, subject_id, identity or id, or the only one.
+        are_ids: whether None takes the one named id, name, path or the like instead.
 
     Returns:
         [N], text as objects.
@@ -84,12 +87,13 @@ def read_column(path: str | os.PathLike[str], column: str | None = None) -> np.n
         ValueError: as for `read_table`; no such column (the columns are listed).
         ImportError: the format needs `pip install 'gfa_jax[formats]'`.
     """
-    table = _join(_open(path, Wanted(only=True, column=column)), path, None)
-    if not table.columns:
-        raise ValueError(f"cannot read {path}: this format holds vectors only")
-    if pathlib.Path(path).is_dir():  # of people
-        table.columns.pop("id")  # type: ignore[attr-defined]
-    return next(iter(table.columns.values()))
+    wanted = Wanted(only=True, column=column, are_ids=are_ids)
+    columns = dict(_join(_open(path, wanted), path, None).columns)
+    if pathlib.Path(path).is_dir() and not are_ids:  # of people
+        columns.pop("id")
+    if not columns:
+        raise ValueError(f"cannot read {path}: it holds vectors only")
+    return next(iter(columns.values()))
 
 
 def write_table(path: str | os.PathLike[str], table: Table) -> list[str]:

@@ -22,7 +22,7 @@ def check_new(features: Any, *, dim: int) -> np.ndarray:
     check_matrix(given)
     if not len(given) or given.shape[1] != dim:
         raise ValueError(
-            f"features have shape {given.shape}; expected rows of {dim} values, as in "
+            f"features: got shape {given.shape}, expected rows of {dim} values, as in "
             "the gallery"
         )
     return unit_rows.unit_rows(given, check_features(given, least=1), scaled=True)

@@ -61,9 +61,9 @@ def run(program: ModuleType, argv: Sequence[str] | None = None) -> None:
             raise
         _tell(f"{_name(name)}: {line}")
         sys.exit(_USAGE_ERROR)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says no more
-        _tell("interrupted; nothing was written")
+        _tell(f"interrupted; {str(stopped) or 'nothing was written'}")
         # An orderly exit would wait for what the device still computes.
         os._exit(_INTERRUPTED)
     finally:
@@ -198,6 +198,8 @@ class _Stream:
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
+        if hasattr(stream, "reconfigure"):  # ids are of any text, terminals are not
+            stream.reconfigure(errors="backslashreplace")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

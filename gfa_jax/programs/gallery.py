@@ -88,7 +88,12 @@ def main() -> None:
         stored = store.change(path, _change(action))
     else:
         stored = store.load(path, whole=action == "verify")
-    print(_say(path, stored))
+    try:
+        print(_say(path, stored))
+    except KeyboardInterrupt as stopped:
+        if action in ("info", "verify"):
+            raise
+        raise KeyboardInterrupt(f"generation {stored.number} was saved") from stopped
     if action == "verify":
         print("every file is as it was written")
 
@@ -102,7 +107,7 @@ def _check_flags() -> None:
     for name in _READS.get(action, ())[:1]:
         if FLAGS[name].value is None:
             raise ValueError(f"--{name} is missing: the rows to {action}")
-    target = FLAGS.output or "answers.csv"
+    target = "answers.csv" if FLAGS.output is None else FLAGS.output
     if formats.find(pathlib.Path(target), "write").columns != "any":
         raise ValueError(f"--output={target}: expected a format of text, as .csv")
     if os.path.realpath(target) in map(os.path.realpath, flags.inputs().values()):
@@ -152,7 +157,7 @@ def _read_ids() -> list[Any]:
     path = pathlib.Path(FLAGS.ids)
     if path.suffix.lower() == ".txt":
         return read_lines(path)
-    return [*datasets.read_column(path, FLAGS.id_column)]
+    return [*datasets.read_column(path, FLAGS.id_column, are_ids=True)]
 
 
 def _query(stored: store.Stored) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 import gfa_jax
 from gfa_jax import datasets
-from gfa_jax.programs import flags, main, refine
+from gfa_jax.programs import cli, flags, main, refine
 from tests.programs.programs import REPOSITORY, Finished, call
 
 _PROGRAM = """
@@ -217,6 +217,12 @@ def test_memory_that_is_lacking_is_one_line(monkeypatch, tmp_path):
     result = call("refine", f"--output_dir={tmp_path}")
     assert result.returncode == 2
     assert result.stderr.startswith("refine: out of memory")
+
+
+def test_what_a_terminal_cannot_show_is_escaped():
+    shown = io.TextIOWrapper(io.BytesIO(), "ascii")
+    print("Änne", file=cli._Stream(shown), flush=True)
+    assert shown.buffer.getvalue() == b"\\xc4nne\n"
 
 
 def test_help_may_be_read_in_part():

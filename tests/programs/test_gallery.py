@@ -1,12 +1,15 @@
 """`gfa gallery`: a pool in a folder that grows, forgets and answers."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from gfa_jax import datasets, gallery
 from gfa_jax.gallery import store
+from gfa_jax.programs import cli
+from gfa_jax.programs import gallery as program
 from tests.problems import refused
 from tests.programs.programs import call, succeed
 
@@ -28,15 +31,21 @@ def files(tmp_path_factory):
     write(folder / "more.parquet", slice(200, 230), NAMES[200:230])
     write(folder / "probes.npy", slice(230, 260))
     (folder / "gone.txt").write_text("a,b\nn9\n")
+    # Its labels are ids of other rows.
+    (folder / "gone.csv").write_text('label,name\nn3,"a,b"\nn4,n9\n')
     result = succeed("gallery", "create", f"{folder}/people", first)
     assert "200 rows of 16 values" in result.stdout
     return folder
 
 
-def test_it_grows_and_forgets(files, tmp_path):
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def test_it_grows_and_forgets(files, tmp_path, monkeypatch):
     people = shutil.copytree(files / "people", tmp_path / "people")
     succeed("gallery", "add", f"{people}", f"--features={files}/more.parquet")
-    said = succeed("gallery", "remove", f"{people}", f"--ids={files}/gone.txt").stdout
+    said = succeed("gallery", "remove", f"{people}", f"--ids={files}/gone.csv").stdout
     assert "228 rows of 16 values" in said and "generation 3" in said
     assert {*store.load(people).ids} == {*NAMES[:230]} - {"a,b", "n9"}
     said = succeed("gallery", "refresh", f"{people}").stdout
@@ -44,6 +53,12 @@ def test_it_grows_and_forgets(files, tmp_path):
     assert succeed("gallery", "info", f"{people}").stdout == said
     said = succeed("gallery", "verify", f"{people}").stdout
     assert said.endswith("every file is as it was written\n")
+    # An interrupt says what it did not undo.
+    monkeypatch.setattr(program, "_say", stop)
+    monkeypatch.setattr(cli.os, "_exit", sys.exit)
+    monkeypatch.setattr(cli.signal, "signal", lambda *given: None)
+    code, _, told = call("gallery", "refresh", f"{people}")
+    assert (code, told) == (130, "interrupted; generation 5 was saved\n")
 
 
 def test_it_answers(files, tmp_path):
@@ -128,13 +143,14 @@ def broken(files):
         ),
         ("create new --features=x.npy --id_column=who", "--id_column=who: "),
         ("create new --features=x.npy --k=3", "--k is not for gfa gallery create"),
-        ("add people --features=x.npy", "8"),
+        ("add people --features=x.npy", "--features: got shape (40, 8), expected"),
         ("add people --features=nan.npy", "--features=nan.npy: 1 of 40 rows hold"),
         ("add people --features=zero.npy", "zero.npy: 1 of 40 rows are zero"),
         ("add people --features=none.npy", "got 0 rows, expected at least 1"),
         ("add people --features=first.csv", "200 of 200 ids are in the gallery"),
         ("remove people --ids=unknown.txt", "1 of 1 ids are not in the gallery"),
         ("remove people", "--ids is missing"),
+        ("remove people --ids=first.csv --id_column=who", "'who'; give --id_column"),
         ("query people --features=probes.npy --k=300", "--k is 300 with 200 rows"),
         ("query people --features=probes.npy --k=0", "--k=0"),
         ("query people --features=probes.npy --open_set=2", "--open_set=2"),

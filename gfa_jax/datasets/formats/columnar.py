@@ -39,7 +39,7 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     ]
     if wanted.only:
         found, lists = [], False
-        others = [scalars[find_column(scalars, wanted.column)]] if scalars else []
+        others = [scalars[find_column(scalars, wanted)]] if scalars else []
         if not others:
             raise ValueError(f"no column of labels; it holds {shown(names)}")
     else:

@@ -44,7 +44,7 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
             names = [name for name, shape in shapes.items() if len(shape) == 1]
             if not names:
                 raise ValueError(f"no data set of a value a row; it holds {[*shapes]}")
-            name = names[find_column(names, wanted.column)]
+            name = names[find_column(names, wanted)]
             column = _column(ask, name)
             yield Table(np.empty((len(column), 0), np.float32), {name: column})
             return

@@ -35,7 +35,7 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
         flat = [name for name, value in first.items() if _is_flat(value)]
         vectors, is_list = [], False
         if wanted.only:
-            flat = [flat[find_column(flat, wanted.column)]]
+            flat = [flat[find_column(flat, wanted)]]
         else:
             are_lists = [isinstance(value, list) for value in first.values()]
             numeric = [*map(_is_number, first.values())]

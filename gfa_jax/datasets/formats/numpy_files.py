@@ -25,7 +25,7 @@ def read_npz(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     """Maps one array; those of a value a row are the columns."""
     found = arrays.npz_shapes(path)
     if wanted.only:
-        name = [*found][find_column([*found], wanted.column)]
+        name = [*found][find_column([*found], wanted)]
         yield _column(arrays.read_array(path, key=name), name)
         return
     name = find_array(found, wanted.key)

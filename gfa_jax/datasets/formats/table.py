@@ -37,8 +37,14 @@ class Wanted(NamedTuple):
     dim: int | None = None  # D, for a file that does not say it
     without: tuple[str, ...] = ()  # names of columns that are no vectors
     only: bool = False  # whether to read one column, `column`, and no vectors
-    # Its name or number; None for the one that is named as labels are.
+    # Its name or number; None for the one that is named as labels are, or as ids are.
     column: str | None = None
+    are_ids: bool = False
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """Names of the column where none is given, the first that is there."""
+        return ID_NAMES if self.are_ids else LABEL_NAMES
 
 
 def block_rows(row_bytes: int) -> int:
@@ -159,16 +165,17 @@ def find_vectors(
     return found
 
 
-def find_column(names: Sequence[str], column: str | None) -> int:
+def find_column(names: Sequence[str], wanted: Wanted) -> int:
     """Returns the number of one column of labels or the like, by name or number."""
-    for name in LABEL_NAMES if column is None else (column,):
+    column, flag = wanted.column, "--id_column" if wanted.are_ids else "--labels_column"
+    for name in wanted.usual if column is None else (column,):
         exact = [number for number, each in enumerate(names) if each == name]
         loose = [n for n, each in enumerate(names) if each.lower() == name.lower()]
         found = exact or loose
         if len(found) > 1:
             raise ValueError(
-                f"columns {found} are all named {name!r}; give --labels_column "
-                "(column=) by number"
+                f"columns {found} are all named {name!r}; give {flag} (column=) by "
+                "number"
             )
         if found:
             return found[0]
@@ -176,8 +183,9 @@ def find_column(names: Sequence[str], column: str | None) -> int:
         return 0
     if column is not None and column.isdecimal() and int(column) < len(names):
         return int(column)
-    what = "a usual name of labels" if column is None else f"the name {column!r}"
+    kind = "ids" if wanted.are_ids else "labels"
+    what = f"a usual name of {kind}" if column is None else f"the name {column!r}"
     raise ValueError(
-        f"no column has {what}; give --labels_column (column=), by number (0 to "
+        f"no column has {what}; give {flag} (column=), by number (0 to "
         f"{len(names) - 1}) or by name: {shown(names)}"
     )

@@ -53,7 +53,7 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
         told = json.loads(file.read(length))
         told.pop("__metadata__", None)
         if wanted.only:
-            name = [*told][find_column([*told], wanted.column)]
+            name = [*told][find_column([*told], wanted)]
             column = _tensor(file, told[name], start, size)
             if column.ndim != 1:
                 raise ValueError(f"tensor {name!r} has shape {column.shape}, not [N]")

@@ -12,7 +12,6 @@ import numpy as np
 
 from gfa_jax.datasets.arrays import open_input
 from gfa_jax.datasets.formats.table import (
-    LABEL_NAMES,
     Table,
     Wanted,
     blocks,
@@ -44,7 +43,7 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     body = sample[has_header:]
     if wanted.only:
         vectors, is_list = [], False
-        others = [find_column(names, wanted.column)]
+        others = [find_column(names, wanted)]
     else:
         columns = [*zip(*body, strict=True)]
         are_lists, numeric = (
@@ -183,7 +182,7 @@ def _delimiter(lines: Sequence[str]) -> str:
 def _header(rows: Sequence[Sequence[str]], wanted: Wanted) -> tuple[list[str], bool]:
     """Names the columns, and tells whether the first line does."""
     first, others = rows[0], rows[1:]
-    known = {*LABEL_NAMES, *map(str.lower, wanted.without)}
+    known = {*wanted.usual, *map(str.lower, wanted.without)}
     known |= {each.lower() for each in (wanted.column, wanted.key) if each}
     known -= {name for name in known if name.isdecimal()}
     has_header = any(name.lower() in known for name in first)
