@@ -6,6 +6,7 @@ shape must account for every byte: a file cut short or grown is refused.
 """
 
 import contextlib
+import json
 import lzma
 import math
 import os
@@ -13,7 +14,7 @@ import pathlib
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -46,6 +47,49 @@ def open_input(path: str | os.PathLike[str]) -> BinaryIO:
         file.close()
         raise ValueError(f"cannot read {path}: the file is empty")
     return file
+
+
+def read_json(path: str | os.PathLike[str], expected: str) -> Any:
+    """Reads JSON; a ValueError refuses anything else, and says what was expected."""
+    with open_input(path) as file:
+        try:
+            return json.loads(file.read())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"cannot read {path}: no JSON ({error}); expected {expected}"
+            ) from error
+
+
+def read_head(
+    path: pathlib.Path, types: Mapping[str, type], kind: tuple[str, int]
+) -> dict[str, Any]:
+    """Reads the file of JSON that says what a folder holds: `kind`, and these values.
+
+    `kind` is its format and version.
+    """
+    expected = f"a folder of {kind[0]}"
+    if not path.is_file():
+        raise ValueError(
+            f"cannot read {path.parent}: there is no {path.name} in it; expected "
+            f"{expected}"
+        )
+    head = read_json(path, expected)
+    check_types(head, {"format": str, "version": int, **types}, str(path))
+    told = head["format"], head["version"]
+    if told != kind:
+        raise ValueError(
+            f"{path}: got format and version {told}, expected {kind}; make it again "
+            "with this version"
+        )
+    return head
+
+
+def check_types(entry: Any, types: Mapping[str, type], name: str) -> None:
+    """Refuses what is no JSON object with values of these types."""
+    for key, kind in types.items():
+        value = entry.get(key) if isinstance(entry, dict) else None
+        if type(value) is not kind:
+            raise ValueError(f"{name}: {key} is {value!r}; expected {kind.__name__}")
 
 
 def file_bytes(file: BinaryIO) -> int:

@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfa_jax.datasets.arrays import open_input, read_array
+from gfa_jax.datasets.arrays import read_array, read_head
 from gfa_jax.datasets.atomic import lock_folder, write_array, write_json
 from gfa_jax.datasets.fingerprints import is_other
 from gfa_jax.datasets.reading import one_line_errors
 
 _HEAD = "head.json"
 _FILE = re.compile(r"(\w+)-[0-9a-f]{16}\.npy")
-_TYPES = {"format": str, "version": int, "number": int, "values": dict, "files": dict}
+_TYPES = {"number": int, "values": dict, "files": dict}
 
 
 class Generation(NamedTuple):
@@ -129,25 +129,7 @@ def _is_ours(file: str, names: Collection[str]) -> bool:
 
 def _read_head(folder: pathlib.Path, kind: tuple[str, int]) -> dict[str, Any]:
     path = folder / _HEAD
-    if not path.is_file():
-        raise ValueError(
-            f"cannot read {folder}: there is no {_HEAD} in it; expected a folder of a "
-            f"{kind[0]}"
-        )
-    with open_input(path) as file:
-        try:
-            head = json.loads(file.read())
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"cannot read {path}: no JSON ({error})") from error
-    for key, of_type in _TYPES.items():
-        if type(head.get(key) if isinstance(head, dict) else None) is not of_type:
-            raise ValueError(f"{path}: it has no {key}; expected that of a {kind[0]}")
-    told = head["format"], head["version"]
-    if told != kind:
-        raise ValueError(
-            f"{path}: got format and version {told}, expected {kind}; make it again "
-            "with this version"
-        )
+    head = read_head(path, _TYPES, kind)
     names = [_file(*each) for each in head["files"].items()]
     if head.pop("sha256", None) != _hash(head) or not all(map(_FILE.fullmatch, names)):
         raise ValueError(f"{path} is not as it was written; copy the folder again")

@@ -12,26 +12,23 @@ parts never touch those of an older manifest, and the manifest is written last: 
 reader sees the old matrix or the new one.
 """
 
-import json
 import os
 import pathlib
 import re
-import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from gfa_jax.datasets.arrays import open_input
+from gfa_jax.datasets.arrays import check_types, read_head
 from gfa_jax.datasets.atomic import write_array, write_json
 from gfa_jax.datasets.features import check_matrix, read_features
 from gfa_jax.datasets.fingerprints import fingerprint
 from gfa_jax.datasets.reading import one_line_errors
 
 _MANIFEST = "manifest.json"
-_FORMAT, _VERSION = "gfa_jax shards", 1
-_KEYS = {"format": str, "version": int, "rows": int, "width": int, "dtype": str}
-_KEYS |= {"shards": list}
+_KIND = _FORMAT, _VERSION = "gfa_jax shards", 1
+_KEYS = {"rows": int, "width": int, "dtype": str, "shards": list}
 _PART_KEYS = {"file": str, "rows": int, "sha256": str}
 _PART_NAME = re.compile(r"part-\d+-[0-9a-f]{16}\.npy")
 
@@ -64,7 +61,7 @@ def write_part(
     """Writes part `number` atomically, under a name that no other content has.
 
     Args:
-        folder: made where it is missing.
+        folder: that exists.
         features: [n, D] float16, float32, float64 or bfloat16, n >= 1, streamed in
             blocks.
         number: of the part, from 0 on.
@@ -80,14 +77,10 @@ def write_part(
     if not len(features):
         raise ValueError(f"part {number} has no row; expected at least one")
     folder = pathlib.Path(folder)
-    unnamed = folder / f".gfa_jax-{secrets.token_hex(8)}.npy"
-    try:
-        write_array(unnamed, features)
-        sha256 = fingerprint(unnamed)["sha256"]
-        name = f"part-{number:05d}-{sha256[:16]}.npy"
-        unnamed.replace(folder / name)
-    finally:
-        unnamed.unlink(missing_ok=True)
+    unnamed = folder / f".gfa_jax-part-{number}.npy"
+    sha256 = write_array(unnamed, features)["sha256"]
+    name = f"part-{number:05d}-{sha256[:16]}.npy"
+    unnamed.replace(folder / name)
     return Part(name, len(features), sha256)
 
 
@@ -197,7 +190,9 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
             more or fewer rows than the manifest says.
     """
     folder = pathlib.Path(folder)
-    manifest = _read_manifest(folder)
+    manifest = read_head(folder / _MANIFEST, _KEYS, _KIND)
+    for number, entry in enumerate(manifest["shards"]):
+        check_types(entry, _PART_KEYS, f"{folder / _MANIFEST}, shard {number}")
     parts = [Part(*(entry[key] for key in _PART_KEYS)) for entry in manifest["shards"]]
     shards = open_parts(folder, parts)
     told = [manifest[key] for key in ("rows", "width", "dtype")]
@@ -259,36 +254,6 @@ def check_hashes(shards: Shards, parts: Sequence[Part]) -> None:
                 f"{path}: its SHA-256 is {got}, expected {part.sha256} as the "
                 "manifest says: the file is damaged or not the one that was written"
             )
-
-
-def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-    path = folder / _MANIFEST
-    if not path.is_file():
-        raise ValueError(
-            f"cannot read {folder}: there is no {_MANIFEST} in it; name a folder of "
-            "shards, or one file"
-        )
-    with open_input(path) as file:
-        try:
-            manifest = json.loads(file.read())
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"cannot read {path}: no JSON ({error})") from error
-    _check_types(manifest, _KEYS, str(path))
-    told = manifest["format"], manifest["version"]
-    if told != (_FORMAT, _VERSION):
-        raise ValueError(
-            f"{path}: got format and version {told}, expected {(_FORMAT, _VERSION)}"
-        )
-    for number, entry in enumerate(manifest["shards"]):
-        _check_types(entry, _PART_KEYS, f"{path}, shard {number}")
-    return manifest
-
-
-def _check_types(entry: Any, types: dict[str, type], name: str) -> None:
-    for key, kind in types.items():
-        value = entry.get(key) if isinstance(entry, dict) else None
-        if type(value) is not kind:
-            raise ValueError(f"{name}: {key} is {value!r}; expected {kind.__name__}")
 
 
 def _check_names(folder: pathlib.Path, parts: Sequence[Part]) -> None:

@@ -171,7 +171,7 @@ def damage(folder: pathlib.Path, what: str) -> None:
         ("version", "got format and version .*4.*, expected .*3"),
         ("path", "is not as it was written"),
         ("value", "is not as it was written"),
-        ("type", "it has no files"),
+        ("type", r"files is \[\]; expected dict"),
         ("entry", "cannot read"),
         ("text", "no JSON"),
         ("no head", "there is no head.json in it"),
