@@ -19,7 +19,7 @@ _SLACK = 1e-2
 
 @one_line_errors
 def read_candidates(
-    path: str | os.PathLike[str], *, num_rows: int, k: int | None = None
+    path: str | os.PathLike[str], *, num_rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads the candidates of every row, the nearest first.
 
@@ -31,7 +31,6 @@ def read_candidates(
         path: learn-to-cluster `.npz` (array `data`, [N, 2, K] of row numbers and
             1 − cos), or `.npy` with integers [N, K].
         num_rows: number N of feature rows, which the file must match.
-        k: keep the k nearest candidates; None keeps all.
 
     Returns:
         indices: [N, K] int32 row numbers in [0, N), by descending cosine, equal ones
@@ -42,8 +41,8 @@ def read_candidates(
 
     Raises:
         ValueError: as for `read_array`; another shape or number of rows, a row number
-            that is a fraction or outside [-1, N), a distance outside [0, 2], fewer
-            than k candidates, or no candidate at all.
+            that is a fraction or outside [-1, N), a distance outside [0, 2], or no
+            candidate at all.
     """
     data = arrays.read_array(path, key="data")
     if arrays.known_suffix(path, "read", (".npy", ".npz")) == ".npy":
@@ -60,12 +59,8 @@ def read_candidates(
         )
     distances = data[:, 1] if data.ndim == 3 else None
     ids = data if distances is None else data[:, 0]
-    stored = ids.shape[1]
-    kept = stored if k is None else k
-    if not 1 <= kept <= stored:
-        raise ValueError(f"{path}: got k={k}, expected 1 to {stored}, all it holds")
-    indices = np.empty((num_rows, kept), np.int32)
-    similarity = np.empty((num_rows, kept), np.float32)
+    indices = np.empty(ids.shape, np.int32)
+    similarity = np.empty(ids.shape, np.float32)
     for start in range(0, num_rows, _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
         numbers = arrays.whole_numbers(ids[rows], name=str(path), first_row=start)
@@ -77,13 +72,13 @@ def read_candidates(
             first=start,
         )
         if distances is None:
-            numbers = _drop_repeats(numbers)[:, :kept]
+            numbers = _drop_repeats(numbers)
             cosines = np.full(numbers.shape, np.nan, np.float32)
         else:
             cosines = _cosines(numbers, distances[rows], str(path), start)
             numbers = _drop_repeats(numbers)
             distant = np.where(numbers < 0, np.inf, -cosines)
-            nearest = np.argsort(distant, axis=1, kind="stable")[:, :kept]
+            nearest = np.argsort(distant, axis=1, kind="stable")
             numbers = np.take_along_axis(numbers, nearest, axis=1)
             cosines = np.take_along_axis(cosines, nearest, axis=1)
         indices[rows] = numbers

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gfa_jax.datasets.arrays import open_input, whole_numbers
+from gfa_jax.datasets.formats.text import decode_lines
 from gfa_jax.datasets.reading import one_line_errors
 from gfa_jax.datasets.tables import read_column
 
@@ -60,12 +61,7 @@ def read_labels(
                 "a line does not have; leave --labels_column out"
             )
         return _from_text(read_lines(path))
-    labels = as_labels(read_column(path, column))
-    if labels.ndim != 1:
-        raise ValueError(
-            f"{path}: got shape {labels.shape}, expected [N], one label a row"
-        )
-    return from_column(labels, name=str(path))
+    return from_column(read_column(path, column), name=str(path))
 
 
 def from_column(labels: np.ndarray, *, name: str) -> np.ndarray:
@@ -223,16 +219,7 @@ def _strings(entries: Sequence[str]) -> np.ndarray:
 def read_lines(path: pathlib.Path) -> list[str]:
     """Reads UTF-8 text, an entry a line, which is not blank."""
     with open_input(path) as file:
-        content = file.read()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line}: not UTF-8 text") from error
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise ValueError(f"{path}, line {line}: a zero byte; it is not a text file")
-    entries = [line.strip() for line in text.removesuffix("\n").split("\n")]
+        entries = [line.strip() for line in decode_lines(file)]
     if "" in entries:
         line = entries.index("") + 1
         raise ValueError(f"{path}, line {line}: blank, expected one label a line")

@@ -18,25 +18,24 @@ def save(tmp_path, ids=IDS, distances=DISTANCES, compressed=False):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("k", [None, 1, 2, 3])
 @pytest.mark.parametrize("block", [1, 3, 100])
-def test_learn_to_cluster(tmp_path, monkeypatch, compressed, k, block):
+def test_learn_to_cluster(tmp_path, monkeypatch, compressed, block):
     monkeypatch.setattr(candidates, "_BLOCK_ROWS", block)
     path = save(tmp_path, compressed=compressed)
-    indices, similarity = datasets.read_candidates(path, num_rows=4, k=k)
+    indices, similarity = datasets.read_candidates(path, num_rows=4)
     assert indices.dtype == np.int32
     assert similarity.dtype == np.float32
     expected = np.where(IDS < 0, -np.inf, 1 - DISTANCES)
-    np.testing.assert_array_equal(indices, IDS[:, :k])
-    np.testing.assert_array_equal(similarity, expected[:, :k])
+    np.testing.assert_array_equal(indices, IDS)
+    np.testing.assert_array_equal(similarity, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.int8, np.float32])
 def test_row_numbers_alone(tmp_path, dtype):
     np.save(tmp_path / "a.npy", IDS.astype(dtype))
-    indices, similarity = datasets.read_candidates(tmp_path / "a.npy", num_rows=4, k=2)
-    np.testing.assert_array_equal(indices, IDS[:, :2])
-    expected = np.where(IDS[:, :2] < 0, -np.inf, np.nan)
+    indices, similarity = datasets.read_candidates(tmp_path / "a.npy", num_rows=4)
+    np.testing.assert_array_equal(indices, IDS)
+    expected = np.where(IDS < 0, -np.inf, np.nan)
     np.testing.assert_array_equal(similarity, expected)
 
 
@@ -55,16 +54,15 @@ def test_a_repeat_counts_once(tmp_path):
     np.testing.assert_array_equal(np.isneginf(similarity), np.less(expected, 0))
 
 
-@pytest.mark.parametrize("k", [None, 2])
-def test_the_nearest_come_first_in_whatever_order_they_lie(tmp_path, k):
+def test_the_nearest_come_first_in_whatever_order_they_lie(tmp_path):
     ids = np.array([[3, 1, 2, -1], [-1, 0, 2, 0], [0, 1, 3, 2], [1, 2, 0, -1]])
     distances = np.array(
         [[0.9, 0.5, 0.1, 0], [0, 0.4, 0.2, 0.1], [0.3, 0.3, 0.3, 0.3], [1, 0.5, 0, 0]]
     )
     path = save(tmp_path, ids, distances)
-    indices, similarity = datasets.read_candidates(path, num_rows=4, k=k)
+    indices, similarity = datasets.read_candidates(path, num_rows=4)
     expected = [[2, 1, 3, -1], [2, 0, -1, -1], [0, 1, 3, 2], [0, 2, 1, -1]]
-    np.testing.assert_array_equal(indices, np.array(expected)[:, :k])
+    np.testing.assert_array_equal(indices, expected)
     assert (similarity[:, 1:] <= similarity[:, :-1]).all()
 
 
@@ -96,18 +94,9 @@ def test_bad_distances(tmp_path, value):
         datasets.read_candidates(save(tmp_path, distances=distances), num_rows=4)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"k": 0}, "got k=0, expected 1 to 3"),
-        ({"k": -1}, "got k=-1, expected 1 to 3"),
-        ({"k": 4}, "got k=4, expected 1 to 3"),
-        ({"num_rows": 5}, "candidates of 4 rows, expected 5"),
-    ],
-)
-def test_other_counts(tmp_path, options, message):
-    with pytest.raises(ValueError, match=message):
-        datasets.read_candidates(save(tmp_path), **({"num_rows": 4} | options))
+def test_another_number_of_rows(tmp_path):
+    with pytest.raises(ValueError, match="candidates of 4 rows, expected 5"):
+        datasets.read_candidates(save(tmp_path), num_rows=5)
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2), (4, 2, 0), (4, 2, 3, 1)])
