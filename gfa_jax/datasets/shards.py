@@ -25,6 +25,7 @@ from gfa_jax.datasets.atomic import write_array, write_json
 from gfa_jax.datasets.features import check_matrix, read_features
 from gfa_jax.datasets.fingerprints import fingerprint
 from gfa_jax.datasets.reading import one_line_errors
+from gfa_jax.types import check_integer
 
 _MANIFEST = "manifest.json"
 _KIND = _FORMAT, _VERSION = "gfa_jax shards", 1
@@ -125,8 +126,7 @@ def write_shards(
     Raises:
         ValueError: what `write_part` and `write_manifest` refuse.
     """
-    if rows_per_shard < 1:
-        raise ValueError(f"rows_per_shard is {rows_per_shard}; expected at least 1")
+    check_integer("rows_per_shard", rows_per_shard, least=1)
     if not len(features):
         raise ValueError("features have no row; expected at least one")
     folder = pathlib.Path(folder)

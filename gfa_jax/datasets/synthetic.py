@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfa_jax.types import track
+from gfa_jax.types import check_integer, check_number, track
 
 # Chosen together, so that the plain update does to the default features what it did
 # to the paper's IJB-C (Table 1): t = .55 loses at FPR 1e-6 and gains at 1e-3, t = .75
@@ -95,13 +95,8 @@ def synthetic_features(
         ("seed", seed, 0),
         ("max_size", max_size, _MIN_SIZE),
     ):
-        if not isinstance(count, int | np.integer) or count < least:
-            raise ValueError(
-                f"{name} is {count!r}: give a whole number of at least {least}"
-            )
-    if not 0 <= junk_share <= 1:
-        raise ValueError(f"junk_share is {junk_share!r}: give a number in [0, 1]")
-
+        check_integer(name, count, least=least)
+    check_number("junk_share", junk_share, 0.0, 1.0)
     rng = np.random.default_rng(seed)
     sizes = _power_law_sizes(rng, num_rows, max_size)
     people = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)

@@ -15,7 +15,7 @@ import numpy as np
 from gfa_jax.datasets import formats
 from gfa_jax.datasets.arrays import open_input
 from gfa_jax.datasets.atomic import atomic_path, stream_array
-from gfa_jax.datasets.formats import tensors
+from gfa_jax.datasets.formats import folder, tensors
 from gfa_jax.datasets.formats.table import Table, Wanted, blocks
 from gfa_jax.datasets.reading import check_room, one_line_errors
 
@@ -140,7 +140,7 @@ def write_table(path: str | os.PathLike[str], table: Table) -> list[str]:
 def _open(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[Table]:
     path = pathlib.Path(path)
     if path.is_dir():
-        return formats.read_folder(path, wanted)
+        return folder.read(path, wanted)
     read = formats.find(path, "read").read
     open_input(path).close()
     return read(path, wanted)

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gfa_jax.checks import check_integer
 from gfa_jax.metrics.all_pairs import AllPairs, check_genuine
 from gfa_jax.metrics.operating_point import (
     DEFAULT_FPRS,
@@ -223,8 +224,7 @@ def resample(
 ) -> ResampledTprs:
     """Draws the identities anew, time after time, and reads the TPR at the targets."""
     targets = check_targets(fpr_targets)
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples is {num_resamples}; expected at least 1")
+    check_integer("num_resamples", num_resamples, least=1)
     # A threshold is known where it lies among the impostor pairs at hand.
     present = sample.impostor_scores.size
     whole = sample.num_impostor

@@ -104,13 +104,11 @@ def identify_scores(
 ) -> Identification:
     """Does what `identify` does by given scores.
 
+    All arguments but the first are as for `gfa_jax.metrics.identify`.
+
     Args:
         scores: of each probe in turn its scores [G] with the gallery: the rows of an
             array, or an iterator.
-        probe_identities: as of `identify`, like all that follow.
-        gallery_identities: likewise.
-        probe_cameras: likewise.
-        gallery_cameras: likewise.
 
     Returns:
         Identification.
@@ -125,8 +123,9 @@ def identify_scores(
         for own, others in split_scores(scores, names, cameras)
     ]
     columns = map(np.array, zip(*best, strict=True))
-    mated, other, is_mated = (column[known_identities(names[0])] for column in columns)
-    codes = np.unique(names[0][known_identities(names[0])], return_inverse=True)[1]
+    known = known_identities(names[0])
+    mated, other, is_mated = (column[known] for column in columns)
+    codes = np.unique(names[0][known], return_inverse=True)[1]
     if is_mated.all() or not is_mated.any():
         raise ValueError(
             f"{np.count_nonzero(is_mated)} of {len(is_mated)} probes of known identity "

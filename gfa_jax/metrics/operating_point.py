@@ -121,9 +121,7 @@ def _drop_collinear(roc: Roc) -> Roc:
         np.diff(roc.true_accepts[1:], 2) != 0
     )
     thresholds, false_accepts, true_accepts = (column[corner] for column in roc[:3])
-    return Roc(
-        thresholds, false_accepts, true_accepts, roc.num_impostor, roc.num_genuine
-    )
+    return Roc(thresholds, false_accepts, true_accepts, *roc[3:])
 
 
 def _read(roc: Roc, target: float, rule: str) -> OperatingPoint:

@@ -23,10 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax import numerics
-from gfa_jax.checks import check_rows
+from gfa_jax.checks import check_integer, check_rows
 from gfa_jax.datasets.labels import as_labels, known_identities
 from gfa_jax.metrics.bootstrap import BOUNDS
 from gfa_jax.metrics.scored_pairs import check_features
+from gfa_jax.types import track
 
 DEFAULT_RANKS = (1, 5, 10)
 _BLOCK = 128  # queries scored at a time
@@ -164,9 +165,11 @@ def mean_average_precision(rankings: Rankings, *, k: int | None = None) -> float
     Raises:
         ValueError: k below 1.
     """
-    if k is not None and k < 1:
-        raise ValueError(f"k is {k}; expected at least 1, a rank")
-    found = rankings.average_precision if k is None else _average_precision(rankings, k)
+    if k is None:
+        found = rankings.average_precision
+    else:
+        check_integer("k", k, least=1)
+        found = _average_precision(rankings, k)
     return float(found[rankings.counted].mean())
 
 
@@ -231,8 +234,7 @@ def bootstrap_rankings(
         ValueError: identities of another shape, an option out of its range, rankings
             of other queries.
     """
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples is {num_resamples}; expected at least 1")
+    check_integer("num_resamples", num_resamples, least=1)
     identities = _check_names(identities, len(rankings.counted), "identities")
     if before is not None and not np.array_equal(
         before.num_matches, rankings.num_matches
@@ -326,9 +328,7 @@ def score_rows(
         _check_names(names, len(rows), f"identities of the {side}")
     on_device = numerics.to_compute_dtype(gallery)
     starts = range(0, len(queries), _BLOCK)
-    if progress is not None:
-        starts = progress(starts, total=len(starts), desc="queries")
-    for start in starts:
+    for start in track(progress, starts, desc="queries"):
         block = queries[start : start + _BLOCK]
         # A last block of full height spares the compiler a second program.
         padded = np.zeros((_BLOCK, queries.shape[1]), queries.dtype)

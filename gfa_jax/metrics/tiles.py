@@ -14,6 +14,7 @@ import numpy as np
 
 from gfa_jax import numerics
 from gfa_jax.metrics.histogram import bin_numbers
+from gfa_jax.types import track
 
 # Row blocks that one column block meets before the next is fetched: fetching a block
 # costs a tenth of a product, and a group shares it.
@@ -67,8 +68,6 @@ def score_tiles(
         for first in starts[number : number + _GROUP]
         if first <= second
     ][part::num_parts]
-    if progress is not None:
-        corners = progress(corners, total=len(corners), desc="all pairs")
 
     @functools.lru_cache(maxsize=_GROUP + 2)
     def block(start: int) -> jax.Array:
@@ -76,7 +75,7 @@ def score_tiles(
         return jax.device_put(plan.features[rows])
 
     pending: collections.deque[Tile] = collections.deque()
-    for first, second in corners:
+    for first, second in track(progress, corners, desc="all pairs"):
         columns = block(second)
         scores, bins = _score(block(first), columns)
         pending.append(Tile(first, second, len(columns), scores, bins))

@@ -162,6 +162,6 @@ def test_threshold_hurts_and_helps_as_in_the_paper(pool):
 )
 def test_option_out_of_range_is_named(options):
     name, value = list(options.items())[-1]
-    with pytest.raises(ValueError, match=rf"{name} is .*: give a .*number") as caught:
+    with pytest.raises(ValueError, match=rf"{name} is .*; expected a") as caught:
         synthetic_features(**options)
     assert repr(value) in str(caught.value)

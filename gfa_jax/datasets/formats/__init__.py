@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from gfa_jax.datasets.formats import (
     binary,
-    folder,
     json_lines,
     numpy_files,
     tensors,
@@ -114,8 +113,3 @@ def find(path: pathlib.Path, verb: str) -> Format:
         f"cannot {verb} {path}: got the suffix {suffix!r}, expected one of "
         f"{', '.join(FORMATS)}"
     )
-
-
-def read_folder(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
-    """Reads a folder of vectors."""
-    return folder.read(path, wanted)

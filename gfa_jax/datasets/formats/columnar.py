@@ -27,8 +27,6 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     """
     import pyarrow as pa
 
-    with arrays.open_input(path):
-        pass
     schema, batches = _open(path)
     names = schema.names
     if len(set(names)) < len(names):
@@ -49,7 +47,6 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
         others = [name for name in scalars if name not in found]
     told, row = tuple(found), 0
     for batch in batches([*found, *others]):
-        batch.validate(full=True)
         if wanted.only:
             rows = np.empty((len(batch), 0), np.float32)
         elif lists:
@@ -112,7 +109,9 @@ def _open(path: pathlib.Path) -> tuple[Any, Any]:
         step = block_rows(row // max(1, told.num_rows))
 
         def read_parquet(names: list[str]) -> Iterator[Any]:
-            yield from parquet.iter_batches(batch_size=step, columns=names)
+            for batch in parquet.iter_batches(batch_size=step, columns=names):
+                batch.validate(full=True)
+                yield batch
 
         return schema, read_parquet
     with path.open("rb") as file:

@@ -23,6 +23,7 @@ from gfa_jax.datasets.formats.table import (
     blocks,
     find_array,
     find_column,
+    one_column,
 )
 
 _CHILD = pathlib.Path(__file__).with_name("hdf5_child.py")
@@ -32,8 +33,6 @@ _SILENT_SECONDS, _BYTES_A_SECOND = 4.0, 20e6
 
 def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     """Reads one data set, mapped where it lies in one piece; others are the columns."""
-    import h5py  # noqa: F401  (says here that it is missing)
-
     with arrays.open_input(path) as file:
         size = arrays.file_bytes(file)
     seconds = _SILENT_SECONDS + size / _BYTES_A_SECOND
@@ -45,8 +44,7 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
             if not names:
                 raise ValueError(f"no data set of a value a row; it holds {[*shapes]}")
             name = names[find_column(names, wanted)]
-            column = _column(ask, name)
-            yield Table(np.empty((len(column), 0), np.float32), {name: column})
+            yield one_column(name, _column(ask, name))
             return
         key = (wanted.key or "").strip("/") or None
         name = find_array(shapes, key)

@@ -12,13 +12,14 @@ from gfa_jax.datasets.formats.table import (
     array_name,
     find_array,
     find_column,
+    one_column,
 )
 
 
 def read_npy(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     """Maps the array; of one column, [N] itself."""
     array = arrays.read_array(path, key="")
-    yield _column(array, "label") if wanted.only else Table(array)
+    yield one_column("label", array) if wanted.only else Table(array)
 
 
 def read_npz(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
@@ -26,7 +27,7 @@ def read_npz(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     found = arrays.npz_shapes(path)
     if wanted.only:
         name = [*found][find_column([*found], wanted)]
-        yield _column(arrays.read_array(path, key=name), name)
+        yield one_column(name, arrays.read_array(path, key=name))
         return
     name = find_array(found, wanted.key)
     features = arrays.read_array(path, key=name)
@@ -49,9 +50,3 @@ def write_npz(path: pathlib.Path, table: Table) -> None:
     }
     vectors = {array_name(table): table.features} if table.vectors else {}
     atomic.write_npz(path, vectors | columns)
-
-
-def _column(array: np.ndarray, name: str) -> Table:
-    if array.ndim != 1:
-        raise ValueError(f"got shape {array.shape}, expected [N], one label a row")
-    return Table(np.empty((len(array), 0), np.float32), {name: array})

@@ -47,6 +47,13 @@ class Wanted(NamedTuple):
         return ID_NAMES if self.are_ids else LABEL_NAMES
 
 
+def one_column(name: str, values: np.ndarray) -> Table:
+    """Makes a table of one column [N] and no vectors."""
+    if values.ndim != 1:
+        raise ValueError(f"got shape {values.shape}, expected [N], one label a row")
+    return Table(np.empty((len(values), 0), np.float32), {name: values})
+
+
 def block_rows(row_bytes: int) -> int:
     """Returns how many rows a block of a file holds."""
     return max(1, _BLOCK_BYTES // max(1, row_bytes))

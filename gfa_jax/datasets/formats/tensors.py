@@ -21,6 +21,7 @@ from gfa_jax.datasets.formats.table import (
     array_name,
     find_array,
     find_column,
+    one_column,
 )
 
 _DTYPES = {
@@ -54,11 +55,7 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
         told.pop("__metadata__", None)
         if wanted.only:
             name = [*told][find_column([*told], wanted)]
-            column = _tensor(file, told[name], start, size)
-            if column.ndim != 1:
-                raise ValueError(f"tensor {name!r} has shape {column.shape}, not [N]")
-            empty = np.empty((len(column), 0), np.float32)
-            yield Table(empty, {name: column})
+            yield one_column(name, _tensor(file, told[name], start, size))
             return
         name = find_array({each: told[each]["shape"] for each in told}, wanted.key)
         features = _tensor(file, told[name], start, size)
