@@ -47,6 +47,15 @@ def join(parent: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
         parent[roots] = least[components]
 
 
+def join_forest(parent: np.ndarray, other: np.ndarray) -> None:
+    """Joins in one forest [N] what another one [N] joins, in place."""
+    for start in range(0, len(parent), _BLOCK_EDGES):
+        above = np.array(other[start : start + _BLOCK_EDGES])
+        rows = np.arange(start, start + len(above))
+        is_joined = above != rows
+        join(parent, rows[is_joined], above[is_joined])
+
+
 def flatten(parent: np.ndarray) -> None:
     """Lets every row point to the smallest row of its component, in place."""
     for start in range(0, len(parent), _BLOCK_EDGES):

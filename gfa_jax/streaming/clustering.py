@@ -5,10 +5,10 @@
 
 Components of the surviving pairs never join, so each is clustered by itself, with the
 same result, bit for bit. Each process scores its own rows and joins their pairs in a
-forest of its own (clustering/forest.py), of which one process makes one; then each
-clusters its own batches of components. A batch holds components of some 100,000 rows,
-or a single larger one, which is then held as a whole: 4 D bytes a row and about 50
-bytes a pair.
+forest of its own (clustering/forest.py); two forests become one, then two of those, and
+so on. Then each clusters its own batches of components. A batch holds components of
+some 100,000 rows, or a single larger one, which is then held as a whole: 4 D bytes a
+row and about 50 bytes a pair.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,9 +75,9 @@ def cluster(
     Raises:
         ValueError: another method; what cannot be written.
 
-    Cost: that of `gfa_jax.cluster`, shared out but for the forest and the numbers,
-    O(N log N) in one process. Memory: 256 MB a chunk, a batch, about 60 bytes a row.
-    Disk: 8 D + 4 K + 20 bytes a row.
+    Cost: that of `gfa_jax.cluster`, shared out but for the forests, log₂ P rounds of at
+    most N joins, and the numbers, O(N log N) in every process. Memory: 256 MB a chunk,
+    a batch, about 60 bytes a row. Disk: 8 D + 4 K + 4 P + 20 bytes a row.
     """
     if method not in ("persistent", *BY_THRESHOLD):
         raise ValueError(
@@ -136,28 +136,34 @@ def cluster(
         numbers = np.arange(chunk.start, chunk.stop)[:, None]
         return lists, cosines, (lists >= 0) & (lists != numbers)
 
-    def plant(files: dict[str, Writer]) -> None:
+    def join_pairs_of_all(files: dict[str, Writer]) -> None:
         parent = forest.plant(num_rows)
         for chunk in chunks("components"):
             lists, cosines, is_other = edges(chunk)
             first, column = np.nonzero(is_other & (cosines >= threshold))
             forest.join(parent, first + chunk.start, lists[first, column])
-        files["parent"](team.number * num_rows, parent)
 
-    def merge(files: dict[str, Writer]) -> None:
-        outline = {"parent": ((team.size * num_rows,), forest.parent_dtype(num_rows))}
-        parents = workspace.fill(f"forest-{team.size}", outline, plant)["parent"]
+        def hand_over(files: dict[str, Writer]) -> None:
+            if team.number % (2 * step) == step:
+                files["parent"](team.number // (2 * step) * num_rows, parent)
+
+        # Two and two, so that no process joins the forests of all.
+        step = 1
+        while step < team.size:
+            count = (team.size + step - 1) // (2 * step)
+            outline = {"parent": ((count * num_rows,), parent.dtype)}
+            stage = f"forest-{team.size}-{step}"
+            others = workspace.fill(stage, outline, hand_over)["parent"]
+            if team.number % (2 * step) == 0 and team.number + step < team.size:
+                begin = team.number // (2 * step) * num_rows
+                forest.join_forest(parent, others[begin : begin + num_rows])
+            step *= 2
         if team.number == 0:
-            parent = np.array(parents[:num_rows])
-            for start in range(num_rows, len(parents), num_rows):
-                other = parents[start : start + num_rows]
-                joined = np.flatnonzero(other != np.arange(num_rows))
-                forest.join(parent, joined, other[joined])
             forest.flatten(parent)
             files["root"](0, parent)
 
     outline = {"root": ((num_rows,), forest.parent_dtype(num_rows))}
-    groups = np.array(workspace.fill("components", outline, merge)["root"])
+    groups = np.array(workspace.fill("components", outline, join_pairs_of_all)["root"])
     table = None
     if method != "components":
         groups, table = _link(

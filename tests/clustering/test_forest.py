@@ -14,9 +14,11 @@ def test_rows_point_to_the_smallest_of_their_component(
 ):
     monkeypatch.setattr(forest, "_BLOCK_EDGES", 97)
     first, second = rng.integers(0, num_rows, (2, num_edges))
-    parent = forest.plant(num_rows)
-    for part in (slice(0, 40), slice(40, None)):
+    parent, other = (forest.plant(num_rows) for _ in range(2))
+    for part in (slice(0, 40), slice(40, 300)):
         forest.join(parent, first[part], second[part])
+    forest.join(other, first[300:], second[300:])
+    forest.join_forest(parent, other)
     forest.flatten(parent)
     graph = coo_array((np.ones(num_edges), (first, second)), shape=(num_rows,) * 2)
     components = connected_components(graph, directed=False)[1]

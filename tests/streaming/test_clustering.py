@@ -22,7 +22,7 @@ def pool():
         return rows, indices
 
 
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("size", [1, 3, 6])
 @pytest.mark.parametrize(
     ("method", "threshold", "in_views"),
     [
