@@ -1,4 +1,4 @@
-"""Prints what `gfa refine` of many rows would take: seconds, bytes, memory, dollars.
+"""Prints what many rows would take: seconds, bytes, memory and dollars of every stage.
 
     python -m experiments.plan --rows=1e9 --dim=512 --devices=64
 
@@ -29,6 +29,9 @@ _ASSUMED = "assumed"
 _GPU = "measured on an H100, 2026-11-27: 1.5M × 512, "
 _CORES = "measured on two cores, 2026-11-26: 200,000 × 256, "
 _SEARCHED = "measured on two cores, 2026-11-24: 2M × 256, "
+_DISK = "two cores, 2026-11-28: 10M × 64 from disk, K = 16, "
+_CLUSTERS = Rate(1.35e-6, "measured on " + _DISK + "216 s")
+_JOINS = Rate(1.0e-7, "measured on " + _DISK + "1.0 s")
 _SHARE = Rate(0.021, _SEARCHED + ".992 of the edges; assumed elsewhere")
 _DEVICES = {
     "h100": {
@@ -45,6 +48,8 @@ _DEVICES = {
         "writing, bytes/s": Rate(6.2e8, _GPU + "4.93 s"),
         "links, bytes/s": Rate(5.0e10, _ASSUMED),
         "memory of the search, times its rows": Rate(3.03, _GPU + "9.3 GB"),
+        "clusters, s a candidate": _CLUSTERS,
+        "clusters, s a row of two forests": _JOINS,
         "memory, bytes": Rate(8.0e10, "data sheet"),
         "dollars an hour": Rate(2.5, _ASSUMED),
     },
@@ -62,6 +67,8 @@ _DEVICES = {
         "writing, bytes/s": Rate(1.0e9, _ASSUMED),
         "links, bytes/s": Rate(1.25e9, _ASSUMED),
         "memory of the search, times its rows": Rate(4.7, _CORES + "965 MB"),
+        "clusters, s a candidate": _CLUSTERS,
+        "clusters, s a row of two forests": _JOINS,
         "memory, bytes": Rate(2.4e10, "of that machine"),
         "dollars an hour": Rate(0.1, _ASSUMED),
     },
@@ -116,7 +123,11 @@ def main() -> None:
         cells = [stage.name, _seconds(stage.seconds), *map(_bytes, stage[2:4]), memory]
         print(f"| {' | '.join(cells)} | {dollars:,.2f} |")
     enough = devices
-    while max(s[4] for s in stages(rows, FLAGS.dim, FLAGS.k, enough, rates)) > limit:
+    while any(
+        stage.memory > limit
+        for stage in stages(rows, FLAGS.dim, FLAGS.k, enough, rates)
+        if stage.name != "clusters"  # every host has an array of all rows
+    ):
         enough += math.ceil(enough / 64)
     if enough > devices:
         print(f"\nThe rows fit on {enough} devices, or stay in files with --streamed.")
@@ -129,8 +140,8 @@ def stages(
     rows: int, dim: int, k: int, devices: int, rates: dict[str, Rate]
 ) -> Iterator[Stage]:
     """Counts what each stage does and divides by its rate."""
-    exact, share, cells, settings, update, reading, writing, link, held, *_ = (
-        rate.value for rate in rates.values()
+    exact, share, cells, settings, update, reading, writing, link, held, batch, join = (
+        rate.value for rate in [*rates.values()][:11]
     )
     data, lists, own = 4.0 * rows * dim, 8.0 * rows * k, 4.0 * rows * dim / devices
     work = 2.0 * rows * rows * dim / devices
@@ -148,6 +159,14 @@ def stages(
     seconds = _STEPS * max(4.0 * rows * k * dim / devices / update, travels)
     yield Stage("updates", seconds, 0, data, min(memory))
     yield Stage("files", own / writing, data, data, own)
+    rounds = math.ceil(math.log2(devices))
+    yield Stage(
+        "clusters",
+        rows * (batch * k / devices + join * rounds),
+        2 * data + lists + 4.0 * rows * devices,
+        2 * data + lists / 2 + 4.0 * rows * (devices - 1),
+        60.0 * rows,
+    )
 
 
 def _seconds(value: float) -> str:
