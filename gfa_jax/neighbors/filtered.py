@@ -179,7 +179,7 @@ def search_block(
 ) -> Found:
     """Searches the rows from `first` on, as `search_others` explains."""
     rows = lax.dynamic_slice_in_dim(rounded.features, first, block_size)
-    # A single pass would be computed a second time within the maximum of what it dropped.
+    # Else a single pass is computed anew within the maximum of what it dropped.
     folded = lax.optimization_barrier(_fold_products(rows, rounded.features, plan))
     keys, columns, dropped = _fold_again(*folded)
     # Of float32, for which there are faster programs than for integers.

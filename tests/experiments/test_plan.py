@@ -17,7 +17,7 @@ def test_the_page_is_what_its_command_prints():
     assert finished.returncode == 0 and finished.stdout in page
 
 
-def test_one_h100_takes_what_it_took():
+def test_a_stage_takes_what_it_took():
     found = plan.stages(1_500_000, 512, 57, 1, plan._DEVICES["h100"])
     seconds = {stage.name: stage.seconds for stage in found}
     for name, measured in (
@@ -28,6 +28,8 @@ def test_one_h100_takes_what_it_took():
         ("files", 4.93),
     ):
         assert seconds[name] == pytest.approx(measured, rel=0.01)
+    (*_, clusters) = plan.stages(10_000_000, 64, 16, 1, plan._DEVICES["cores"])
+    assert clusters.seconds == pytest.approx(216, rel=0.01)
 
 
 def test_more_devices_never_take_more_of_one():
