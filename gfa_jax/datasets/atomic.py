@@ -74,7 +74,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
             f"cannot write {path}: {error.strerror or error}; nothing was written"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk refuses even this
+            temporary.unlink(missing_ok=True)
 
 
 def lock_folder(folder: pathlib.Path) -> int | None:

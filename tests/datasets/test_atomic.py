@@ -131,6 +131,7 @@ def test_folder_is_not_writable(old_file, monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
 
     monkeypatch.setattr(atomic.pathlib.Path, "touch", refuse)
+    monkeypatch.setattr(atomic.pathlib.Path, "unlink", refuse)
     with pytest.raises(ValueError, match=r"result\.txt: Permission denied"):
         datasets.write_text(old_file, "new")
     monkeypatch.undo()
