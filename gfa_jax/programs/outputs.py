@@ -66,7 +66,7 @@ def prepare_folder(
     """
     folder = pathlib.Path(path)
     inputs = {name: pathlib.Path(value) for name, value in flags.inputs().items()}
-    taken = {os.path.realpath(folder / name) for name in names}
+    taken = {os.path.realpath(folder / name) for name in ("", *names)}
     for source in inputs.values():
         if os.path.realpath(source) in taken:
             raise ValueError(
