@@ -308,7 +308,7 @@ def _dask(
 
     address = address or dask.config.get("scheduler-address", None)
     # A cluster of its own would warn of each process that is ended.
-    quiet: dict[str, Any] = {} if address else {"silence_logs": logging.ERROR}
+    quiet: dict[str, Any] = {} if address else {"silence_logs": logging.CRITICAL}
     try:
         client: Any = distributed.Client(address, **quiet)
     except (OSError, TypeError, ValueError) as error:

@@ -312,6 +312,8 @@ def _wait(children: list[subprocess.Popen]) -> int | None:
             for child in children:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(max(0.0, end - time.monotonic()))
+            if (children[0].poll() or 0) > 0:
+                failed[:0] = [0]  # what all of them say, it has said
         if failed:
             return failed[0]
         if all(code == 0 for code in codes):

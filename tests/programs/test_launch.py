@@ -6,6 +6,7 @@ import importlib.util
 import pathlib
 import queue
 import subprocess
+import sys
 
 import pytest
 
@@ -55,6 +56,7 @@ def _import(name: str):
     return launch if name == "experiments.launch" else _import_module(name)
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX may run here
 def test_a_process_says_what_it_writes_and_how_it_ends():
     given = (1, 2, "127.0.0.1:1")
     said = [x for x in launch.work(_JOB._replace(command=["--version"]), *given) if x]
@@ -70,6 +72,7 @@ def test_a_process_says_what_it_writes_and_how_it_ends():
     assert kind == "ended" and "No such file or directory: '/none/at/all'" in reason
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX may run here
 def test_a_process_ends_with_who_reads_it(monkeypatch):
     children, start = [], subprocess.Popen
 
@@ -82,6 +85,12 @@ def test_a_process_ends_with_who_reads_it(monkeypatch):
     with contextlib.closing(launch.work(job, 1, 2, "127.0.0.1:1")) as lines:
         assert next(lines) is None
     assert children[0].returncode == -9
+
+
+def test_a_failure_of_all_is_that_of_process_0_which_has_said_it():
+    ends = "import time; time.sleep(.5); exit(2)", "exit(2)"
+    children = [subprocess.Popen([sys.executable, "-c", end]) for end in ends]
+    assert processes._wait(children) == 0
 
 
 @pytest.mark.parametrize(
