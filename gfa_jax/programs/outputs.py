@@ -1,9 +1,14 @@
-"""Results that appear together or not at all, and what the report says of the run."""
+"""Results that appear together or not at all, and what the report says of the run.
+
+It comes last and holds the hash of every file, so that it tells what a run that was
+killed while its files appeared has left: new ones beside old ones.
+"""
 
 import concurrent.futures
 import contextlib
 import datetime
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
@@ -21,7 +26,7 @@ import gfa_jax
 from gfa_jax import datasets, metrics
 from gfa_jax.datasets.atomic import lock_folder
 from gfa_jax.datasets.fingerprints import fingerprint, is_other
-from gfa_jax.programs import cli, flags, generation
+from gfa_jax.programs import cli, flags
 
 try:
     import resource
@@ -127,8 +132,8 @@ def staged(folder: pathlib.Path, names: Sequence[str]) -> Iterator[pathlib.Path]
     They move in the order of `names`; those that are absent are skipped. The hidden
     folder is removed in any case.
     """
-    if (old := generation.read_report(folder)) is not None:
-        mixed = generation.differing(folder, old, quick=True)
+    if (old := read_report(folder)) is not None:
+        mixed = differing(folder, old, quick=True)
         of_two = f"; {mixed[0]} is not of the run of its report" if mixed else ""
         cli.warn(f"the results in --output_dir={folder} will be replaced{of_two}")
     hidden = pathlib.Path(tempfile.mkdtemp(prefix=".gfa_jax-", dir=folder))
@@ -150,7 +155,7 @@ def write_report(hidden: pathlib.Path, report: Mapping[str, Any]) -> None:
     """Writes report.json, once all other files of the run are in the hidden folder.
 
     To what the program reports it adds its name and options, the machine, and size and
-    hash of every input and output (`generation`).
+    hash of every input and output.
 
     Raises:
         ValueError: an input changed while the program ran.
@@ -173,6 +178,27 @@ def write_report(hidden: pathlib.Path, report: Mapping[str, Any]) -> None:
     about |= {"environment": environment(), "peak_memory": peak_memory()}
     whole = {**about, **report, "inputs": inputs, "outputs": files}
     datasets.write_json(hidden / "report.json", whole)
+
+
+def read_report(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Reads report.json where a run has left one, with the hashes of its files."""
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        is_report = isinstance(report["outputs"] | report["inputs"], dict)
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return report if is_report else None
+
+
+def differing(
+    folder: pathlib.Path, report: dict[str, Any], *, quick: bool = False
+) -> list[str]:
+    """Lists the outputs that are not the report's, or not there; see `is_other`."""
+    return [
+        name
+        for name, stored in report["outputs"].items()
+        if is_other(folder / name, stored, quick=quick)
+    ]
 
 
 def _lock(folder: pathlib.Path) -> bool:
@@ -198,7 +224,7 @@ def _unlock(folder: pathlib.Path) -> None:
 def _warn(inputs: Mapping[str, pathlib.Path]) -> None:
     """Warns of inputs that are of another run than the report beside them."""
     for name, source in inputs.items():
-        beside = generation.read_report(source.parent)
+        beside = read_report(source.parent)
         stored = beside and beside["outputs"].get(source.name)
         if stored and is_other(source, stored, quick=True):
             cli.warn(
@@ -244,11 +270,7 @@ def peak_memory() -> dict[str, int]:
 
 def spread(values: np.ndarray) -> dict[str, float]:
     """Sums an array up for the report."""
-    return {
-        "min": float(values.min()),
-        "mean": float(values.mean()),
-        "max": float(values.max()),
-    }
+    return {n: float(getattr(values, n)()) for n in ("min", "mean", "max")}
 
 
 def cluster_report(scores: metrics.ClusterScores) -> dict[str, Any]:

@@ -12,7 +12,7 @@ run's inputs are what they were, by their SHA-256: 2 s a GB.
 import pathlib
 
 from gfa_jax.datasets.fingerprints import is_other
-from gfa_jax.programs import cli, evaluation, flags, generation, inputs, outputs
+from gfa_jax.programs import cli, evaluation, flags, inputs, outputs
 
 FLAGS = flags.FLAGS
 flags.adopt(inputs)
@@ -69,7 +69,7 @@ def _table(found: evaluation.Verification) -> str:
 
 
 def _check(folder: pathlib.Path) -> str:
-    report = generation.read_report(folder)
+    report = outputs.read_report(folder)
     if report is None:
         raise ValueError(
             f"{folder}: no report.json with the hashes of a run; name a folder that "
@@ -77,7 +77,7 @@ def _check(folder: pathlib.Path) -> str:
         )
     program, about = report["program"], report["environment"]
     of_run = f"the run of {program} of {about['date']} (gfa_jax {about['gfa_jax']})"
-    if mixed := generation.differing(folder, report):
+    if mixed := outputs.differing(folder, report):
         raise ValueError(
             f"{folder}: {', '.join(mixed)} changed, gone or of another run than "
             f"report.json, {of_run}; run {program} again with "
