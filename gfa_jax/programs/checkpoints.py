@@ -5,7 +5,6 @@ inputs, the options, the versions, the layout. It is used again only where the h
 the same and every process has its file.
 """
 
-import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from gfa_jax import datasets, sharding
 from gfa_jax.datasets import resumable
+from gfa_jax.datasets.fingerprints import fingerprint
 from gfa_jax.programs import cli, flags, inputs, outputs, processes
 
 FLAGS = flags.FLAGS
@@ -85,9 +85,8 @@ def facts(source: inputs.Source) -> dict[str, Any]:
     }
     for name in ("labels", "pairs", "candidates"):
         if getattr(FLAGS, name) is not None:
-            with pathlib.Path(getattr(FLAGS, name)).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[f"the content of --{name}"] = digest
+            content = fingerprint(pathlib.Path(getattr(FLAGS, name)))
+            found[f"the content of --{name}"] = content["sha256"]
     found["the content of --features"] = _sample(source)
     for name, version in environment["packages"].items():
         found[f"the version of {name}"] = version

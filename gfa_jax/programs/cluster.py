@@ -19,8 +19,6 @@ all of its sizes by `learn_to_cluster`): --features=features/X.bin --dim=256
 --labels=labels/X.meta --candidates=knns/X/faiss_k_80.npz.
 """
 
-import csv
-import io
 import json
 import pathlib
 from functools import partial
@@ -290,11 +288,8 @@ def _read_previous() -> tuple[np.ndarray, int] | None:
 
 
 def _as_csv(asked: Review, labels: np.ndarray) -> str:
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    columns = "row other cluster other_cluster together probability change"
-    table.writerow(columns.split())
+    lines = ["row,other,cluster,other_cluster,together,probability,change\n"]
     for pair, together, likely, change in zip(*asked[:4], strict=True):
-        numbers = *pair.tolist(), *labels[pair].tolist(), int(together)
-        table.writerow([*numbers, f"{likely:.4f}", f"{change:.1f}"])
-    return stream.getvalue()
+        numbers = ",".join(map(str, [*pair, *labels[pair], int(together)]))
+        lines.append(f"{numbers},{likely:.4f},{change:.1f}\n")
+    return "".join(lines)

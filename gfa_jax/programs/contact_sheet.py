@@ -138,8 +138,8 @@ def write_sheet(
     images: Images,
     purity: np.ndarray | None = None,
     *,
-    folder: str | os.PathLike[str] | None = None,
-    numbers: np.ndarray | None = None,
+    folder: str | os.PathLike[str],
+    numbers: np.ndarray,
     num_clusters: int = 1000,
     num_images: int = 24,
 ) -> dict[str, Any]:
@@ -148,13 +148,12 @@ def write_sheet(
     Clusters of one row are left out. Of each it shows so many images, fewer where that
     is more than 12,000 in all, evenly from the most to the least certain row, and the
     `purity` [C], NaN where it is not known. `folder` is where the page is going to lie,
-    by default that of `path`, `numbers` [N] what the clusters of the rows are called.
+    `numbers` [N] what the clusters of the rows are called.
     Returns what the report says: images shown, and the names of those that cannot be
     read.
     """
     labels, sizes, confidence = clusters
     means = clusters.cluster_confidence
-    numbers = labels if numbers is None else numbers
     large = np.flatnonzero(sizes > 1)  # a cluster's number is its rank by size
     ranked = {"size": large, "doubt": large[np.argsort(means[large], kind="stable")]}
     chosen = np.union1d(*(each[:num_clusters] for each in ranked.values()))
@@ -166,7 +165,6 @@ def write_sheet(
         for by, each in ranked.items()
     }
     num_images = min(num_images, max(6, _MOST_IMAGES // max(len(chosen), 1)))
-    folder = pathlib.Path(path).parent if folder is None else folder
     by_cluster = np.lexsort((-confidence, labels))
     starts = np.searchsorted(labels[by_cluster], np.arange(len(sizes)))
     shown, unreadable, sections = 0, [], []

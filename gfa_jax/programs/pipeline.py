@@ -126,11 +126,12 @@ class Run:
     def write(self, refined: Refinement) -> None:
         """Writes the refined rows and which rows were dropped."""
         stored = self.backend.refined_name
-        if results.refined_name(stored) == stored:
+        is_table = results.refined_name(stored) != stored
+        if not is_table:
             self.backend.write(refined.features, self.folder, self.hidden)
         with self.backend.together():
             if self.backend.is_first:
-                if results.refined_name(stored) != stored:
+                if is_table:
                     table = refined.features, refined.dropped
                     results.write_refined(self.hidden, self.pool, *table)
                 datasets.write_array(self.hidden / "dropped.npy", refined.dropped)

@@ -64,14 +64,10 @@ def label_names() -> tuple[str, ...]:
 def write_refined(
     hidden: pathlib.Path, pool: inputs.Pool, rows: Any, dropped: np.ndarray
 ) -> None:
-    """Writes rows [N, D] with the columns that came in, and `dropped` [N].
-
-    What a backend stored as refined.npy goes.
-    """
+    """Writes rows [N, D] with the columns that came in, and `dropped` [N]."""
     rows = np.asarray(rows)
     table = datasets.Table(rows, {**pool.columns, "dropped": dropped}, pool.vectors)
     datasets.write_table(hidden / f"refined{suffix()}", table)
-    (hidden / "refined.npy").unlink(missing_ok=True)
 
 
 def write_labels(

@@ -5,7 +5,6 @@ labels (`gfa_jax.selection`) where no threshold is given, then fixed defaults.
 Importing this module defines the flags.
 """
 
-import json
 import math
 from typing import Any
 
@@ -13,7 +12,7 @@ import absl.flags
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax.datasets.arrays import open_input
+from gfa_jax.datasets.arrays import read_json
 from gfa_jax.programs import cli, flags
 from gfa_jax.refinement import Request, Settings
 from gfa_jax.selection.expansion import expansion_weights
@@ -133,14 +132,7 @@ def read() -> Request:
 
 def _read_file(path: str) -> dict[str, Any]:
     """Reads settings by name; every one must be known and of its kind."""
-    with open_input(path) as file:
-        text = file.read()
-    try:
-        stored = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: no JSON ({error}); expected params.json, as gfa tune writes it"
-        ) from error
+    stored = read_json(path, "params.json, as gfa tune writes it")
     if not isinstance(stored, dict) or stored.get("threshold") is None:
         raise ValueError(
             f"{path}: expected an object of settings, a threshold among them, as "

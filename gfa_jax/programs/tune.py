@@ -113,17 +113,10 @@ def main() -> None:
         starts = _starts(problem, thresholds)
         result = _learn(problem, starts)
     with stages("report"):
+        raw = reported.features
         before, after = (
-            evaluation.verify(
-                features,
-                reported,
-                progress=cli.progress,
-                **options,
-            )
-            for features in (
-                reported.features,
-                _refine(reported.features, frames, result.params),
-            )
+            evaluation.verify(rows, reported, progress=cli.progress, **options)
+            for rows in (raw, _refine(raw, frames, result.params))
         )
     params = result.params._asdict() | {
         "k": FLAGS.k,

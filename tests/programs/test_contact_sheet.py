@@ -61,6 +61,7 @@ def clusters(labels, confidence) -> gfa.Clusters:
 
 def write(folder, path, found: gfa.Clusters, **options) -> tuple[Page, dict]:
     images = contact_sheet.open_images(str(path), len(found.labels))
+    options |= {"folder": folder, "numbers": found.labels}
     told = contact_sheet.write_sheet(folder / "sheet.html", found, images, **options)
     return Page((folder / "sheet.html").read_text()), told
 
