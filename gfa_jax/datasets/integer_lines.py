@@ -4,7 +4,6 @@ IJB-C's covariate protocol has 47.4 million lines. NumPy converts them in blocks
 a malformed block is searched for the line to name.
 """
 
-import bisect
 import contextlib
 import io
 import os
@@ -135,12 +134,8 @@ def _malformed(
     first_line: int,
 ) -> ValueError:
     lines = block.splitlines(keepends=True)
-
-    # Lines 0..n parse as long as none of them is malformed.
-    def fails(last: int) -> bool:
-        return _parse(b"".join(lines[: last + 1]), width, commas) is None
-
-    bad = bisect.bisect_left(range(len(lines)), True, key=fails)
+    parsed = (_parse(line, width, commas) for line in lines)
+    bad = next(at for at, values in enumerate(parsed) if values is None)
     separator = "commas" if commas else "blanks"
     return ValueError(
         f"{path}, line {first_line + bad}: got {_shown(lines[bad])}, expected {width} "

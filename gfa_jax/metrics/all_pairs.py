@@ -5,10 +5,6 @@ The pairs i < j are scored tile by tile and no N × N array exists. What is kept
     tail        the largest impostor scores with their rows, every one above a floor
     genuine     all genuine scores with their rows, up to a stated number
     histogram   counts of both kinds in fine bins of [−1, 1]
-
-Above the floor the curve has a point at every distinct score, as `roc_curve` of a list
-of all pairs would. Below it the curve has a point at every bin edge, and by
-construction of the bins those counts are exact too: only points between are missing.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax.checks import check_integer, check_rows
-from gfa_jax.datasets.labels import as_labels, known_identities
+from gfa_jax.datasets.labels import known_identities
 from gfa_jax.metrics.counting import Counts, PairCounter, counts_on_device
 from gfa_jax.metrics.histogram import (
     ScoreHistogram,
@@ -34,6 +30,7 @@ from gfa_jax.metrics.scored_pairs import (
     ScoredPairs,
     by_descending_score,
     check_features,
+    check_names,
 )
 from gfa_jax.metrics.tiles import Plan, score_tiles
 
@@ -112,17 +109,11 @@ def plan_pairs(
     """Checks the arguments of `all_pairs_roc`, which explains them."""
     if block_size is None:
         block_size = 8192 if counts_on_device() else 1024
-    features, labels = check_features(features), as_labels(labels)
+    features = check_features(features)
     sizes = {"block_size": block_size, "tail_size": tail_size}
     for name, size in (sizes | {"genuine_size": genuine_size}).items():
         check_integer(name, size, least=1)
-    if labels.shape != (len(features),):
-        raise ValueError(
-            f"labels have shape {labels.shape}; expected ({len(features)},), one for "
-            "each row of the features"
-        )
-    if labels.dtype.kind not in "iuUS":
-        raise ValueError(f"labels are {labels.dtype}; expected integers or strings")
+    labels = check_names(labels, len(features), "labels")
     known = np.flatnonzero(known_identities(labels))
     identities = np.full(len(labels), -1)
     identities[known] = np.unique(labels[known], return_inverse=True)[1]

@@ -141,11 +141,10 @@ def resample_all_pairs_tpr(
 ) -> ResampledTprs:
     """Measures what `resample_tpr` does over all pairs.
 
+    The options are as for `gfa_jax.metrics.resample_tpr`.
+
     Args:
         result: of `all_pairs_roc`.
-        fpr_targets: rates in [0, 1].
-        num_resamples: number of draws R, >= 1.
-        seed: of the draws.
 
     Returns:
         ResampledTprs, nan for a target whose threshold lies below the tail.

@@ -26,7 +26,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gfa_jax.datasets.labels import as_labels, known_identities
+from gfa_jax.datasets.labels import known_identities
+from gfa_jax.metrics.scored_pairs import check_names
 
 
 class PrecisionRecall(NamedTuple):
@@ -174,18 +175,8 @@ def _mutual_information(table: _Contingency) -> float:
     return float(np.clip(information / ((entropy_a + entropy_b) / 2), 0.0, 1.0))
 
 
-def _check_labels(*both: npt.ArrayLike) -> list[np.ndarray]:
-    found = []
-    for name, given in zip(("labels_true", "labels_pred"), both, strict=True):
-        labels = as_labels(given)
-        if labels.ndim != 1:
-            raise ValueError(f"{name} have shape {labels.shape}; expected [N]")
-        if labels.dtype.kind not in "iuUS":
-            raise ValueError(f"{name} are {labels.dtype}; expected integers or strings")
-        found.append(labels)
-    if found[0].shape != found[1].shape:
-        raise ValueError(
-            f"labels_true has {found[0].size} rows and labels_pred {found[1].size}; "
-            "expected one of each for every row"
-        )
-    return found
+def _check_labels(
+    labels_true: npt.ArrayLike, labels_pred: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    identities = check_names(labels_true, np.size(labels_true), "labels_true")
+    return identities, check_names(labels_pred, len(identities), "labels_pred")

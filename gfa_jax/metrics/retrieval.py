@@ -26,7 +26,7 @@ from gfa_jax import numerics
 from gfa_jax.checks import check_integer, check_rows
 from gfa_jax.datasets.labels import as_labels, known_identities
 from gfa_jax.metrics.bootstrap import BOUNDS
-from gfa_jax.metrics.scored_pairs import check_features
+from gfa_jax.metrics.scored_pairs import check_features, check_names
 from gfa_jax.types import track
 
 DEFAULT_RANKS = (1, 5, 10)
@@ -235,7 +235,7 @@ def bootstrap_rankings(
             of other queries.
     """
     check_integer("num_resamples", num_resamples, least=1)
-    identities = _check_names(identities, len(rankings.counted), "identities")
+    identities = check_names(identities, len(rankings.counted), "identities")
     if before is not None and not np.array_equal(
         before.num_matches, rankings.num_matches
     ):
@@ -325,7 +325,7 @@ def score_rows(
         check_rows(features)
     sides = {"queries": query_identities, "gallery": gallery_identities}
     for (side, names), rows in zip(sides.items(), (queries, gallery), strict=True):
-        _check_names(names, len(rows), f"identities of the {side}")
+        check_names(names, len(rows), f"identities of the {side}")
     on_device = numerics.to_compute_dtype(gallery)
     starts = range(0, len(queries), _BLOCK)
     for start in track(progress, starts, desc="queries"):
@@ -368,26 +368,17 @@ def _statistics(rankings: Rankings, ranks: Iterable[int]) -> np.ndarray:
     return np.column_stack([rankings.average_precision[counted], hits])
 
 
-def _check_names(names: npt.ArrayLike, count: int, name: str) -> np.ndarray:
-    names = as_labels(names)
-    if names.shape != (count,) or names.dtype.kind not in "iuU":
-        raise ValueError(
-            f"{name} are {names.dtype} of shape {names.shape}; expected integers or "
-            f"strings of shape ({count},), one a row"
-        )
-    return names if names.dtype.kind == "U" else names.astype(np.int64)
-
-
 def _number(
     queries: npt.ArrayLike, gallery: npt.ArrayLike, sizes: tuple[int, int], name: str
 ) -> list[np.ndarray]:
     """Numbers the names of both sides alike: integers compare fast."""
-    first = _check_names(queries, sizes[0], f"{name} of the queries")
-    second = _check_names(gallery, sizes[1], f"{name} of the gallery")
-    if first.dtype.kind != second.dtype.kind:
+    first = check_names(queries, sizes[0], f"{name} of the queries")
+    second = check_names(gallery, sizes[1], f"{name} of the gallery")
+    both = [x if x.dtype.kind == "U" else x.astype(np.int64) for x in (first, second)]
+    if both[0].dtype.kind != both[1].dtype.kind:
         raise ValueError(
             f"{name} of the queries are {first.dtype} and of the gallery "
             f"{second.dtype}; expected integers both, or strings"
         )
-    codes = np.unique(np.concatenate([first, second]), return_inverse=True)[1]
+    codes = np.unique(np.concatenate(both), return_inverse=True)[1]
     return np.split(codes, sizes[:1])

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfa_jax.checks import check_matrix
+from gfa_jax.datasets.labels import as_labels
 
 # Rows gathered at once. 256 rows of 256 float32 twice are half a megabyte and stay in
 # cache: 0.4 µs a pair on one core, against 0.9 to 1.7 µs for larger blocks.
@@ -108,3 +109,14 @@ def check_features(features: Any) -> np.ndarray:
     features = np.asarray(features)
     check_matrix(features)
     return features
+
+
+def check_names(names: npt.ArrayLike, count: int, name: str) -> np.ndarray:
+    """Checks for [count] integers or strings, and returns them as an array."""
+    names = as_labels(names)
+    if names.shape != (count,) or names.dtype.kind not in "iuU":
+        raise ValueError(
+            f"{name} are {names.dtype} of shape {names.shape}; expected integers or "
+            f"strings of shape ({count},), one a row"
+        )
+    return names

@@ -144,9 +144,9 @@ def test_labels_as_large_as_they_get():
 @pytest.mark.parametrize(
     ("true", "pred", "message"),
     [
-        ([0, 1], [0], "labels_true has 2 rows and labels_pred 1"),
-        ([[0, 1]], [0, 1], r"labels_true have shape \(1, 2\); expected \[N\]"),
-        ([0, 1], [0.0, 1.0], "labels_pred are float64; expected integers or str"),
+        ([0, 1], [0], r"labels_pred are int64 of shape \(1,\); expected .* \(2,\)"),
+        ([[0, 1]], [0, 1], r"labels_true are int64 of shape \(1, 2\); expected"),
+        ([0, 1], [0.0, 1.0], "labels_pred are float64 .* expected integers or str"),
         ([0, 1], np.array([0, "a"], object), "labels_pred are object"),
         (np.empty(0, int), np.empty(0, int), "no row is left to score"),
     ],
