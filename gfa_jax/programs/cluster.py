@@ -103,8 +103,7 @@ def main() -> None:
     """Runs the stages in the order in which the data travel."""
     cli.keep_compiled_programs()
     method = _method()  # refused before any work
-    is_job = processes.is_job()
-    if is_job and not FLAGS.streamed:
+    if processes.is_job() and not FLAGS.streamed:
         raise ValueError(
             "several processes cluster rows from their file: add --streamed, or leave "
             "--num_processes and --num_devices out"
@@ -112,8 +111,7 @@ def main() -> None:
     if FLAGS.streamed and (FLAGS.review or method not in ("persistent", *BY_THRESHOLD)):
         other = "--review" if FLAGS.review else f"--method={method}"
         raise ValueError(f"{other} takes all rows in memory; leave --streamed out")
-    if is_job and processes.launches():
-        processes.launch()
+    processes.launch()
     images = None
     if FLAGS.images is not None:
         if FLAGS.features is None:

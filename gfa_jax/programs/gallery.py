@@ -140,16 +140,12 @@ def _read() -> tuple[np.ndarray, list[Any] | None]:
                 f"--ids={FLAGS.ids}: got {len(ids)} ids, expected {len(rows)}"
             )
         return rows, ids
-    column, columns = FLAGS.id_column, source.columns
-    if column is None:
-        lower = {name.lower(): name for name in reversed([*columns])}
-        column = next((lower[name] for name in ID_NAMES if name in lower), None)
-    elif column not in columns:
-        raise ValueError(
-            f"--id_column={column}: {FLAGS.features} has no such column beside the "
-            f"vectors; it has {', '.join(map(repr, columns)) or 'none'}"
-        )
-    return rows, None if column is None else [*columns[column]]
+    if FLAGS.id_column is not None:
+        return rows, [*inputs.own_column(FLAGS.id_column, source.columns, "id_column")]
+    columns = reversed([*source.columns.items()])
+    lower = {name.lower(): ids for name, ids in columns}
+    found = next((lower[name] for name in ID_NAMES if name in lower), None)
+    return rows, None if found is None else [*found]
 
 
 def _read_ids() -> list[Any]:

@@ -150,12 +150,20 @@ def read_column(
     """
     if FLAGS.labels is not None:
         return datasets.read_labels(FLAGS.labels, column=column)
+    found = own_column(column, columns, flag)
+    return datasets.from_column(found, name=f"{FLAGS.features}, {column}")
+
+
+def own_column(
+    column: str | None, columns: Mapping[str, np.ndarray], flag: str
+) -> np.ndarray:
+    """Returns a column of --features, and refuses a name that it does not have."""
     if column is None or column not in columns:
         raise ValueError(
             f"--{flag}={column}: {FLAGS.features} has no such column beside the "
             f"vectors; it has {', '.join(map(repr, columns)) or 'none'}"
         )
-    return datasets.from_column(columns[column], name=f"{FLAGS.features}, {column}")
+    return columns[column]
 
 
 def read_truth(

@@ -122,17 +122,15 @@ def _ask_scheduler() -> None:
         os.environ.setdefault("JAX_LOCAL_DEVICE_IDS", ",".join(map(str, devices)))
 
 
-def launches() -> bool:
-    """Tells whether this process is the one that starts the others."""
-    return FLAGS.num_processes > 1 and FLAGS.process_id is None
+def launch() -> None:
+    """Starts every process of the job on this machine, where this one has no number.
 
-
-def launch() -> NoReturn:
-    """Starts every process of the job on this machine and ends when they do.
-
-    On a machine with GPUs each process gets the one of its number. Process 0 writes to
-    this terminal. Where one fails the others are ended, and its number is said.
+    It ends when they do. On a machine with GPUs each gets the one of its number.
+    Process 0 writes to this terminal. Where one fails the others are ended, and its
+    number is said.
     """
+    if FLAGS.num_processes == 1 or FLAGS.process_id is not None:
+        return
     port = rendezvous.free_port("127.0.0.1")
     children, logs = [], []
     with contextlib.ExitStack() as stack:

@@ -63,8 +63,7 @@ def main() -> None:
     cli.keep_compiled_programs()
     options = evaluation.options()
     is_job = processes.is_job()
-    if is_job and processes.launches():
-        processes.launch()
+    processes.launch()
     with processes.distributed_session():
         if FLAGS.streamed:
             _refine(file.FileBackend(), options)

@@ -236,8 +236,7 @@ _JOB = """import os, signal, sys, time
 from gfa_jax.programs import cli, flags, processes
 flags.adopt(processes)
 def main():
-    if processes.launches():
-        processes.launch()
+    processes.launch()
     number = processes.FLAGS.process_id
     open(f"part-{number}", "w").write(str(os.getpid()))
     os.rename(f"part-{number}", f"pid-{number}")
