@@ -27,19 +27,11 @@ _READERS = min(4, os.cpu_count() or 1)
 
 @one_line_errors
 def read_features(
-    path: str | os.PathLike[str],
-    *,
-    dim: int | None = None,
-    key: str | None = None,
-    spill: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str], *, dim: int | None = None, key: str | None = None
 ) -> np.ndarray:
     """Reads a feature matrix; its values are for `check_features` to judge.
 
-    Args:
-        path: a file or folder, as for `read_table`.
-        dim: D, as there.
-        key: which array, data set or column, as there.
-        spill: a folder for what cannot be mapped, as there.
+    All arguments are as for `gfa_jax.datasets.read_table`.
 
     Returns:
         [N, D] float16, float32, float64 or bfloat16, read-only where it is mapped.
@@ -50,7 +42,7 @@ def read_features(
             no number.
         ImportError: the format needs `pip install 'gfa_jax[formats]'`.
     """
-    features = read_table(path, key=key, dim=dim, spill=spill).features
+    features = read_table(path, key=key, dim=dim).features
     check_matrix(features, name=str(path))
     return features
 

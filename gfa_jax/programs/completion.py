@@ -7,6 +7,7 @@ It is made of the flags of this version; print it again after an update.
 """
 
 import importlib
+import shlex
 from collections.abc import Iterator
 
 from gfa_jax.programs import flags
@@ -65,7 +66,7 @@ def main() -> None:
         cases += (_bash if is_bash else _zsh)(name, flags.completions(program))
     names = [*PROGRAMS]
     if not is_bash:
-        names = [_quote(f"{name}:{does}") for name, does in PROGRAMS.items()]
+        names = [shlex.quote(f"{name}:{does}") for name, does in PROGRAMS.items()]
     script = (_BASH if is_bash else _ZSH).replace("@names", " ".join(names))
     print(script.replace("@cases", "\n".join(f"        {case}" for case in cases)))
 
@@ -91,9 +92,9 @@ def _zsh(program: str, found: list[flags.Completion]) -> Iterator[str]:
         values = "_files" if flag.values == ["files"] else values
         for switch in _switches(flag):
             takes = "" if switch[-1] != "=" else f":{flag.name}:{values}"
-            yield "    " + _quote(f"{switch}[{about}]{takes}") + " \\"
+            yield "    " + shlex.quote(f"{switch}[{about}]{takes}") + " \\"
         if flag.place is not None:
-            yield "    " + _quote(f"{flag.place}:{flag.name}:{values}") + " \\"
+            yield "    " + shlex.quote(f"{flag.place}:{flag.name}:{values}") + " \\"
     yield ";;"
 
 
@@ -101,7 +102,3 @@ def _switches(flag: flags.Completion) -> list[str]:
     takes_value = flag.values or not flag.is_switch
     without = [f"--no{flag.name}"] if flag.is_switch else []
     return [f"--{flag.name}=" if takes_value else f"--{flag.name}", *without]
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"

@@ -40,22 +40,13 @@ def main() -> None:
     if os.path.realpath(source) == os.path.realpath(target):
         raise ValueError(f"{source} would be overwritten; name another target")
     formats.find(target, "write")
-    if inputs.is_shards(FLAGS.source):
-        shards = datasets.open_shards(source)
-        table = datasets.Table(datasets.read_rows(shards, 0, shards.shape[0]))
-    else:
-        if not target.parent.is_dir():
-            raise ValueError(f"cannot write {target}: there is no {target.parent}")
-        table = datasets.read_table(
-            source,
-            key=FLAGS.features_key,
-            dim=FLAGS.dim,
-            without=(FLAGS.id_column,),
-            spill=target.parent,
-        )
-    datasets.check_matrix(table.features, name=FLAGS.source)
+    if not target.parent.is_dir():
+        raise ValueError(f"cannot write {target}: there is no {target.parent}")
+    found = inputs.open_source(target.parent, given=FLAGS.source)
+    rows = found.read(0, found.shape[0])
     if FLAGS.dtype is not None:
-        table = table._replace(features=_cast(table.features, np.dtype(FLAGS.dtype)))
+        rows = _cast(rows, np.dtype(FLAGS.dtype))
+    table = datasets.Table(rows, found.columns, found.vectors)
     left_out = datasets.write_table(target, table)
     if left_out:
         named = ", ".join(map(repr, left_out))

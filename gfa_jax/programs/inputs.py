@@ -117,13 +117,16 @@ def is_shards(path: str) -> bool:
     return pathlib.Path(path, "manifest.json").exists()
 
 
-def open_source(spill: pathlib.Path | None = None) -> Source:
-    """Opens what --features names, a file or a folder.
+def open_source(
+    spill: pathlib.Path | None = None, *, given: str | None = None
+) -> Source:
+    """Opens a file or a folder, by default the one that --features names.
 
     What cannot be mapped is read into memory, or into a file in the folder `spill`.
     """
-    path = pathlib.Path(FLAGS.features)
-    if not is_shards(FLAGS.features):
+    given = FLAGS.features if given is None else given
+    path = pathlib.Path(given)
+    if not is_shards(given):
         table = datasets.read_table(
             path,
             key=FLAGS.features_key,
@@ -131,7 +134,7 @@ def open_source(spill: pathlib.Path | None = None) -> Source:
             without=[FLAGS[name].value for name in _NO_VECTORS if name in FLAGS],
             spill=spill,
         )
-        datasets.check_matrix(table.features, name=FLAGS.features)
+        datasets.check_matrix(table.features, name=given)
         return Source(path.name, *table)
     shards = datasets.open_shards(path)
     if FLAGS.dim not in (None, shards.shape[1]):

@@ -275,7 +275,7 @@ def test_integers(tmp_path, rng):
     whole = rng.integers(0, 255, (30, 4)).astype(np.uint8)
     np.save(tmp_path / "a.npy", whole)
     for spill in (None, tmp_path):
-        got = datasets.read_features(tmp_path / "a.npy", spill=spill)
+        got = datasets.read_table(tmp_path / "a.npy", spill=spill).features
         assert got.dtype == np.float32
         np.testing.assert_array_equal(got, whole)
 
