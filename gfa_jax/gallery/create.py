@@ -153,9 +153,8 @@ def cluster_anew(gallery: Gallery, *, progress: Callable | None = None) -> Galle
             rows, gallery.neighbors, evidence=seen, progress=progress
         ).labels
     numbered = _number(labels, gallery)
-    clusters = np.full(gallery.stages.shape[1], -1, np.int64)
-    clusters[: gallery.count] = numbered["clusters"]
-    numbered["clusters"] = clusters
+    room = gallery.stages.shape[1] - gallery.count
+    numbered["clusters"] = np.pad(numbered["clusters"], (0, room), constant_values=-1)
     return gallery._replace(**numbered, num_placed=0)
 
 

@@ -71,7 +71,6 @@ _READS = {
     "remove": ("ids", "id_column"),
     "query": (*_ROWS, "k", "open_set", "output"),
 }
-_OF_ACTIONS = {*_READS["query"]}
 
 
 def main() -> None:
@@ -101,7 +100,7 @@ def main() -> None:
 def _check_flags() -> None:
     """Refuses flags that the action does not read, and asks for what it needs."""
     action = FLAGS.action
-    for name in _OF_ACTIONS - {*_READS.get(action, ())}:
+    for name in {*_READS["query"]} - {*_READS.get(action, ())}:
         if FLAGS[name].present:
             raise ValueError(f"--{name} is not for gfa gallery {action}; leave it out")
     for name in _READS.get(action, ())[:1]:

@@ -81,13 +81,12 @@ def load_pool(*, on_device: bool = False) -> Pool:
         return Pool("generated", sample.features, norms, sample.labels, None)
     source = open_source()
     stored = source.read(0, source.shape[0])
-    rows = None
     if on_device:
         rows, norms = place_rows(stored, name=FLAGS.features)
     else:
         norms = datasets.check_features(stored, name=FLAGS.features)
+        rows = unit_rows(stored, norms)
     labels, pairs = read_truth(len(stored), source.columns)
-    rows = unit_rows(stored, norms) if rows is None else rows
     return Pool(source.name, rows, norms, labels, pairs, *source[2:])
 
 

@@ -102,24 +102,20 @@ def _child(path: pathlib.Path, size: int, seconds: float) -> Iterator[Any]:
     command = [sys.executable, "-P", str(_CHILD), str(path), str(size)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as child:
-        assert child.stdin and child.stdout and child.stderr
+        stdin, stdout, stderr = child.stdin, child.stdout, child.stderr
+        assert stdin and stdout and stderr
 
         def ask(request: Any, count: int | None = None) -> bytes:
-            assert child.stdin and child.stdout and child.stderr
             timer = threading.Timer(seconds, child.kill)
             timer.start()
             try:
                 with contextlib.suppress(BrokenPipeError):
-                    child.stdin.write(json.dumps(request).encode() + b"\n")
-                    child.stdin.flush()
-                answer = (
-                    child.stdout.readline()
-                    if count is None
-                    else child.stdout.read(count)
-                )
+                    stdin.write(json.dumps(request).encode() + b"\n")
+                    stdin.flush()
+                answer = stdout.readline() if count is None else stdout.read(count)
                 if answer.endswith(b"\n") or (count and len(answer) == count):
                     return answer
-                reason = child.stderr.read().decode("utf-8", "replace").strip()
+                reason = stderr.read().decode("utf-8", "replace").strip()
             finally:
                 timer.cancel()
             reason = reason.splitlines()[-1] if reason else "the HDF5 library failed"
