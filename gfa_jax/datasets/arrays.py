@@ -67,7 +67,7 @@ def read_head(
 
     `kind` is its format and version.
     """
-    expected = f"a folder of {kind[0]}"
+    expected = f"a folder of the format {kind[0]!r}"
     if not path.is_file():
         raise ValueError(
             f"cannot read {path.parent}: there is no {path.name} in it; expected "

@@ -165,11 +165,9 @@ def mean_average_precision(rankings: Rankings, *, k: int | None = None) -> float
     Raises:
         ValueError: k below 1.
     """
-    if k is None:
-        found = rankings.average_precision
-    else:
+    if k is not None:
         check_integer("k", k, least=1)
-        found = _average_precision(rankings, k)
+    found = rankings.average_precision if k is None else _average_precision(rankings, k)
     return float(found[rankings.counted].mean())
 
 
