@@ -38,11 +38,8 @@ def impostor_threshold(gallery: Gallery, rate: float) -> float:
         True
     """
     check_number("rate", rate, 0.0, 1.0)
-    clusters, rows, width = (
-        gallery.labels,
-        gallery.features,
-        gallery.candidates.shape[1],
-    )
+    clusters, rows = gallery.labels, gallery.features
+    width = gallery.candidates.shape[1]
     if len(np.unique(clusters)) < 2:
         raise ValueError(
             "the gallery is one cluster; expected two or more: what strangers score "

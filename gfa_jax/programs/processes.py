@@ -207,7 +207,8 @@ def distributed_session() -> Iterator[None]:
     except ValueError as error:
         raise ValueError(f"{given}: {error}") from error
     rendezvous.watch(links, silence=FLAGS.heartbeat_timeout, lost=_end)
-    if rendezvous.is_local(host):
+    is_local = rendezvous.is_local(host)
+    if is_local:
         keep_local(host)
     runtime = FLAGS.coordinator
     if FLAGS.process_id:
@@ -219,9 +220,7 @@ def distributed_session() -> Iterator[None]:
             FLAGS.process_id,
             initialization_timeout=START_TIMEOUT,
             # Otherwise the runtime listens on every address of this machine.
-            coordinator_bind_address=FLAGS.coordinator
-            if rendezvous.is_local(host)
-            else None,
+            coordinator_bind_address=FLAGS.coordinator if is_local else None,
             # Later than this package, which says in one line who is silent.
             heartbeat_timeout_seconds=FLAGS.heartbeat_timeout + GRACE,
             shutdown_timeout_seconds=FLAGS.heartbeat_timeout,
