@@ -31,9 +31,12 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     names = schema.names
     if len(set(names)) < len(names):
         raise ValueError(f"two columns have one name: {shown(names)}; rename one")
-    types = [_storage(each.type) for each in schema]
+    # Of an extension type, as tensors are, the one in which its values are kept.
+    types = [getattr(each.type, "storage_type", each.type) for each in schema]
     scalars = [
-        name for name, type_ in zip(names, types, strict=True) if _is_flat(type_)
+        name
+        for name, type_ in zip(names, types, strict=True)
+        if not (pa.types.is_nested(type_) or pa.types.is_large_binary(type_))
     ]
     if wanted.only:
         found, lists = [], False
@@ -72,7 +75,10 @@ def write(path: pathlib.Path, table: Table) -> None:
     names = vector_names(table) if is_wide else list(table.vectors)
     width = table.features.shape[1]
     kind = value if is_wide else pa.list_(value, width)
-    columns = {name: _to_arrow(each) for name, each in table.columns.items()}
+    columns = {
+        name: pa.array(values.tolist() if values.dtype.kind == "U" else values)
+        for name, values in table.columns.items()
+    }
     schema = pa.schema(
         [(name, each.type) for name, each in columns.items()]
         + [(name, kind) for name in names]
@@ -133,11 +139,6 @@ def _open(path: pathlib.Path) -> tuple[Any, Any]:
     return reader.schema, read_arrow
 
 
-def _storage(type_: Any) -> Any:
-    """Returns the type in which values of an extension type, as tensors, are kept."""
-    return getattr(type_, "storage_type", type_)
-
-
 def _is_list(type_: Any) -> bool:
     import pyarrow as pa
 
@@ -146,12 +147,6 @@ def _is_list(type_: Any) -> bool:
         return False
     value = type_.value_type
     return pa.types.is_floating(value) or pa.types.is_integer(value)
-
-
-def _is_flat(type_: Any) -> bool:
-    import pyarrow as pa
-
-    return not (pa.types.is_nested(type_) or pa.types.is_large_binary(type_))
 
 
 def _lists(column: Any, first: int) -> np.ndarray:
@@ -203,9 +198,3 @@ def _column(values: Any) -> np.ndarray:
     if array.dtype == object and values.null_count:
         array = np.array(["" if each is None else each for each in array], object)
     return array
-
-
-def _to_arrow(values: np.ndarray) -> Any:
-    import pyarrow as pa
-
-    return pa.array(values.tolist() if values.dtype.kind == "U" else values)

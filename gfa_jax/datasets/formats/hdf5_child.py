@@ -32,10 +32,11 @@ def main(path: str, size: int) -> None:
                 _answer(json.dumps(_list(file, size)).encode() + b"\n")
                 continue
             name, start, stop = request
+            rows: Any = file[name]
             if start is None:
-                _answer(json.dumps(_column(file[name])).encode() + b"\n")
+                rows = rows.asstr() if h5py.check_string_dtype(rows.dtype) else rows
+                _answer(json.dumps(rows[:].tolist()).encode() + b"\n")
             else:
-                rows: Any = file[name]
                 _answer(np.ascontiguousarray(rows[start:stop]).tobytes())
 
 
@@ -58,13 +59,6 @@ def _describe(name, item, size):
         )
     dtype = item.dtype.str if item.dtype.kind in "fiu" else None
     return [name, item.shape, dtype, item.id.get_offset()]
-
-
-def _column(item):
-    """Returns the values of one column, text decoded."""
-    if h5py.check_string_dtype(item.dtype):
-        return item.asstr()[:].tolist()
-    return item[:].tolist()
 
 
 def _answer(content):

@@ -32,7 +32,7 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
     with open_input(path) as file:
         rows = _objects(file)
         first = next(rows)
-        flat = [name for name, value in first.items() if _is_flat(value)]
+        flat = [n for n, each in first.items() if not isinstance(each, list | dict)]
         vectors, is_list = [], False
         if wanted.only:
             flat = [flat[find_column(flat, wanted)]]
@@ -128,7 +128,3 @@ def _typed(values: list[Any]) -> np.ndarray:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_flat(value: Any) -> bool:
-    return not isinstance(value, list | dict)
