@@ -6,6 +6,9 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from gfa_jax.datasets import arrays
 from gfa_jax.datasets.formats.table import (
@@ -25,8 +28,6 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
 
     Columns that are neither vectors nor one value a row are left out.
     """
-    import pyarrow as pa
-
     schema, batches = _open(path)
     names = schema.names
     if len(set(names)) < len(names):
@@ -65,9 +66,6 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
 
 def write(path: pathlib.Path, table: Table) -> None:
     """Writes a list column, or the numbered columns that were read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     features, is_wide = table.features, len(table.vectors) != 1
     if features.dtype == ml_dtypes.bfloat16:
         features = features[:0].astype(np.float32)
@@ -104,9 +102,6 @@ def write(path: pathlib.Path, table: Table) -> None:
 
 def _open(path: pathlib.Path) -> tuple[Any, Any]:
     """Returns the schema, and what reads named columns batch by batch."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if path.suffix.lower() == ".parquet":
         parquet = pq.ParquetFile(path)
         schema = parquet.schema_arrow
@@ -140,8 +135,6 @@ def _open(path: pathlib.Path) -> tuple[Any, Any]:
 
 
 def _is_list(type_: Any) -> bool:
-    import pyarrow as pa
-
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if not any(kind(type_) for kind in kinds):
         return False
@@ -151,9 +144,6 @@ def _is_list(type_: Any) -> bool:
 
 def _lists(column: Any, first: int) -> np.ndarray:
     """Converts a column of lists to [n, D]; all must be of one length."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     column = getattr(column, "storage", column)
     if column.null_count:
         at = first + column.is_null().index(True).as_py()
@@ -188,8 +178,6 @@ def _floats(values: Any) -> np.ndarray:
 
 def _column(values: Any) -> np.ndarray:
     """Converts one value a row to NumPy: nulls to blank text, or to NaN."""
-    import pyarrow as pa
-
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_integer(values.type) and values.null_count:

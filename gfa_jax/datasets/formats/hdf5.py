@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import h5py
 import numpy as np
 
 from gfa_jax.datasets import arrays
@@ -71,8 +72,6 @@ def read(path: pathlib.Path, wanted: Wanted) -> Iterator[Table]:
 
 def write(path: pathlib.Path, table: Table) -> None:
     """Writes vectors and columns as data sets."""
-    import h5py
-
     with h5py.File(path, "w") as file:
         if table.vectors:
             rows = file.create_dataset(
