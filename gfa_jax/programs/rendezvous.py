@@ -192,13 +192,8 @@ def _admit(link: socket.socket, links: dict[int, socket.socket], count: int) -> 
 
 
 def _read_line(link: socket.socket) -> bytes:
-    line = b""
-    while not line.endswith(b"\n") and len(line) < 1000:
-        piece = link.recv(1)
-        if not piece:
-            break
-        line += piece
-    return line.strip()
+    with link.makefile("rb", buffering=0) as stream:  # what follows stays unread
+        return stream.readline(1000).strip()
 
 
 def _watch(links: Links, silence: float, lost: Callable[[int], None]) -> None:
