@@ -123,17 +123,17 @@ def open_source(
 
     What cannot be mapped is read into memory, or into a file in the folder `spill`.
     """
-    given = FLAGS.features if given is None else given
-    path = pathlib.Path(given)
-    if not is_shards(given):
+    name: str = FLAGS.features if given is None else given
+    path = pathlib.Path(name)
+    if not is_shards(name):
         table = datasets.read_table(
             path,
             key=FLAGS.features_key,
             dim=FLAGS.dim,
-            without=[FLAGS[name].value for name in _NO_VECTORS if name in FLAGS],
+            without=[FLAGS[each].value for each in _NO_VECTORS if each in FLAGS],
             spill=spill,
         )
-        datasets.check_matrix(table.features, name=given)
+        datasets.check_matrix(table.features, name=name)
         return Source(path.name, *table)
     shards = datasets.open_shards(path)
     if FLAGS.dim not in (None, shards.shape[1]):
