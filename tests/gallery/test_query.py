@@ -57,7 +57,7 @@ def test_candidates_may_come_from_an_index():
     [
         (POOL, PROBES, 201, "k is 201 with 200 rows; expected at most 200"),
         (POOL, PROBES, 0, "k is 0; expected at least 1"),
-        (POOL, PROBES[:, 1:], 1, r"\(40, 15\); expected rows of 16 values"),
+        (POOL, PROBES[:, 1:], 1, r"\(40, 15\), expected rows of 16 values"),
         (POOL, PROBES[:1] * np.inf, 1, "NaN"),
         (POOL._replace(count=0), PROBES, 1, "the gallery is empty"),
     ],
