@@ -217,4 +217,4 @@ def _by_blocks(function, columns):
     count = len(columns[0])
     if not count:
         columns = [np.zeros((1, *x.shape[1:]), x.dtype) for x in columns]
-    return [x[:count] for x in by_blocks(function, tuple(columns), 0, size=_BLOCK)]
+    return [x[:count] for x in by_blocks(function, tuple(columns), size=_BLOCK)]

@@ -5,8 +5,8 @@
 
 Every number of a row comes from the row, its candidates and what a few numbers a row
 say of those, and the numbers of the pool from a sample drawn by a seed or from means
-over all rows: parts of a pool, on other processes or in a file, give the same settings,
-bit for bit where the candidates are the same (`by_blocks`).
+over all rows: `gfa_jax.streaming.settings` gives the same settings bit for bit, part by
+part (`by_blocks`).
 """
 
 import functools
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax.blocks import gather_rows, map_blocks
-from gfa_jax.checks import check_kind, check_neighbors, check_rows, is_host
+from gfa_jax.checks import check_neighbors, check_rows, is_host
 from gfa_jax.selection import evidence, metric, shared, summary
 from gfa_jax.selection.summary import Evidence
 from gfa_jax.types import Array, Neighbors
@@ -49,10 +49,10 @@ class Settings(NamedTuple):
         k: K of the pool, the row itself not counted.
         num_steps: T.
         gamma: the step, 1: the weights say how far a row moves.
-        neighbors: [n, M] candidates that count, the row itself first.
-        weights: [n, M] float32 w_ij, 1 for the row itself; as the neighbors on an
+        neighbors: [N, M] candidates that count, the row itself first.
+        weights: [N, M] float32 w_ij, 1 for the row itself; as the neighbors on an
             accelerator, where that has the features.
-        dropped: [n] bool, rows that take no part.
+        dropped: [N] bool, rows that take no part.
         evidence: what was seen.
         measured: what the weights were made of.
     """
@@ -79,9 +79,6 @@ def choose_settings(
     features: Array,
     neighbors: Neighbors,
     *,
-    first_row: int = 0,
-    fetch: Callable[[np.ndarray], Array] | None = None,
-    gather: Callable[[np.ndarray], np.ndarray] | None = None,
     seed: int = 0,
     constants: evidence.Constants = evidence.CONSTANTS,
 ) -> Settings:
@@ -98,14 +95,9 @@ def choose_settings(
                   num_steps=settings.num_steps, weights=settings.weights)
 
     Args:
-        features: [n, D] floating unit rows: all of a pool, or those of this process;
-            an array or a memory map.
-        neighbors: [n, C] candidates, nearest first, the row itself in column 0; C of
+        features: [N, D] floating unit rows, an array or a memory map.
+        neighbors: [N, C] candidates, nearest first, the row itself in column 0; C of
             `WIDTH`, or fewer (N at most): K is at most C − 1.
-        first_row: number of the first of the n rows among all N.
-        fetch: gives unit rows of the pool by their numbers, [m] to [m, D], where
-            `features` are not all of them.
-        gather: joins what each process has of its rows, [n, ...] to [N, ...].
         seed: of the sample of 8,192 rows from which the metric is measured.
         constants: of the rule, for the study of what each of them does
             (experiments/studies/evidence.py); not to be tuned to a pool.
@@ -116,13 +108,13 @@ def choose_settings(
     Raises:
         ValueError: lists that do not begin with their row.
 
-    Cost: O(n C D) for the cosines, O(n D²) for their null, O(n C³) comparisons for the
-    neighbours shared. Memory: [N, C] integers, [n, C] floats, one block.
-    Where an accelerator has all features it also keeps what is found, and of the rows
-    only `dropped` and two sums of each come to the host. 2 n D (C + 3 D) operations;
-    12 n C D bytes for the cosines, whose rows are gathered, written and read, 525 GB
-    where n is 1.5 million and D is 512, beside which all else is small. Memory beyond
-    the features: 95 n C bytes, 8 GB there, or 0.5 GB of a block where that is more.
+    Cost: O(N C D) for the cosines, O(N D²) for their null, O(N C³) comparisons for the
+    neighbours shared. Memory: [N, C] integers and floats, one block.
+    Where an accelerator has the features it also keeps what is found, and of the rows
+    only `dropped` and two sums of each come to the host. 2 N D (C + 3 D) operations;
+    12 N C D bytes for the cosines, whose rows are gathered, written and read, 525 GB
+    where N is 1.5 million and D is 512, beside which all else is small. Memory beyond
+    the features: 95 N C bytes, 8 GB there, or 0.5 GB of a block where that is more.
 
     Examples:
         >>> neighbors = gfa.exact_neighbors(features, k=gfa.selection.WIDTH)
@@ -135,27 +127,16 @@ def choose_settings(
         ...     weights=settings.weights,
         ... ).features
     """
-    check_kind("neighbors", neighbors, Neighbors)
-    # Those of other processes' rows are checked there.
-    num_rows = len(neighbors.indices) if gather is None else np.iinfo(np.int32).max
-    indices = check_neighbors(features, neighbors, num_rows=num_rows)
+    indices = check_neighbors(features, neighbors)
     check_rows(features)
-    xp: Any = _library(features) if fetch is None and gather is None else np
+    xp: Any = np if is_host(features) else jnp
     call = functools.partial(_call, xp=xp)
     columns = xp.asarray(indices), xp.asarray(neighbors.similarity)
-    indices, similarity, is_other, is_led = call(
-        _prepare, *columns, first_row=first_row
-    )
+    indices, similarity, is_other, is_led = call(_prepare, *columns)
     check_led(is_led)
-
-    def join(own: Array) -> Any:
-        values = xp.asarray(own)
-        return values if gather is None else gather(values)
-
-    pool_lists = join(indices)
-    num_rows = len(pool_lists)
+    num_rows = len(indices)
     ks = shared.sizes(indices.shape[1] - 1)
-    closures = join(shared.closure(indices, pool_lists, ks=ks))
+    closures = xp.asarray(shared.closure(indices, ks=ks))
     closures = call(shared.beyond_chance, closures, ks=ks, num_rows=num_rows)
     nearest, share = indices[:, :6], constants.pool_share
     closure, row_k = call(
@@ -164,26 +145,20 @@ def choose_settings(
     closure = np.asarray(closure)
     k = ks[int(np.argmax(closure))]
 
-    pool, sample, lengths, cosines, null = _measure(
-        features, indices, fetch, join, num_rows, seed, xp
-    )
+    pool, sample, cosines, null = _measure(features, indices, seed, xp)
     share = constants.excluded * max(float(closure[ks.index(k)]), 0)
     own = call(
         _describe_rows, null, cosines, is_other, k=k, share=share, num_rows=num_rows
     )
-    all_rows = evidence.RowEvidence(*map(join, own))
+    all_rows = evidence.RowEvidence(*map(xp.asarray, own))
     share = constants.distant
-    dropped = call(
-        _find_dropped, all_rows, indices, is_other, first_row=first_row, share=share
-    )
-    is_dropped = join(dropped)
-    is_edge = call(_find_edges, indices, is_other, dropped, is_dropped)
+    dropped = call(_find_dropped, all_rows, indices, is_other, share=share)
+    is_edge = call(_find_edges, indices, is_other, dropped)
     center = evidence.posterior_center(num_rows, k, constants=constants)
-    shares = xp.asarray(shared.shared_neighbors(indices, pool_lists, k=k))
+    shares = xp.asarray(shared.shared_neighbors(indices, k=k))
     weights, z = by_blocks(
         weigh(constants),
         (cosines, shares, is_edge, indices),
-        first_row,
         of_all=(all_rows, center),
         size=_at_once(_BLOCK),
         xp=xp,
@@ -193,32 +168,27 @@ def choose_settings(
         Neighbors(indices, similarity),
         weights,
         row_k,
-        columns=int(np.max(join(row_k))),
+        columns=int(np.max(row_k)),
     )
     counts = call(summary.count, similarity, is_edge, weights, z, center=center)
     num_steps, seen = conclude(
-        [np.asarray(join(part)) for part in counts],
+        [np.asarray(part) for part in counts],
         closure,
         ks,
         center=center,
         spread=float(np.mean(all_rows.spread)),
-        num_dropped=int(np.sum(is_dropped)),
+        num_dropped=int(np.sum(dropped)),
         constants=constants,
     )
     measured = Measured(
         pool,
         sample,
         np.asarray(closures),
-        np.asarray(lengths),
+        np.asarray(null.length),
         evidence.RowEvidence(*map(np.asarray, all_rows)),
     )
     dropped = np.asarray(dropped)
     return Settings(k, num_steps, 1.0, kept, kept_weights, dropped, seen, measured)
-
-
-def _library(features: Array) -> Any:
-    """Returns jax.numpy where the rows lie on an accelerator, otherwise NumPy."""
-    return np if is_host(features) else jnp
 
 
 def _call(function: Callable, *operands: Any, xp: Any, **options: Any) -> Any:
@@ -262,46 +232,35 @@ def check_led(is_led: Any) -> None:
         )
 
 
-def _prepare(indices: Array, similarity: Array, *, first_row: int, xp: Any):
-    """Cuts lists [n, C] to W; tells which are others, and whether each row leads."""
-    rows = xp.arange(first_row, first_row + len(indices), dtype=np.int32)
-    is_led = xp.all(indices[:, 0] == rows)
+def _prepare(indices: Array, similarity: Array, *, xp: Any):
+    """Cuts lists [N, C] to W; tells which are others, and whether each row leads."""
+    is_led = xp.all(indices[:, 0] == xp.arange(len(indices), dtype=np.int32))
     indices, similarity = cut_lists(indices, similarity, xp=xp)
     is_other = find_others(indices, xp=xp)
     return indices, similarity, is_other, is_led
 
 
-def _measure(features, indices, fetch, join, num_rows: int, seed: int, xp: Any):
+def _measure(features, indices, seed: int, xp: Any):
     """Measures the pool, a_ij of the candidates, and the null of the rows."""
-    take = fetch or (lambda numbers: features[numbers])
-    if fetch is None and isinstance(features, jax.Array):
+    take = features.__getitem__
+    if isinstance(features, jax.Array):
         take = functools.partial(_take, features)
-    sample = metric.draw_sample(num_rows, SAMPLE_SIZE, seed=seed)
+    sample = metric.draw_sample(len(features), SAMPLE_SIZE, seed=seed)
     pool = metric.measure_pool(take(sample))
-    first = int(indices[0, 0])
+    size = _at_once(_BLOCK)
     null = metric.RowNull(
-        *by_blocks(
-            metric.measure_rows,
-            (features,),
-            first,
-            of_all=(pool,),
-            size=_at_once(_BLOCK),
-            xp=xp,
-        )
+        *by_blocks(metric.measure_rows, (features,), of_all=(pool,), size=size, xp=xp)
     )
-    lengths = join(null.length)
 
     def cosines_of(own, lengths, pool):
         near = np.maximum(own, 0)
         return (block_cosines(take(near.ravel()), lengths[near], pool),)
 
-    function, of_all = cosines_of, (lengths, pool)
+    function, of_all, size = cosines_of, (null.length, pool), _at_once(_ROWS)
     if xp is not np:
-        function, of_all = _cosines, (lengths, pool, features)
-    (cosines,) = by_blocks(
-        function, (indices,), first, of_all=of_all, size=_at_once(_ROWS), xp=xp
-    )
-    return pool, sample, lengths, cosines, null
+        function, of_all = _cosines, (*of_all, features)
+    (cosines,) = by_blocks(function, (indices,), of_all=of_all, size=size, xp=xp)
+    return pool, sample, cosines, null
 
 
 def _cosines(own, lengths, pool, features):
@@ -317,15 +276,14 @@ def _describe_rows(null, cosines, is_other, *, k, share, num_rows, xp: Any):
     )
 
 
-def _find_dropped(all_rows, indices, is_other, *, first_row, share, xp: Any):
+def _find_dropped(all_rows, indices, is_other, *, share, xp: Any):
     distant = all_rows.nearest < share * xp.median(all_rows.nearest)
-    own = distant[first_row : first_row + len(indices)]
-    return evidence.find_dropped(indices, is_other, distant, own, xp=xp)
+    return evidence.find_dropped(indices, is_other, distant, distant, xp=xp)
 
 
-def _find_edges(indices, is_other, dropped, is_dropped, *, xp: Any):
+def _find_edges(indices, is_other, dropped, *, xp: Any):
     del xp
-    return is_other & ~dropped[:, None] & ~is_dropped[indices]
+    return is_other & ~dropped[:, None] & ~dropped[indices]
 
 
 weigh_edges = jax.jit(evidence.edge_weights, static_argnames="constants")
@@ -366,34 +324,25 @@ def _at_once(num_rows: int) -> int:
 
 
 def by_blocks(
-    function: Callable,
-    columns: tuple,
-    first_row: int,
-    *,
-    of_all: tuple = (),
-    size: int,
-    xp: Any = np,
+    function: Callable, columns: tuple, *, of_all: tuple = (), size: int, xp: Any = np
 ):
-    """Calls a function of rows on blocks that begin at multiples of `size` among all N.
+    """Calls a function of rows on blocks of `size`, the last filled up with zeros.
 
     The last bits of a product depend on the shape that is multiplied and the place in
-    it: this way a row has the same ones in any part of the pool. Zeros fill blocks up.
-    `of_all` comes after the rows of each block. jax.numpy's are one compiled program,
-    of all rows of a pool.
+    it: this way a row has the same ones in any part of the pool that begins at a
+    multiple of `size`. `of_all` comes after the rows of each block. jax.numpy's are one
+    compiled program, of all rows of a pool.
     """
     if xp is not np:
         return _on_device(function, columns, of_all, size=size)
-    found, stop = [], first_row + len(columns[0])
-    for start in range(first_row // size * size, stop, size):
-        first, last = max(start, first_row), min(start + size, stop)
-        part = slice(first - first_row, last - first_row)
-        ends = first - start, start + size - last
-        filled = (
-            np.pad(x, [ends] + [(0, 0)] * (x.ndim - 1)) if any(ends) else x
-            for x in (np.asarray(column[part]) for column in columns)
-        )
-        own = slice(first - start, last - start)
-        found.append([np.asarray(x)[own] for x in function(*filled, *of_all)])
+    found = []
+    for start in range(0, len(columns[0]), size):
+        block = [np.asarray(column[start : start + size]) for column in columns]
+        count = len(block[0])
+        if count < size:
+            ends = (0, size - count)
+            block = [np.pad(x, [ends] + [(0, 0)] * (x.ndim - 1)) for x in block]
+        found.append([np.asarray(x)[:count] for x in function(*block, *of_all)])
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 

@@ -40,18 +40,19 @@ def sizes(num_others: int) -> tuple[int, ...]:
 
 
 @functools.partial(jax.jit, static_argnames=("ks",))
-def closure(indices: Array, pool: Array, *, ks: tuple[int, ...]) -> jax.Array:
-    """Evaluates c_i(K) of some rows for each K in `ks`: [n, len(ks)] float32 in [0, 1].
+def closure(indices: Array, *, ks: tuple[int, ...]) -> jax.Array:
+    """Evaluates c_i(K) for each K in `ks`: [N, len(ks)] float32 in [0, 1].
 
-    Candidates, of these rows [n, W] and of all, the pool [N, W], stand nearest first
-    after the row itself; W > K. O(n W³) comparisons, W² integers a row in blocks.
+    Candidates [N, W] stand nearest first after the row itself; W > K. O(N W³)
+    comparisons, W² integers a row in blocks.
     """
     width = max(ks) + 1
+    lists = jnp.asarray(indices)[:, :width]
 
     def close(_, own):
-        return close_row(own, _lists_of(own, pool, width), ks=ks)
+        return close_row(own, lists.at[own].get(mode="clip"), ks=ks)
 
-    return map_rows(close, (indices[:, :width],), row_bytes=8 * width**2)
+    return map_rows(close, (lists,), row_bytes=8 * width**2)
 
 
 def close_row(own: jax.Array, theirs: jax.Array, *, ks: tuple[int, ...]) -> jax.Array:
@@ -70,14 +71,15 @@ def close_row(own: jax.Array, theirs: jax.Array, *, ks: tuple[int, ...]) -> jax.
 
 
 @functools.partial(jax.jit, static_argnames=("k",))
-def shared_neighbors(indices: Array, pool: Array, *, k: int) -> jax.Array:
-    """Evaluates J_ij, [n, W] float32, 0 in an empty slot; candidates as for `closure`.
+def shared_neighbors(indices: Array, *, k: int) -> jax.Array:
+    """Evaluates J_ij, [N, W] float32, 0 in an empty slot; candidates as for `closure`.
 
-    O(n W K²) comparisons.
+    O(N W K²) comparisons.
     """
+    lists = jnp.asarray(indices)[:, : k + 1]
 
     def share(_, own):
-        return share_row(own, _lists_of(own, pool, k + 1))
+        return share_row(own, lists.at[own].get(mode="clip"))
 
     row_bytes = 8 * indices.shape[1] * (k + 1)
     return map_rows(share, (indices,), row_bytes=row_bytes)
@@ -88,10 +90,6 @@ def share_row(own: jax.Array, theirs: jax.Array) -> jax.Array:
     size = theirs.shape[1]
     common = jnp.sum(_ranks(own, theirs) < size, axis=1)
     return jnp.where(own >= 0, common / (2 * size - common), 0).astype(jnp.float32)
-
-
-def _lists_of(own: jax.Array, pool: Array, width: int) -> jax.Array:
-    return jnp.asarray(pool)[:, :width].at[own].get(mode="clip")
 
 
 def _ranks(own: jax.Array, theirs: jax.Array) -> jax.Array:

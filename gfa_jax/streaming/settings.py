@@ -75,7 +75,6 @@ def choose_settings(
             null = of_pool.by_blocks(
                 metric.measure_rows,
                 (rows[chunk],),
-                chunk.start,
                 of_all=(pool,),
                 size=_BLOCK,
             )
@@ -100,7 +99,6 @@ def choose_settings(
             (cosines,) = of_pool.by_blocks(
                 _score,
                 (places,),
-                chunk.start,
                 of_all=(near, long, pool),
                 size=_ROWS,
             )
@@ -152,7 +150,6 @@ def choose_settings(
             weights, z = of_pool.by_blocks(
                 of_pool.weigh(constants),
                 (cosines, shares, is_edge, lists),
-                chunk.start,
                 of_all=(all_rows, center),
                 size=_BLOCK,
             )

@@ -1,8 +1,5 @@
 """The settings that a pool gives: the formulas, what does not matter, and odd pools."""
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -129,7 +126,7 @@ def test_few_groups_are_brought_together(num_groups, size):
 
 def test_closure_counts_edges_that_stay_inside():
     lists = np.array([[0, 1, 2], [1, 0, 2], [2, 3, 4], [3, 2, 4], [4, 3, -1]], np.int32)
-    found = np.asarray(shared.closure(lists, lists, ks=(1, 2)))
+    found = np.asarray(shared.closure(lists, ks=(1, 2)))
     expected = []
     for k in (1, 2):
         for own in lists:
@@ -240,7 +237,7 @@ def test_a_crowd_of_distant_rows_is_dropped():
 
 @pytest.fixture(scope="module")
 def large():
-    """More rows than two blocks, so that parts cut blocks of every kind."""
+    """More rows than two blocks."""
     features, _ = make_groups(num_groups=290, dim=64)
     neighbors = gfa.exact_neighbors(features, k=selection.WIDTH)
     neighbors = gfa.Neighbors(*map(np.asarray, neighbors))
@@ -257,36 +254,9 @@ def test_arrays_and_files_give_the_same_bits(large, kind, tmp_path):
     chex.assert_trees_all_equal(selection.choose_settings(given, neighbors), whole)
 
 
-@pytest.mark.parametrize("num_parts", [2, 8])
-def test_parts_of_a_pool_give_the_same_bits(large, num_parts):
-    features, neighbors, whole = large
-    size = -(-len(features) // num_parts)
-    parts = [slice(i * size, (i + 1) * size) for i in range(num_parts)]
-
-    def choose_part(part, join):
-        own = parts[part]
-        return selection.choose_settings(
-            features[own],
-            gfa.Neighbors(*(x[own] for x in neighbors)),
-            first_row=own.start,
-            fetch=lambda numbers: features[numbers],
-            gather=join,
-        )
-
-    found = _Parts(num_parts).run(choose_part)
-    rows = ("neighbors", "weights", "dropped")
-    for part in found:
-        same = {name: getattr(whole, name) for name in rows}
-        chex.assert_trees_all_equal(part._replace(**same), whole)
-    for name in rows:
-        columns = [getattr(part, name) for part in found]
-        joined = jax.tree.map(lambda *x: np.concatenate(x), *columns)
-        chex.assert_trees_all_equal(joined, getattr(whole, name))
-
-
 def test_an_accelerator_chooses_what_the_host_does(large, monkeypatch):
     features, neighbors, whole = large
-    monkeypatch.setattr("gfa_jax.selection.settings._library", lambda _: jnp)
+    monkeypatch.setattr("gfa_jax.selection.settings.is_host", lambda _: False)
     with jax.enable_x64(False):
         found = selection.choose_settings(jnp.asarray(features), neighbors)
     assert found[:3] == whole[:3]
@@ -305,30 +275,6 @@ def test_an_accelerator_chooses_what_the_host_does(large, monkeypatch):
         for one, other in zip(seen, expected, strict=True):
             if not isinstance(one, str):
                 np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-
-
-class _Parts:
-    """Runs parts of a job as threads that exchange arrays in turn."""
-
-    def __init__(self, num_parts):
-
-        self._barrier = Barrier(num_parts)
-        self._arrays = [np.empty(0)] * num_parts
-        self._num_parts = num_parts
-
-    def run(self, job):
-        def one(part):
-            def join(array):
-                self._arrays[part] = np.asarray(array)
-                self._barrier.wait()
-                joined = np.concatenate(self._arrays)
-                self._barrier.wait()
-                return joined
-
-            return job(part, join)
-
-        with ThreadPoolExecutor(self._num_parts) as pool:
-            return list(pool.map(one, range(self._num_parts)))
 
 
 def test_the_sample_is_that_of_the_seed(monkeypatch):

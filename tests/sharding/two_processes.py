@@ -6,13 +6,12 @@ Usage: two_processes.py PROCESS PORT FEATURES.npy OUTPUT.npz
 import importlib.util
 import sys
 
-import chex
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 import gfa_jax as gfa
-from gfa_jax import metrics, selection, sharding
+from gfa_jax import metrics, sharding
 from gfa_jax.sharding.exchange import Exchange
 from gfa_jax.types import Graph
 
@@ -51,7 +50,6 @@ def main(process: str, port: str, features_path: str, output_path: str) -> None:
     refined = sharding.aggregate(features, whole, PARAMS, num_steps=2, **axis)
     results |= {f"whole_fixed_{n}": v for n, v in refined._asdict().items()}
     results |= host_results(features, placed, neighbors, spread)
-    check_settings(features, whole, sharding.Layout(**spread).own)
     gathered = {
         name: multihost_utils.process_allgather(value, tiled=True)
         for name, value in results.items()
@@ -95,30 +93,6 @@ def host_results(features, placed, neighbors, spread) -> dict:
         ).roc.false_accepts,
     }
     return {"faiss": indices} | same_everywhere
-
-
-def check_settings(features, neighbors, own: range) -> None:
-    """Settings of a part of the pool are those of the whole pool, bit for bit."""
-
-    def gather(rows):
-        gathered = sharding.gather_arrays({"rows": rows})
-        return np.concatenate([part["rows"] for part in gathered])
-
-    rows = slice(own.start, own.stop)
-    part = selection.choose_settings(
-        features[rows],
-        gfa.Neighbors(*(x[rows] for x in neighbors)),
-        first_row=own.start,
-        fetch=lambda numbers: features[numbers],
-        gather=gather,
-    )
-    joined = {
-        "neighbors": gfa.Neighbors(*map(gather, part.neighbors)),
-        "weights": gather(part.weights),
-        "dropped": gather(part.dropped),
-    }
-    want = selection.choose_settings(features, neighbors)
-    chex.assert_trees_all_equal(part._replace(**joined), want)
 
 
 if __name__ == "__main__":

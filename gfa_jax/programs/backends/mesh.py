@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, sharding
+from gfa_jax import datasets, selection, sharding
 from gfa_jax.datasets import fingerprints, resumable
 from gfa_jax.neighbors import Calibration
 from gfa_jax.programs import (
@@ -40,6 +40,8 @@ from gfa_jax.programs.backends import file
 from gfa_jax.refinement import Refinement, Settings
 from gfa_jax.refinement.pool import run_stages
 from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
+from gfa_jax.streaming.settings import choose_settings
+from gfa_jax.streaming.workspace import Workspace, Writer
 
 FLAGS = flags.FLAGS
 
@@ -128,14 +130,7 @@ class MeshBackend(backends.Backend):
         return run_stages(
             request,
             searched,
-            choose=lambda near: gfa.choose_settings(
-                self._pool.features,
-                near,
-                first_row=self._place.own.start,
-                fetch=self._fetch,
-                gather=_gather,
-                seed=FLAGS.seed,
-            ),
+            choose=self._choose,
             update=lambda chosen: self.update(chosen, "updates"),
             gather=_gather,
             stages=stages,
@@ -237,6 +232,32 @@ class MeshBackend(backends.Backend):
         )
         return gfa.Neighbors(*map(place.take_own, found)), None
 
+    def _choose(self, near: gfa.Neighbors) -> selection.Settings:
+        """Chooses by the lists of all rows, in files; gives those of the own rows."""
+        own, num_rows = self._place.own, self._place.num_rows
+        workspace = Workspace(self._folder / _STAGES, self._key, backends.team())
+        columns = near._asdict()
+
+        def write(files: dict[str, Writer]) -> None:
+            for name, column in columns.items():
+                files[name](own.start, column)
+
+        outlines = {
+            name: ((num_rows, column.shape[1]), column.dtype)
+            for name, column in columns.items()
+        }
+        with processes.together():
+            lists = gfa.Neighbors(**workspace.fill("lists", outlines, write))
+            found = choose_settings(
+                self._rows, lists, workspace=workspace, seed=FLAGS.seed
+            )
+        part = slice(own.start, own.stop)
+        return found._replace(
+            neighbors=gfa.Neighbors(*(np.array(x[part]) for x in found.neighbors)),
+            weights=np.array(found.weights[part]),
+            dropped=found.dropped[part],
+        )
+
     def _score(self, indices: np.ndarray) -> np.ndarray:
         place = self._place
         placed = place.place_own(indices, -1)
@@ -266,11 +287,6 @@ class MeshBackend(backends.Backend):
             "degree": place.take_own(result.degree),
             "residual": np.asarray(result.residual),
         }
-
-    def _fetch(self, numbers: np.ndarray) -> np.ndarray:
-        """Reads unit rows of the whole pool from the files, in any process."""
-        numbers, places = np.unique(numbers, return_inverse=True)
-        return self._rows[numbers][places]
 
 
 def _open() -> tuple[inputs.Source, np.ndarray | None, datasets.Pairs | None]:
