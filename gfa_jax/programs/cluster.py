@@ -121,14 +121,14 @@ def main() -> None:
     names, files = (*results.label_names(), *_OUTPUTS), []
     with processes.distributed_session():
         backend = file.FileBackend(clusters=True) if FLAGS.streamed else MemoryBackend()
-        run = pipeline.Run(backend, cli.Stages(quiet=not backend.is_first))
+        run = pipeline.Run(backend, cli.Stages(quiet=not processes.is_first()))
         with run.refine(FLAGS.output_dir, names) as refined:
             clusters, threshold = _cluster(run, refined, method)
-            with backend.together():
-                if backend.is_first:
+            with processes.together():
+                if processes.is_first():
                     said = _write(run, refined, clusters, threshold, images, previous)
                     files = [name for name in names if (run.hidden / name).exists()]
-        if backend.is_first:
+        if processes.is_first():
             print(f"{said}\n\n{run.folder}: {', '.join(files)}")
 
 

@@ -20,6 +20,7 @@ from gfa_jax.programs import (
     flags,
     inputs,
     outputs,
+    processes,
     results,
     settings,
 )
@@ -86,21 +87,21 @@ class Run:
         """
         backend, stages = self.backend, self.stages
         with stages("load"):
-            with backend.together():
+            with processes.together():
                 request = settings.read()
                 self.folder = self.hidden = outputs.prepare_folder(
-                    output_dir, names, alone=backend.is_first
+                    output_dir, names, alone=processes.is_first()
                 )
             self.pool = backend.read(request, self.folder)
         with stages("neighbors"):
             searched, self._calibration = backend.search(request)
         with contextlib.ExitStack() as stack:
             result = backend.refine(request, searched, stages)
-            if backend.is_first:
+            if processes.is_first():
                 staged = outputs.staged(self.folder, names)
                 self.hidden = stack.enter_context(staged)
             yield result
-            with backend.together():
+            with processes.together():
                 stack.close()
         backend.publish(self.folder)
 
@@ -129,8 +130,8 @@ class Run:
         is_table = results.refined_name(stored) != stored
         if not is_table:
             self.backend.write(refined.features, self.folder, self.hidden)
-        with self.backend.together():
-            if self.backend.is_first:
+        with processes.together():
+            if processes.is_first():
                 if is_table:
                     table = refined.features, refined.dropped
                     results.write_refined(self.hidden, self.pool, *table)

@@ -73,21 +73,21 @@ def main() -> None:
 
 def _refine(backend: Backend, options: dict[str, Any]) -> None:
     """Runs the pipeline; the first process writes what is of all."""
-    run = pipeline.Run(backend, cli.Stages(quiet=not backend.is_first))
+    run = pipeline.Run(backend, cli.Stages(quiet=not processes.is_first()))
     refined_name = results.refined_name(backend.refined_name)
     names = (refined_name, *_OUTPUTS)
     with run.refine(FLAGS.output_dir, names) as refined:
         run.verify(refined, options)
         with run.stages("files"):
             run.write(refined)
-            with backend.together():
-                if backend.is_first:
+            with processes.together():
+                if processes.is_first():
                     _draw(run, refined)
-        with backend.together():
-            if backend.is_first:
+        with processes.together():
+            if processes.is_first():
                 outputs.write_report(run.hidden, run.report(refined))
                 files = [n for n in _OUTPUTS if (run.hidden / n).exists()]
-    if backend.is_first:
+    if processes.is_first():
         said = [run.say(refined)]
         if run.figures:
             said.append(evaluation.table(**run.figures))

@@ -5,7 +5,6 @@ is the one order in which they do.
 """
 
 import abc
-import contextlib
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from gfa_jax import datasets, sharding, streaming
 from gfa_jax.neighbors import choose_search
 from gfa_jax.neighbors.automatic import estimate_exact
 from gfa_jax.neighbors.ivf import recall
-from gfa_jax.programs import cli, evaluation, flags, inputs
+from gfa_jax.programs import cli, evaluation, flags, inputs, processes
 from gfa_jax.refinement import Refinement, Request, Settings
 from gfa_jax.streaming.team import Team
 
@@ -34,18 +33,14 @@ class Backend(abc.ABC):
     Attributes:
         refined_name: the file or folder, in the output folder, that holds the result.
         measures: whether `verify` can measure the pool.
-        is_first: whether this process writes what is of all.
         written: the fingerprint of what is not among the hidden files, by name.
         layout: what the report says of processes and devices; None where there is one.
-        together: a context that fails in every process where it fails in one.
     """
 
     refined_name = "refined.npy"
     measures = True
-    is_first = True
     written: Mapping[str, Any] = {}
     layout: Mapping[str, Any] | None = None
-    together: Callable[[], Any] = staticmethod(contextlib.nullcontext)
 
     @abc.abstractmethod
     def read(self, request: Request, folder: pathlib.Path) -> inputs.Pool:
@@ -106,10 +101,10 @@ class Backend(abc.ABC):
         gives the cosines of a file of numbers only.
         """
         num_rows, calibration = rows.shape[0], None
-        with self.together():
+        with processes.together():
             found = datasets.read_candidates(FLAGS.candidates, num_rows=num_rows)
             placed = gfa.neighbors.place_self(*found, k=request.width(num_rows))
-            if self.is_first:
+            if processes.is_first():
                 name = f"--candidates={FLAGS.candidates}"
                 calibration = measure(rows, placed, request, name)
         indices, similarity = (np.asarray(column)[own] for column in placed)
@@ -133,7 +128,7 @@ def choose(shape: Sequence[int], request: Request, *, default: str) -> str:
         default: where --neighbors is not given.
     """
     search = FLAGS.neighbors or default
-    if search == "auto" and jax.process_index() == 0:
+    if search == "auto" and processes.is_first():
         num_rows, dim = shape
         width, threshold = request.width(num_rows), request.first_threshold
         choice = choose_search(num_rows, dim, k=width, threshold=threshold)
@@ -178,7 +173,7 @@ def search_approximately(rows: Any, request: Request, **options: Any) -> Searche
     width = request.width(len(rows))
 
     def on_exact(reason: str) -> None:
-        if jax.process_index() == 0:
+        if processes.is_first():
             seconds = estimate_exact(*rows.shape, k=width)
             cli.log_estimate("exact neighbors after all", seconds, reason)
 
@@ -200,6 +195,6 @@ def team() -> Team:
 
 def progress(iterable: Any, *, total: int | None, desc: str) -> Any:
     """Shows the bar of process 0; the others have about as many steps."""
-    if jax.process_index():
-        return iterable
-    return cli.progress(iterable, total=total, desc=desc)
+    if processes.is_first():
+        return cli.progress(iterable, total=total, desc=desc)
+    return iterable

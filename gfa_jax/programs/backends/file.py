@@ -109,13 +109,6 @@ class FileBackend(backends.Backend):
     _folder: pathlib.Path
     _workspace: Workspace
 
-    @property
-    def is_first(self) -> bool:
-        """See `Backend`."""
-        return processes.is_first()
-
-    together = staticmethod(processes.together)
-
     def __init__(self, *, clusters: bool = False):
         """Makes one that also clusters, which takes room for more files, or not."""
         self._clusters = clusters
@@ -148,13 +141,13 @@ class FileBackend(backends.Backend):
         self._workspace = Workspace(folder / _STAGES, key, team)
         rows: Any = UnitRows(source.stored, norms)
         with processes.together():
-            if self.is_first:
+            if processes.is_first():
                 _check_space(folder, rows.shape, width, clusters=self._clusters)
         own = source.columns, source.vectors
         self._pool = inputs.Pool(source.name, rows, norms, labels, pairs, *own)
         if pairs is None and labels is not None and len(rows) > _MOST_MEASURED:
             self.measures = False
-            if self.is_first:
+            if processes.is_first():
                 cli.warn(
                     f"the figures of all pairs are left out: {len(rows):,} rows, "
                     f"{_MOST_MEASURED:,} are the most; --pairs measures those it lists"
@@ -175,7 +168,7 @@ class FileBackend(backends.Backend):
             first, found, calibration = self._find(request)
             for name in fields:
                 files[name](first, getattr(found, name))
-            if self.is_first:
+            if processes.is_first():
                 measured = calibration and calibration._asdict()
                 datasets.write_json(told, measured)
 
@@ -196,7 +189,7 @@ class FileBackend(backends.Backend):
             found = backends.search_approximately(rows, request, **options)
             return self._workspace.team.own(len(rows)).start, *found
         width = request.width(len(rows))
-        if not self.is_first:  # one process searches for all
+        if not processes.is_first():  # one process searches for all
             none = np.empty((0, width))
             return len(rows), gfa.Neighbors(none, none), None
         options: dict[str, Any] = {"k": width, "progress": cli.progress}
@@ -264,7 +257,7 @@ class FileBackend(backends.Backend):
         """Measures rows, of which one process reads all, or those that are listed."""
         del stage
         with processes.together():
-            if not self.is_first:
+            if not processes.is_first():
                 return None
             pool, listed = self._pool, slice(None)
             if pool.pairs is not None:
@@ -284,7 +277,7 @@ class FileBackend(backends.Backend):
         """Names the file of the last update as the result, too."""
         source = pathlib.Path(rows.filename)
         with processes.together():
-            if self.is_first:
+            if processes.is_first():
                 try:
                     (hidden / self.refined_name).hardlink_to(source)
                 except OSError:  # a file system without
@@ -292,7 +285,7 @@ class FileBackend(backends.Backend):
 
     def publish(self, folder: pathlib.Path) -> None:
         """Removes the search and the stages."""
-        if self.is_first:
+        if processes.is_first():
             for name in (_SEARCH, _STAGES):
                 shutil.rmtree(folder / name, ignore_errors=True)
 

@@ -72,13 +72,6 @@ class MeshBackend(backends.Backend):
     _key: str
     _shards: datasets.Shards
 
-    @property
-    def is_first(self) -> bool:
-        """See `Backend`."""
-        return processes.is_first()
-
-    together = staticmethod(processes.together)
-
     def read(self, request, folder: pathlib.Path) -> inputs.Pool:
         """Checks that all processes are of one job; reads the own rows."""
         with processes.together():
@@ -173,9 +166,9 @@ class MeshBackend(backends.Backend):
                 progress=backends.progress,
             )
         with processes.together():
-            if self.is_first and result is None:
+            if processes.is_first() and result is None:
                 figures = evaluation.verify(whole, self._pool, **options)
-            elif self.is_first and result is not None:
+            elif processes.is_first() and result is not None:
                 result = evaluation.without_large(result, max_images=max_images)
                 figures = evaluation.verify_all_pairs(result, **options)
         return figures
@@ -202,7 +195,7 @@ class MeshBackend(backends.Backend):
     def publish(self, folder: pathlib.Path) -> None:
         """Names the shards in a manifest, the last file of all; drops the stages."""
         with processes.together():
-            if self.is_first:
+            if processes.is_first():
                 datasets.write_manifest(self._shards.folder, self._shards.parts)
                 shutil.rmtree(folder / _STAGES, ignore_errors=True)
 
