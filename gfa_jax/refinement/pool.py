@@ -136,7 +136,17 @@ def refine(
     else:
         searched = graphs.to_neighbors(neighbors, unit, width=width)
     pool = jnp.asarray(unit)
-    result = refine_rows(pool, request, searched, seed=seed, progress=progress)
+    result = run_stages(
+        request,
+        searched,
+        choose=lambda near: choose_settings(pool, near, seed=seed),
+        update=lambda chosen: update_rows(
+            pool,
+            chosen,
+            progress=progress,
+            are_cosines=not is_host(searched.similarity),
+        ),
+    )
     if cluster:
         found = clustering.cluster(
             result.features,
@@ -146,32 +156,6 @@ def refine(
         )
         result = result._replace(clusters=found)
     return result._replace(features=give_back(result.features))
-
-
-def refine_rows(
-    features: jax.Array,
-    request: Request,
-    searched: Neighbors,
-    *,
-    seed: int = 0,
-    stages: Callable = contextlib.nullcontext,
-    progress: Callable | None = None,
-) -> Refinement:
-    """Refines unit rows [N, D] on one device; each leads its own candidates."""
-    return run_stages(
-        request,
-        searched,
-        choose=lambda near: choose_settings(features, near, seed=seed),
-        # Only exact search leaves what it found on an accelerator: these are cosines of
-        # the rows. Lists from files or other libraries come by the host.
-        update=lambda chosen: update_rows(
-            features,
-            chosen,
-            progress=progress,
-            are_cosines=not is_host(searched.similarity),
-        ),
-        stages=stages,
-    )
 
 
 def update_rows(
@@ -185,7 +169,8 @@ def update_rows(
 
     Where the similarities `are_cosines`, edges that stay are made of them, which saves
     scoring N K candidates: the same but for the rounding of a product, which may move
-    an edge at the threshold.
+    an edge at the threshold. So are those that lie on an accelerator, where only exact
+    search leaves what it found: lists from files or other libraries come by the host.
     """
     weights, options, params = chosen.weights, chosen.options, chosen.params
     # Elsewhere an edge may count that weighs 0.

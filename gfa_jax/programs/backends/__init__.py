@@ -14,12 +14,13 @@ import jax
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, sharding, streaming
+from gfa_jax import datasets, selection, sharding, streaming
 from gfa_jax.neighbors import choose_search
 from gfa_jax.neighbors.automatic import estimate_exact
 from gfa_jax.neighbors.ivf import recall
 from gfa_jax.programs import cli, evaluation, flags, inputs, processes
 from gfa_jax.refinement import Refinement, Request, Settings
+from gfa_jax.refinement.pool import run_stages
 from gfa_jax.streaming.team import Team
 
 FLAGS = flags.FLAGS
@@ -29,6 +30,8 @@ Searched = tuple[gfa.Neighbors, gfa.neighbors.Calibration | None]
 
 class Backend(abc.ABC):
     """The steps of a run, on the rows that this process has.
+
+    Settings, candidates and updated features are of these rows, all else of the pool.
 
     Attributes:
         refined_name: the file or folder, in the output folder, that holds the result.
@@ -41,6 +44,8 @@ class Backend(abc.ABC):
     measures = True
     written: Mapping[str, Any] = {}
     layout: Mapping[str, Any] | None = None
+    # Joins values of the rows of all processes, where each has its own.
+    gather: Callable[[np.ndarray], np.ndarray] = staticmethod(np.asarray)
 
     @abc.abstractmethod
     def read(self, request: Request, folder: pathlib.Path) -> inputs.Pool:
@@ -50,17 +55,22 @@ class Backend(abc.ABC):
     def search(self, request: Request) -> Searched:
         """Finds the candidates [n, width] of the rows, and how well, if measured."""
 
-    @abc.abstractmethod
     def refine(
-        self,
-        request: Request,
-        searched: gfa.Neighbors,
-        stages: cli.Stages,
+        self, request: Request, searched: gfa.Neighbors, stages: cli.Stages
     ) -> Refinement:
-        """Chooses the settings and updates.
+        """Chooses the settings and updates."""
+        return run_stages(
+            request,
+            searched,
+            choose=self.choose,
+            update=lambda chosen: self.update(chosen, "updates"),
+            gather=self.gather,
+            stages=stages,
+        )
 
-        Features and settings are of the rows of this process, all else is of the pool.
-        """
+    @abc.abstractmethod
+    def choose(self, near: gfa.Neighbors) -> selection.Settings:
+        """Chooses the settings by the candidates of the rows."""
 
     @abc.abstractmethod
     def update(self, chosen: Settings, stage: str) -> gfa.Aggregation:
@@ -70,62 +80,48 @@ class Backend(abc.ABC):
     def verify(
         self, rows: Any, stage: str | None, **options: Any
     ) -> evaluation.Verification | None:
-        """Measures rows; the result is in the first process.
+        """Measures rows, with the options of `evaluation.verify`, in the first process.
 
-        Args:
-            rows: [n, D] of `update`; None for those that were read.
-            stage: the name of the updates that they are of.
-            **options: of `evaluation.verify`.
+        They are [n, D] of the `update` of that stage; None for those that were read.
         """
 
     @abc.abstractmethod
     def write(self, rows: Any, folder: pathlib.Path, hidden: pathlib.Path) -> None:
-        """Writes the refined rows.
-
-        Args:
-            rows: [n, D] of `refine`.
-            folder: the output folder.
-            hidden: a folder beside it whose files appear at the end.
-        """
-
-    def read_candidates(
-        self,
-        rows: Any,
-        request: Request,
-        score: Callable[[np.ndarray], Any],
-        own: slice = slice(None),
-    ) -> Searched:
-        """Reads the candidates of the own rows that --candidates names.
-
-        They have as many columns as the request says, the row itself counted; `score`
-        gives the cosines of a file of numbers only.
-        """
-        num_rows, calibration = rows.shape[0], None
-        with processes.together():
-            found = datasets.read_candidates(FLAGS.candidates, num_rows=num_rows)
-            placed = gfa.neighbors.place_self(*found, k=request.width(num_rows))
-            if processes.is_first():
-                name = f"--candidates={FLAGS.candidates}"
-                calibration = measure(rows, placed, request, name)
-        indices, similarity = (np.asarray(column)[own] for column in placed)
-        if np.isnan(placed.similarity).any():
-            similarity = np.where(indices < 0, -np.inf, score(indices))
-        return gfa.Neighbors(indices, similarity), calibration
+        """Writes the refined rows [n, D]; hidden files appear in `folder` later."""
 
     def publish(self, folder: pathlib.Path) -> None:
         """Does what comes after all files are written; by default nothing."""
         del folder
 
 
+def read_candidates(
+    rows: Any,
+    request: Request,
+    score: Callable[[np.ndarray], Any],
+    own: slice = slice(None),
+) -> Searched:
+    """Reads the candidates of the own rows that --candidates names.
+
+    They have as many columns as the request says, the row itself counted; `score` gives
+    the cosines of a file of numbers only.
+    """
+    num_rows, calibration = rows.shape[0], None
+    with processes.together():
+        found = datasets.read_candidates(FLAGS.candidates, num_rows=num_rows)
+        placed = gfa.neighbors.place_self(*found, k=request.width(num_rows))
+        if processes.is_first():
+            name = f"--candidates={FLAGS.candidates}"
+            calibration = measure(rows, placed, request, name)
+    indices, similarity = (np.asarray(column)[own] for column in placed)
+    if np.isnan(placed.similarity).any():
+        similarity = np.where(indices < 0, -np.inf, score(indices))
+    return gfa.Neighbors(indices, similarity), calibration
+
+
 def choose(shape: Sequence[int], request: Request, *, default: str) -> str:
-    """Returns which search to run, as --neighbors says or their times on this machine.
+    """Returns which search to run of [N, D], as --neighbors says, by default as given.
 
-    Of several processes the first one decides.
-
-    Args:
-        shape: N and D.
-        request: says how many candidates, and which edges must be found.
-        default: where --neighbors is not given.
+    "auto" is by their times on this machine; of several processes the first decides.
     """
     search = FLAGS.neighbors or default
     if search == "auto" and processes.is_first():
@@ -164,11 +160,8 @@ def measure(
 def search_approximately(rows: Any, request: Request, **options: Any) -> Searched:
     """Searches nearly all candidates of the own rows, with all processes of the job.
 
-    Args:
-        rows: [N, D] that every process can read.
-        request: says how many candidates.
-        **options: `approximate_options`, and others of
-            `streaming.approximate_neighbors`.
+    Each can read all rows [N, D]; options are those of
+    `streaming.approximate_neighbors`.
     """
     width = request.width(len(rows))
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, sharding, streaming
+from gfa_jax import datasets, selection, sharding, streaming
 from gfa_jax.clustering import Clusters, Method
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors import Calibration
@@ -31,8 +31,7 @@ from gfa_jax.programs import (
     processes,
     settings,
 )
-from gfa_jax.refinement import Refinement, Settings
-from gfa_jax.refinement.pool import run_stages
+from gfa_jax.refinement import Refinement
 from gfa_jax.streaming.aggregation import aggregate_in
 from gfa_jax.streaming.clustering import cluster
 from gfa_jax.streaming.settings import choose_settings
@@ -195,38 +194,27 @@ class FileBackend(backends.Backend):
         options: dict[str, Any] = {"k": width, "progress": cli.progress}
         return 0, streaming.exact_neighbors(rows, checkpoint=folder, **options), None
 
-    def refine(self, request, searched, stages) -> Refinement:
+    def choose(self, near) -> selection.Settings:
         """See `Backend`; all rows' neighbors and weights are memory maps."""
         rows, workspace, seed = self._pool.features, self._workspace, FLAGS.seed
         with processes.together():
-            return run_stages(
-                request,
-                searched,
-                choose=lambda near: choose_settings(
-                    rows, near, workspace=workspace, seed=seed
-                ),
-                update=lambda chosen: self._update(chosen, "updates"),
-                stages=stages,
-            )
+            return choose_settings(rows, near, workspace=workspace, seed=seed)
 
     def update(self, chosen, stage) -> gfa.Aggregation:
         """Updates from file to file."""
         with processes.together():
-            return self._update(chosen, stage)
-
-    def _update(self, chosen: Settings, stage: str) -> gfa.Aggregation:
-        return aggregate_in(
-            self._workspace.extend([stage, settings.as_report(chosen)]),
-            self._pool.features,
-            np.asarray(chosen.neighbors.indices),
-            chosen.params,
-            num_steps=chosen.num_steps,
-            stage=stage,
-            weights=chosen.weights,
-            storage=FLAGS.storage,
-            progress=backends.progress,
-            options=chosen.options,
-        )
+            return aggregate_in(
+                self._workspace.extend([stage, settings.as_report(chosen)]),
+                self._pool.features,
+                np.asarray(chosen.neighbors.indices),
+                chosen.params,
+                num_steps=chosen.num_steps,
+                stage=stage,
+                weights=chosen.weights,
+                storage=FLAGS.storage,
+                progress=backends.progress,
+                options=chosen.options,
+            )
 
     def cluster(
         self,

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets
+from gfa_jax import datasets, selection
 from gfa_jax.checks import is_host
 from gfa_jax.clustering.scores import score_candidates
 from gfa_jax.programs import backends, cli, evaluation, flags, inputs
 from gfa_jax.refinement import Refinement
-from gfa_jax.refinement.pool import refine_rows, update_rows
+from gfa_jax.refinement.pool import update_rows
 
 FLAGS = flags.FLAGS
 
@@ -23,6 +23,7 @@ class MemoryBackend(backends.Backend):
 
     _pool: inputs.Pool
     _features: jax.Array
+    _are_cosines: bool
 
     def read(self, request, folder) -> inputs.Pool:
         """Reads the whole pool, or generates a sample."""
@@ -39,7 +40,7 @@ class MemoryBackend(backends.Backend):
             def score(indices: np.ndarray) -> np.ndarray:
                 return score_candidates(features, jnp.asarray(indices))
 
-            return self.read_candidates(features, request, score)
+            return backends.read_candidates(features, request, score)
         options: dict[str, Any] = {"k": width, "progress": cli.progress}
         search = backends.choose(features.shape, request, default="exact")
         if search == "approximate":
@@ -55,16 +56,21 @@ class MemoryBackend(backends.Backend):
 
     def refine(self, request, searched, stages) -> Refinement:
         """Does what `gfa_jax.refine` does."""
-        options = {"seed": FLAGS.seed, "stages": stages, "progress": cli.progress}
-        result = refine_rows(self._features, request, searched, **options)
+        self._are_cosines = not is_host(searched.similarity)  # see `update_rows`
+        result = super().refine(request, searched, stages)
         if not is_host(result.features):  # which are written from where they are
             return result
         return result._replace(features=np.asarray(result.features))
 
+    def choose(self, near) -> selection.Settings:
+        """See `Backend`."""
+        return gfa.choose_settings(self._features, near, seed=FLAGS.seed)
+
     def update(self, chosen, stage) -> gfa.Aggregation:
         """See `Backend`."""
         del stage
-        return update_rows(self._features, chosen, progress=cli.progress)
+        options = {"progress": cli.progress, "are_cosines": self._are_cosines}
+        return update_rows(self._features, chosen, **options)
 
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification:
         """See `Backend`."""

@@ -37,8 +37,7 @@ from gfa_jax.programs import (
     settings,
 )
 from gfa_jax.programs.backends import file
-from gfa_jax.refinement import Refinement, Settings
-from gfa_jax.refinement.pool import run_stages
+from gfa_jax.refinement import Settings
 from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
 from gfa_jax.streaming.settings import choose_settings
 from gfa_jax.streaming.workspace import Workspace, Writer
@@ -59,10 +58,17 @@ _STAGES = "stages"
 _AXIS = "rows"
 
 
+def _gather(own: np.ndarray) -> np.ndarray:
+    """Joins values of the rows of all processes: [n, …] to [N, …]."""
+    gathered = sharding.gather_arrays({"values": np.asarray(own)})
+    return np.concatenate([part["values"] for part in gathered])
+
+
 class MeshBackend(backends.Backend):
     """Rows of this process [n, D] on its devices."""
 
     refined_name = "refined"
+    gather = staticmethod(_gather)
     _source: inputs.Source
     _pool: inputs.Pool
     _features: jax.Array
@@ -118,15 +124,30 @@ class MeshBackend(backends.Backend):
         told = json.loads(found.pop("calibration").tobytes())
         return gfa.Neighbors(**found), told and Calibration(**told)
 
-    def refine(self, request, searched, stages) -> Refinement:
-        """See `Backend`; what the whole pool says is the same in all processes."""
-        return run_stages(
-            request,
-            searched,
-            choose=self._choose,
-            update=lambda chosen: self.update(chosen, "updates"),
-            gather=_gather,
-            stages=stages,
+    def choose(self, near) -> selection.Settings:
+        """Chooses by the lists of all rows, in files; gives those of the own rows."""
+        own, num_rows = self._place.own, self._place.num_rows
+        workspace = Workspace(self._folder / _STAGES, self._key, backends.team())
+        columns = near._asdict()
+
+        def write(files: dict[str, Writer]) -> None:
+            for name, column in columns.items():
+                files[name](own.start, column)
+
+        outlines = {
+            name: ((num_rows, column.shape[1]), column.dtype)
+            for name, column in columns.items()
+        }
+        with processes.together():
+            lists = gfa.Neighbors(**workspace.fill("lists", outlines, write))
+            found = choose_settings(
+                self._rows, lists, workspace=workspace, seed=FLAGS.seed
+            )
+        part = slice(own.start, own.stop)
+        return found._replace(
+            neighbors=gfa.Neighbors(*(np.array(x[part]) for x in found.neighbors)),
+            weights=np.array(found.weights[part]),
+            dropped=found.dropped[part],
         )
 
     def update(self, chosen, stage) -> gfa.Aggregation:
@@ -204,7 +225,7 @@ class MeshBackend(backends.Backend):
         width = request.width(num_rows)
         if FLAGS.candidates is not None:
             own = slice(place.own.start, place.own.stop)
-            return self.read_candidates(self._rows, request, self._score, own)
+            return backends.read_candidates(self._rows, request, self._score, own)
         choice = backends.choose(self._source.shape, request, default="exact")
         if choice == "approximate":
             folder = self._folder / _STAGES
@@ -224,32 +245,6 @@ class MeshBackend(backends.Backend):
             self._features, k=width, progress=backends.progress, **place.arguments
         )
         return gfa.Neighbors(*map(place.take_own, found)), None
-
-    def _choose(self, near: gfa.Neighbors) -> selection.Settings:
-        """Chooses by the lists of all rows, in files; gives those of the own rows."""
-        own, num_rows = self._place.own, self._place.num_rows
-        workspace = Workspace(self._folder / _STAGES, self._key, backends.team())
-        columns = near._asdict()
-
-        def write(files: dict[str, Writer]) -> None:
-            for name, column in columns.items():
-                files[name](own.start, column)
-
-        outlines = {
-            name: ((num_rows, column.shape[1]), column.dtype)
-            for name, column in columns.items()
-        }
-        with processes.together():
-            lists = gfa.Neighbors(**workspace.fill("lists", outlines, write))
-            found = choose_settings(
-                self._rows, lists, workspace=workspace, seed=FLAGS.seed
-            )
-        part = slice(own.start, own.stop)
-        return found._replace(
-            neighbors=gfa.Neighbors(*(np.array(x[part]) for x in found.neighbors)),
-            weights=np.array(found.weights[part]),
-            dropped=found.dropped[part],
-        )
 
     def _score(self, indices: np.ndarray) -> np.ndarray:
         place = self._place
@@ -301,12 +296,6 @@ def _read_own(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray
     norms = datasets.check_features(stored, name=name)
     skip = own.start - start
     return stored[skip:], norms[skip:], resumable.content_hash([stored[skip:]], [])
-
-
-def _gather(own: np.ndarray) -> Any:
-    """Joins values of the rows of all processes: [n, …] to [N, …]."""
-    gathered = sharding.gather_arrays({"values": np.asarray(own)})
-    return np.concatenate([part["values"] for part in gathered])
 
 
 def _layout(place: sharding.Layout, dim: int, chosen: Settings) -> dict[str, Any]:
