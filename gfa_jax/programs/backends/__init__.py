@@ -94,6 +94,17 @@ class Backend(abc.ABC):
         del folder
 
 
+def read_checked(
+    source: inputs.Source, rows: range, read: Callable[[int, int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads and checks some rows of a source: as stored, and their norms."""
+    name, least = FLAGS.features or source.name, 2
+    if len(rows) < source.shape[0]:
+        name, least = f"{name}, from row {rows.start} on", 1
+    stored = read(rows.start, rows.stop)
+    return stored, datasets.check_features(stored, name=name, least=least)
+
+
 def read_candidates(
     rows: Any,
     request: Request,

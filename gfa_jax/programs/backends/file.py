@@ -300,16 +300,15 @@ def _map_features(folder: pathlib.Path) -> Any:
 def _check(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray]:
     """Checks rows, block by block: their norms [n], and the hash of each block."""
     norms, hashes = [np.empty(0)], [np.empty((0, 32), np.uint8)]
+
+    def read(start: int, stop: int) -> np.ndarray:
+        return read_stored(source.stored, slice(start, stop))
+
     for start in range(own.start, own.stop, _BLOCK):
-        # The check wants two rows, and the last block may have one.
-        first = max(min(start, source.shape[0] - 2), 0)
-        rows = slice(first, min(start + _BLOCK, own.stop))
-        block = read_stored(source.stored, rows)
-        name = str(FLAGS.features)
-        if len(block) < source.shape[0]:
-            name = f"{name}, from row {first} on"
-        norms.append(datasets.check_features(block, name=name)[start - first :])
-        values = np.ascontiguousarray(block[start - first :])
+        rows = range(start, min(start + _BLOCK, own.stop))
+        block, lengths = backends.read_checked(source, rows, read)
+        norms.append(lengths)
+        values = np.ascontiguousarray(block)
         digest = hashlib.sha256(values.reshape(-1).view(np.uint8).data).digest()
         hashes.append(np.frombuffer(digest, np.uint8)[None])
     return np.concatenate(norms), np.concatenate(hashes)

@@ -91,7 +91,8 @@ class MeshBackend(backends.Backend):
         self._place = sharding.Layout(mesh, _AXIS, source.shape[0])
         own = self._place.own
         with processes.together():
-            unit, norms, content = _read_own(source, own)
+            unit, norms = backends.read_checked(source, own, source.read)
+            content = resumable.content_hash([unit], [])
         norms = _gather(norms)
         scaled = inputs.is_scaled(norms)
         with processes.together():
@@ -283,19 +284,6 @@ def _open() -> tuple[inputs.Source, np.ndarray | None, datasets.Pairs | None]:
         return inputs.Source(pool.name, pool.features), pool.labels, pool.pairs
     source = inputs.open_source()
     return source, *inputs.read_truth(source.shape[0], source.columns)
-
-
-def _read_own(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray, str]:
-    """Reads this process's rows: as stored, their norms, the hash of their bytes."""
-    # The check wants two rows, and the last process may own one.
-    start = min(own.start, source.shape[0] - 2) if len(own) == 1 else own.start
-    stored = source.read(max(start, 0), own.stop)
-    name = FLAGS.features or source.name
-    if jax.process_count() > 1:
-        name = f"{name}, from row {start} on"
-    norms = datasets.check_features(stored, name=name)
-    skip = own.start - start
-    return stored[skip:], norms[skip:], resumable.content_hash([stored[skip:]], [])
 
 
 def _layout(place: sharding.Layout, dim: int, chosen: Settings) -> dict[str, Any]:
