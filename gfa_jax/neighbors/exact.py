@@ -17,7 +17,7 @@ from gfa_jax import numerics
 from gfa_jax.checks import check_search
 from gfa_jax.neighbors import filtered, memory, tiles
 from gfa_jax.neighbors.tiles import Best, Rows
-from gfa_jax.types import Array, Neighbors, check_integer, check_mask, track
+from gfa_jax.types import Array, Neighbors, check_mask, track
 
 _ROUNDING = 1e-5  # of a cosine, at most
 
@@ -92,11 +92,7 @@ def whole_tiles(rows: Rows, tile_size: int | None) -> tuple[Rows, int]:
     num_rows = len(rows.valid)
     if tile_size is None:
         tile_size = min(tiles.TILE, round_up(num_rows, tiles.GROUP))
-    check_integer("tile_size", tile_size, least=tiles.GROUP)
-    if tile_size % tiles.GROUP:
-        raise ValueError(
-            f"tile_size is {tile_size}; expected a multiple of {tiles.GROUP}"
-        )
+    tiles.check_size("tile_size", tile_size)
     padding = round_up(num_rows, tile_size) - num_rows
     features = jnp.pad(rows.features, ((0, padding), (0, 0)))
     return Rows(features, jnp.pad(rows.valid, (0, padding)), rows.first), tile_size

@@ -17,10 +17,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfa_jax import numerics
+from gfa_jax.types import check_integer
 
 # Elements whose maximum is taken together, and rows of a tile, as measured on CPU.
 GROUP = 32
 TILE = 1024
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuses a number of rows that is no multiple of a group."""
+    check_integer(name, size, least=GROUP)
+    if size % GROUP:
+        raise ValueError(f"{name} is {size}; expected a multiple of {GROUP}")
 
 
 class Rows(NamedTuple):

@@ -44,7 +44,7 @@ def faiss_neighbors(
 
     Args:
         features: rows, mesh, axis_name and num_rows as for
-            `gfa_jax.sharding.exact_neighbors`, searched in float32.
+            `gfa_jax.sharding.aggregate`, searched in float32.
         k: this, factory and search as for `gfa_jax.faiss_neighbors`, an inverted file
             being trained on the rows of one process.
         progress: goes round the blocks of queries.

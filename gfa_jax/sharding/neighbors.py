@@ -29,12 +29,9 @@ def exact_neighbors(
         KNN_i = the K largest of A_ij = F_i · F_j over j      (paper, Eq. 5 and 6)
 
     Args:
-        features: [N, D], or [P ⌈N/P⌉, D] as `shard_rows` places them with `num_rows` N,
-            the same in every process; k and the others as for
+        features: the rows, mesh, axis_name and num_rows as for
+            `gfa_jax.sharding.aggregate`; k and the others as for
             `gfa_jax.exact_neighbors`.
-        mesh: see `row_mesh`.
-        axis_name: its axis that the rows are spread over.
-        num_rows: N, where the features are padded.
         progress: goes round the P // 2 ring steps.
 
     Returns:
@@ -49,7 +46,6 @@ def exact_neighbors(
     Memory: three blocks of N D / P, the lists of 2 K N / P twice, each carried
     twice, and a [tile, tile] block.
     """
-    given_rows = len(features)
     where = layout.layout_of(features, mesh, axis_name, num_rows)
     check = functools.partial(check_search, k=k, num_rows=where.num_rows)
     processes.check_own(where, check, features)
@@ -63,7 +59,7 @@ def exact_neighbors(
         if not isinstance(state.features, Tracer):
             # Block so that the progress is real and Ctrl-C acts.
             jax.block_until_ready(state)
-    return where.without_padding(end(rows, state), given_rows)
+    return where.without_padding(end(rows, state), len(features))
 
 
 # Mapped anew, a function would be compiled anew.

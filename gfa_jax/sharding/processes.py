@@ -144,9 +144,7 @@ def gather_blocks(block: np.ndarray) -> np.ndarray:
 @functools.cache
 def _process_mesh() -> Mesh:
     """Lays one device of each process in a line."""
-    first: dict[int, layout.Device] = {}
-    for device in jax.devices():
-        first.setdefault(device.process_index, device)
+    first = {device.process_index: device for device in reversed(jax.devices())}
     return layout.line_mesh([first[process] for process in sorted(first)], _AXIS)
 
 

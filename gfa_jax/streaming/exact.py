@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfa_jax import numerics
-from gfa_jax.checks import check_integer, check_search
+from gfa_jax.checks import check_search
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors import memory, tiles
 from gfa_jax.neighbors.exact import finish, merge_pair, round_up, sweep
@@ -73,14 +73,11 @@ def exact_neighbors(
     system has room for them. With a checkpoint the rows are read once more, to hash
     them, and the lists are written twice a minute.
     """
-    check_integer("chunk_size", chunk_size, least=tiles.GROUP)
+    tiles.check_size("chunk_size", chunk_size)
+    if tile_size is not None:
+        tiles.check_size("tile_size", tile_size)
     check_search(rows, k=k, block_size=chunk_size)
     num_rows = rows.shape[0]
-    for name, size in (("tile_size", tile_size), ("chunk_size", chunk_size)):
-        if size is not None:
-            check_integer(name, size, least=tiles.GROUP)
-        if size is not None and size % tiles.GROUP:
-            raise ValueError(f"{name} is {size}; expected a multiple of {tiles.GROUP}")
     dtype = numerics.to_compute_dtype(rows[:1]).dtype
     if tile_size is None:
         tile_size = min(tiles.TILE, round_up(num_rows, tiles.GROUP), chunk_size)
