@@ -136,19 +136,11 @@ def aggregate_in(
 ) -> Any:
     """Makes the updates of `aggregate` in a workspace, by all processes of its team.
 
-    Each updates its own chunks and reads what they list in the files of all. The result
-    is that of one process, bit for bit; a rerun goes on after the last update that was
-    finished.
-
-    Args:
-        workspace: its key is a hash of the rows and their candidates.
-        features: [N, D], indices [N, K] and weights [N, K] of all rows, checked, as a
-            rule memory maps; the others as for `aggregate`.
-        stage: the name of these updates.
-
-    Returns:
-        Aggregation of NumPy arrays, its features a memory map of a file of the
-        workspace.
+    Each updates its own chunks and reads what they list in the files of all: features
+    [N, D], indices [N, K] and weights [N, K], checked, as a rule memory maps, of which
+    the workspace's key is a hash. The result is that of one process, bit for bit; a
+    rerun goes on after the last update of this `stage` that was finished. Gives an
+    Aggregation of NumPy arrays, its features a memory map of a file of the workspace.
     """
     num_rows, dim = features.shape
     compute = numerics.to_compute_dtype(features[:1]).dtype

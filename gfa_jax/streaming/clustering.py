@@ -60,20 +60,12 @@ def cluster(
 ) -> Clusters:
     """Clusters rows as `gfa_jax.cluster` does, by all processes of a workspace's team.
 
-    Args:
-        rows: [N, D] unit rows, sliced and by sorted arrays of numbers: a memory map.
-        indices: [N, K] candidates of all rows, checked: a memory map.
-        workspace: its key is a hash of the rows and their candidates.
-        method: "persistent", or with a threshold "components" or "average".
-        threshold: t_s, of the rows brought to the pool's own units where `in_views`, as
-            those of "persistent" are; the others as for `gfa_jax.cluster`.
-
-    Returns:
-        Clusters of all rows, the same in every process: those of `gfa_jax.cluster`,
-        bit for bit where the products are.
-
-    Raises:
-        ValueError: another method; what cannot be written.
+    Rows [N, D] and their candidates [N, K], checked, are memory maps, of which the
+    workspace's key is a hash. The method is "persistent", or with a threshold
+    "components" or "average": t_s is of the rows brought to the pool's own units where
+    `in_views`, as those of "persistent" are. The clusters are the same in every
+    process, those of `gfa_jax.cluster`, bit for bit where the products are. Another
+    method, and what cannot be written, is a ValueError.
 
     Cost: that of `gfa_jax.cluster`, shared out but for the forests, log₂ P rounds of at
     most N joins, and the numbers, O(N log N) in every process. Memory: 256 MB a chunk,

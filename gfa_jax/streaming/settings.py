@@ -29,18 +29,11 @@ def choose_settings(
 ) -> Settings:
     """Chooses weights, K, T and the rows to drop, by the team of a workspace.
 
-    Args:
-        rows: [N, D] float32 unit rows, sliced and by sorted arrays of numbers.
-        neighbors: [N, C] arrays or memory maps of all rows, as for
-            `gfa_jax.choose_settings`.
-        workspace: its key is a hash of the rows and their candidates.
-        seed: as for `gfa_jax.choose_settings`.
-
-    Returns:
-        Settings of all N rows, of which neighbors and weights are memory maps.
-
-    Raises:
-        ValueError: lists that do not begin with their row; what cannot be written.
+    Rows are [N, D] float32 unit rows, sliced and by sorted arrays of numbers; the
+    neighbors of all, and the seed, as for `gfa_jax.choose_settings`; the workspace's
+    key is a hash of rows and neighbors. Gives the Settings of all rows, of which
+    neighbors and weights are memory maps. Lists that do not begin with their row, and
+    what cannot be written, are a ValueError.
 
     Cost: that of `gfa_jax.choose_settings`, shared out among the processes; rows and
     lists are read twice, and for each chunk those that it leads to. Memory: three times

@@ -54,17 +54,10 @@ class Workspace(NamedTuple):
     ) -> dict[str, np.ndarray]:
         """Maps the arrays of a stage, which is done first where it is not yet.
 
-        Args:
-            stage: its name.
-            outlines: shape and dtype of each array, by name.
-            work: writes the rows of this process to the arrays, by name. Every process
-                calls `fill` at the same point.
-
-        Returns:
-            Read-only memory maps of the arrays, of all rows, by name.
-
-        Raises:
-            ValueError: a file that cannot be written, here or in another process.
+        Every process calls this at the same point. Outlines are by name, as are what
+        `work` is given, to write its rows of each array, and the read-only memory maps
+        of all rows that come back. A file that cannot be written, here or in another
+        process, is a ValueError.
         """
         is_first = self.team.number == 0
         paths = {name: self.path(stage, name) for name in outlines}

@@ -107,24 +107,12 @@ def score(
 ) -> Part:
     """Multiplies the rows of a group with all rows that probe their cells.
 
-    From another cell than the row's own, inner products of at least `least`.
-
-    Args:
-        rows: [N, D].
-        probes: of all rows.
-        groups: of the cells.
-        group: which of them.
-        kth_best: [N] that the K-th best of each row certainly reaches; raised by what
-            is found here.
-        k: K.
-        least: see above.
-        offer: keeps the best that a chunk's rows, by row, are offered by this group;
-            gives these, or the k best that any group offered them.
-        pool: threads.
-
-    Returns:
-        Part. With other bounds it, and what is offered, may hold more or less, of which
-        nothing survives when all is merged.
+    From another cell than the row's own only inner products of at least `least` count.
+    What the K-th best of each row certainly reaches, `kth_best` [N], is raised by what
+    is found here; with other bounds the Part, and what is offered, may hold more or
+    less, of which nothing survives when all is merged. `offer` keeps the best that a
+    chunk's rows, by row, are offered by this group; it gives these, or the K best that
+    any group offered them.
 
     Cost: all rows read once, those of the group twice. Memory: the rows of a group (256
     MiB, or those of the largest cell) with their lists, and of a chunk, 36 bytes for
@@ -168,13 +156,9 @@ def merge_parts(
     wanted: np.ndarray,
     k: int,
 ) -> lists.Lists:
-    """Merges all parts, and the offers of a chunk, for some rows: lists [n, K].
+    """Merges all parts, and the offers to the chunks, for some rows: lists [n, K].
 
-    Args:
-        parts: of all groups.
-        offers: gives those to the rows of a chunk.
-        wanted: [n] int32 row numbers, ascending.
-        k: K.
+    They are wanted of [n] int32 row numbers, ascending.
     """
     best, found = lists.empty(len(wanted), k), []
     for part in parts:

@@ -97,19 +97,11 @@ def measure(
     threshold: float | None,
     seed: int,
 ) -> Calibration | None:
-    """Measures the candidates that something else found, as `Calibration`.
+    """Measures the candidates [N, C] that something else, `factory`, found.
 
-    Args:
-        rows: [N, D] unit rows, as of `approximate_neighbors`.
-        found: [N, C] of all rows, -1 in an empty slot; the similarity is not read.
-        factory: what found them.
-        target: the recall asked for.
-        threshold: cosine above which an edge counts; all to the nearest others count
-            where it is None, as many as the fullest list holds.
-        seed: of the sample.
-
-    Returns:
-        The Calibration; None where no row has a candidate besides itself.
+    Their similarity is not read. Rows, target, threshold and seed are those of
+    `approximate_neighbors`; without a threshold as many edges of a row count as the
+    fullest list holds. Gives None where no row has a candidate besides itself.
     """
     sample = draw(rows.shape[0], seed)
     indices = np.asarray(found.indices)[sample]
