@@ -27,7 +27,7 @@ from gfa_jax.neighbors.faiss import import_faiss
 from gfa_jax.neighbors.ivf import calibrated, cells, lists
 from gfa_jax.neighbors.ivf.calibrated import Calibration
 from gfa_jax.streaming.exact import exact_neighbors
-from gfa_jax.streaming.team import Team
+from gfa_jax.streaming.workspace import Team
 from gfa_jax.types import Neighbors, track
 
 # Of the files; another one makes old files other.

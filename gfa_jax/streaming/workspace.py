@@ -18,7 +18,6 @@ import numpy as np
 from gfa_jax.datasets import resumable
 from gfa_jax.datasets.arrays import read_array
 from gfa_jax.datasets.atomic import write_header
-from gfa_jax.streaming.team import Team
 
 # Of the rows that a chunk leads to, in float32.
 _CHUNK_BYTES = 2**27
@@ -29,6 +28,27 @@ _MOST_MAPPED = 2**28
 
 Outline = tuple[tuple[int, ...], Any]  # shape and dtype
 Writer = Callable[[int, np.ndarray], None]  # writes rows, the first at this number
+
+
+class Team(NamedTuple):
+    """Which process of how many this is; by default the only one.
+
+    Attributes:
+        number: of this process, in [0, size).
+        size: P, how many there are.
+        wait: returns when all processes have called it, as often as this one has; all
+            then see what each has written. It raises where another one has failed.
+    """
+
+    number: int = 0
+    size: int = 1
+    wait: Callable[[], None] = lambda: None
+
+    def own(self, num_rows: int, *, grain: int = 1) -> range:
+        """Returns the rows of this process, whole multiples of `grain`, maybe none."""
+        grains = -(-num_rows // grain)
+        first, stop = (grains * p // self.size for p in (self.number, self.number + 1))
+        return range(min(first * grain, num_rows), min(stop * grain, num_rows))
 
 
 class Workspace(NamedTuple):

@@ -5,8 +5,7 @@ import pathlib
 import threading
 from collections.abc import Callable
 
-from gfa_jax.streaming.team import Team
-from gfa_jax.streaming.workspace import Workspace
+from gfa_jax.streaming.workspace import Team, Workspace
 
 
 def run(folder: pathlib.Path, size: int, function: Callable) -> list:

@@ -10,7 +10,7 @@ import pytest
 import gfa_jax as gfa
 from gfa_jax import datasets, streaming
 from gfa_jax.neighbors.ivf import calibrated, cell_search, cells, lists
-from gfa_jax.streaming.team import Team
+from gfa_jax.streaming.workspace import Team
 from tests.problems import StoppedError, interrupt_after, refused
 from tests.streaming import teams
 

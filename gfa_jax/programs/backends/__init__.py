@@ -21,7 +21,7 @@ from gfa_jax.neighbors.ivf import recall
 from gfa_jax.programs import cli, evaluation, flags, inputs, processes
 from gfa_jax.refinement import Refinement, Request, Settings
 from gfa_jax.refinement.pool import run_stages
-from gfa_jax.streaming.team import Team
+from gfa_jax.streaming.workspace import Team
 
 FLAGS = flags.FLAGS
 

@@ -155,18 +155,29 @@ class FileBackend(backends.Backend):
 
     def search(self, request) -> backends.Searched:
         """Finds the candidates, or what is missing of them after an interrupt."""
-        rows = self._pool.features
-        asked = backends.approximate_options(request) | {"search": FLAGS.neighbors}
-        self._workspace = self._workspace.extend(asked)
-        fields = ("indices", "similarity")
+        rows, team = self._pool.features, self._workspace.team
+        asked = backends.approximate_options(request)
+        self._workspace = self._workspace.extend(asked | {"search": FLAGS.neighbors})
+        fields, folder = ("indices", "similarity"), self._folder / _SEARCH
         shape = len(rows), request.width(len(rows))
         outlines = {"indices": (shape, np.int32), "similarity": (shape, np.float32)}
         told = self._workspace.path("neighbors", "calibration").with_suffix(".json")
 
         def work(files: dict[str, Writer]) -> None:
-            first, found, calibration = self._find(request)
-            for name in fields:
-                files[name](first, getattr(found, name))
+            choice = backends.choose(rows.shape, request, default="auto")
+            found, first, calibration = None, 0, None
+            if choice == "approximate":
+                found, calibration = backends.search_approximately(
+                    rows, request, checkpoint=folder, **asked
+                )
+                first = team.own(len(rows)).start
+            elif processes.is_first():  # which searches for all
+                found = streaming.exact_neighbors(
+                    rows, k=shape[1], checkpoint=folder, progress=cli.progress
+                )
+            if found is not None:
+                for name in fields:
+                    files[name](first, getattr(found, name))
             if processes.is_first():
                 measured = calibration and calibration._asdict()
                 datasets.write_json(told, measured)
@@ -176,23 +187,6 @@ class FileBackend(backends.Backend):
             measured = json.loads(told.read_text())
         calibration = None if measured is None else Calibration(**measured)
         return gfa.Neighbors(*(found[name] for name in fields)), calibration
-
-    def _find(self, request) -> tuple[int, gfa.Neighbors, Calibration | None]:
-        """Searches; gives the number of the first row of the lists, and the lists."""
-        rows = self._pool.features
-        choice = backends.choose(rows.shape, request, default="auto")
-        folder = self._folder / _SEARCH
-        if choice == "approximate":
-            asked = backends.approximate_options(request)
-            options = asked | {"checkpoint": folder}
-            found = backends.search_approximately(rows, request, **options)
-            return self._workspace.team.own(len(rows)).start, *found
-        width = request.width(len(rows))
-        if not processes.is_first():  # one process searches for all
-            none = np.empty((0, width))
-            return len(rows), gfa.Neighbors(none, none), None
-        options: dict[str, Any] = {"k": width, "progress": cli.progress}
-        return 0, streaming.exact_neighbors(rows, checkpoint=folder, **options), None
 
     def choose(self, near) -> selection.Settings:
         """See `Backend`; all rows' neighbors and weights are memory maps."""
