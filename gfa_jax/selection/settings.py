@@ -85,14 +85,10 @@ def choose_settings(
     """Chooses weights, K, T and the rows to drop; sees no label and has no option.
 
     w_ij as in evidence.py; K where the mean closure is most beyond chance (shared.py),
-    K_i likewise;
-    T = max(1, ⌊2 + log₂(K / 5)⌋): the larger a group beside the five nearest that
-    every row has, the more updates carry its mean to all of its rows. T = 1 where the
-    candidates weigh less than half of the row itself: there is little to follow.
-
-        settings = choose_settings(features, exact_neighbors(features, k=WIDTH))
-        aggregate(features, settings.neighbors, Params(settings.gamma, -1.0),
-                  num_steps=settings.num_steps, weights=settings.weights)
+    K_i likewise; T = max(1, ⌊2 + log₂(K / 5)⌋): the larger a group beside the five
+    nearest that every row has, the more updates carry its mean to all of its rows.
+    T = 1 where the candidates weigh less than half of the row itself: there is little
+    to follow.
 
     Args:
         features: [N, D] floating unit rows, an array or a memory map.

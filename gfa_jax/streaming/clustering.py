@@ -161,7 +161,7 @@ def cluster(
         groups, table = _link(
             rows,
             groups,
-            edges_of=lambda batch: (take(indices, batch), take(similarity, batch)),
+            (indices, similarity),
             workspace=workspace,
             threshold=threshold,
             choose=lambda tree: (
@@ -205,8 +205,8 @@ def cluster(
 def _link(
     rows: np.ndarray,
     roots: np.ndarray,
+    edges: tuple[np.ndarray, np.ndarray],
     *,
-    edges_of: Callable,
     workspace: Workspace,
     threshold: float,
     choose: Callable,
@@ -231,7 +231,8 @@ def _link(
         mine = batches[team.number :: team.size]
         for batch in track(progress, mine, desc="clusters"):
             members = order[batch]
-            pairs = _pairs_of(members, edges_of(members), threshold)
+            lists, cosines = (take(array, members) for array in edges)
+            pairs = _pairs_of(members, lists, cosines, threshold)
             nodes = choose(join_pairs(take(rows, members), pairs, threshold))
             groups = np.unique(nodes, return_inverse=True)[1].reshape(-1)
             files["group"](batch.start, batch.start + groups)
@@ -247,9 +248,8 @@ def _link(
     return groups, linked["sums"]
 
 
-def _pairs_of(members, edges, threshold: float) -> Any:
+def _pairs_of(members, lists, cosines, threshold: float) -> Any:
     """Lists the pairs of a batch that survive, its rows numbered from 0 on."""
-    lists, cosines = edges
     survives = (lists >= 0) & (lists != members[:, None]) & (cosines >= threshold)
     for start in range(0, len(lists), _BATCH_ROWS):
         part = slice(start, start + _BATCH_ROWS)

@@ -178,22 +178,21 @@ class MeshBackend(backends.Backend):
             else:
                 whole = self._finished.read_all(stage, "features")
         del rows
-        result = figures = None
-        if self._pool.pairs is None:
-            assert self._pool.labels is not None  # the caller has labels or pairs
-            result = sharding.all_pairs_roc(
-                whole,
-                self._pool.labels,
-                mesh=self._place.mesh,
-                progress=backends.progress,
-            )
+        if self._pool.pairs is not None:
+            with processes.together():
+                if not processes.is_first():
+                    return None
+                return evaluation.verify(whole, self._pool, **options)
+        assert self._pool.labels is not None  # the caller has labels or pairs
+        place, labels = self._place, self._pool.labels
+        result = sharding.all_pairs_roc(
+            whole, labels, mesh=place.mesh, progress=backends.progress
+        )
         with processes.together():
-            if processes.is_first() and result is None:
-                figures = evaluation.verify(whole, self._pool, **options)
-            elif processes.is_first() and result is not None:
-                result = evaluation.without_large(result, max_images=max_images)
-                figures = evaluation.verify_all_pairs(result, **options)
-        return figures
+            if not processes.is_first():
+                return None
+            result = evaluation.without_large(result, max_images=max_images)
+            return evaluation.verify_all_pairs(result, **options)
 
     def write(self, rows, folder: pathlib.Path, hidden: pathlib.Path) -> None:
         """Writes the own rows as a shard, which no manifest names yet."""
