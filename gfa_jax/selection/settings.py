@@ -132,7 +132,8 @@ def choose_settings(
     check_led(is_led)
     num_rows = len(indices)
     ks = shared.sizes(indices.shape[1] - 1)
-    closures = xp.asarray(shared.closure(indices, ks=ks))
+    near = indices[:, : max(ks) + 1]
+    closures = xp.asarray(shared.compare(near, near, near, ks=ks))
     closures = call(shared.beyond_chance, closures, ks=ks, num_rows=num_rows)
     nearest, share = indices[:, :6], constants.pool_share
     closure, row_k = call(
@@ -151,7 +152,7 @@ def choose_settings(
     dropped = call(_find_dropped, all_rows, indices, is_other, share=share)
     is_edge = call(_find_edges, indices, is_other, dropped)
     center = evidence.posterior_center(num_rows, k, constants=constants)
-    shares = xp.asarray(shared.shared_neighbors(indices, k=k))
+    shares = xp.asarray(shared.compare(indices, indices, indices[:, : k + 1]))
     weights, z = by_blocks(
         weigh(constants),
         (cosines, shares, is_edge, indices),

@@ -39,20 +39,24 @@ def sizes(num_others: int) -> tuple[int, ...]:
     return tuple(k for k in SIZES if k <= num_others) or (num_others,)
 
 
-@functools.partial(jax.jit, static_argnames=("ks",))
-def closure(indices: Array, *, ks: tuple[int, ...]) -> jax.Array:
-    """Evaluates c_i(K) for each K in `ks`: [N, len(ks)] float32 in [0, 1].
+@functools.partial(jax.jit, static_argnames="ks")
+def compare(
+    lists: Array, places: Array, near: Array, *, ks: tuple[int, ...] = ()
+) -> jax.Array:
+    """Evaluates c_i(K) for each K in `ks`, [n, len(ks)]; without any J_ij, [n, W].
 
-    Candidates [N, W] stand nearest first after the row itself; W > K. O(N W³)
-    comparisons, W² integers a row in blocks.
+    Candidates [n, W], nearest first after the row itself, have their own lists at
+    `places`, [n, W], among the `near`, [M, K + 1], K the largest of `ks`. float32 in
+    [0, 1], J_ij 0 in an empty slot. O(n W² K) comparisons; W K integers for each row of
+    a block.
     """
-    width = max(ks) + 1
-    lists = jnp.asarray(indices)[:, :width]
 
-    def close(_, own):
-        return close_row(own, lists.at[own].get(mode="clip"), ks=ks)
+    def compare_row(_, own, places):
+        theirs = jnp.asarray(near).at[places].get(mode="clip")
+        return close_row(own, theirs, ks=ks) if ks else share_row(own, theirs)
 
-    return map_rows(close, (lists,), row_bytes=8 * width**2)
+    row_bytes = 8 * places.shape[1] * near.shape[1]
+    return map_rows(compare_row, (lists, places), row_bytes=row_bytes)
 
 
 def close_row(own: jax.Array, theirs: jax.Array, *, ks: tuple[int, ...]) -> jax.Array:
@@ -68,21 +72,6 @@ def close_row(own: jax.Array, theirs: jax.Array, *, ks: tuple[int, ...]) -> jax.
     # Column by column first, which is compiled to vector instructions.
     counts = jnp.stack([jnp.sum(reach <= k, axis=0) for k in ks])
     return (jnp.sum(counts, axis=1) / jnp.array(ks) ** 2).astype(jnp.float32)
-
-
-@functools.partial(jax.jit, static_argnames=("k",))
-def shared_neighbors(indices: Array, *, k: int) -> jax.Array:
-    """Evaluates J_ij, [N, W] float32, 0 in an empty slot; candidates as for `closure`.
-
-    O(N W K²) comparisons.
-    """
-    lists = jnp.asarray(indices)[:, : k + 1]
-
-    def share(_, own):
-        return share_row(own, lists.at[own].get(mode="clip"))
-
-    row_bytes = 8 * indices.shape[1] * (k + 1)
-    return map_rows(share, (indices,), row_bytes=row_bytes)
 
 
 def share_row(own: jax.Array, theirs: jax.Array) -> jax.Array:

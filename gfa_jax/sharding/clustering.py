@@ -63,8 +63,7 @@ def cluster(
     where = layout.Layout(mesh, axis_name, shape[0])
 
     def of_all(rows: Array) -> np.ndarray:
-        gathered = processes.gather_arrays({"own": where.take_own(rows)})
-        return np.concatenate([part["own"] for part in gathered])
+        return processes.join_rows(where.take_own(rows))
 
     check_kind("neighbors", neighbors, Neighbors)
     gathered = Neighbors(of_all(neighbors.indices), neighbors.similarity)

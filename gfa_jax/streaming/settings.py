@@ -7,14 +7,11 @@ that it leads to, and some numbers of every row.
     closure ─► strangers of each row, a_ij ─► dropped rows ─► weights
 """
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
-from gfa_jax.blocks import map_rows
 from gfa_jax.selection import Settings, evidence, metric, shared, summary
 from gfa_jax.selection import settings as of_pool
 from gfa_jax.streaming.workspace import Workspace, Writer, chunk_rows, release, take
@@ -208,20 +205,5 @@ def _compare(
     )
     near[: len(numbers)] = take(of_all, numbers)
     ends = [(0, size - len(lists)), (0, 0)]
-    found = _compare_rows(np.pad(lists, ends), np.pad(places, ends), near, ks=ks)
+    found = shared.compare(np.pad(lists, ends), np.pad(places, ends), near, ks=ks)
     return np.asarray(found)[: len(lists)]
-
-
-@functools.partial(jax.jit, static_argnames="ks")
-def _compare_rows(lists, places, near, *, ks):
-    def compare(_, own, places):
-        theirs = near[places]
-        return (
-            shared.close_row(own, theirs, ks=ks)
-            if ks
-            else shared.share_row(own, theirs)
-        )
-
-    return map_rows(
-        compare, (lists, places), row_bytes=8 * places.shape[1] * near.shape[1]
-    )

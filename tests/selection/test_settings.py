@@ -126,7 +126,7 @@ def test_few_groups_are_brought_together(num_groups, size):
 
 def test_closure_counts_edges_that_stay_inside():
     lists = np.array([[0, 1, 2], [1, 0, 2], [2, 3, 4], [3, 2, 4], [4, 3, -1]], np.int32)
-    found = np.asarray(shared.closure(lists, ks=(1, 2)))
+    found = np.asarray(shared.compare(lists, lists, lists, ks=(1, 2)))
     expected = []
     for k in (1, 2):
         for own in lists:

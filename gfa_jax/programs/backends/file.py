@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import gfa_jax as gfa
-from gfa_jax import datasets, selection, sharding, streaming
+from gfa_jax import datasets, selection, streaming
 from gfa_jax.clustering import Clusters, Method
 from gfa_jax.datasets import resumable
 from gfa_jax.neighbors import Calibration
@@ -32,6 +32,7 @@ from gfa_jax.programs import (
     settings,
 )
 from gfa_jax.refinement import Refinement
+from gfa_jax.sharding.processes import join_rows
 from gfa_jax.streaming.aggregation import aggregate_in
 from gfa_jax.streaming.clustering import cluster
 from gfa_jax.streaming.settings import choose_settings
@@ -130,10 +131,7 @@ class FileBackend(backends.Backend):
             if isinstance(source.stored, datasets.Shards):
                 mine = slice(team.number, None, team.size)
                 datasets.check_hashes(source.stored, source.stored.parts[mine])
-        parts = sharding.gather_arrays({"norms": norms, "hashes": hashes})
-        norms, hashes = (
-            np.concatenate([part[name] for part in parts]) for name in parts[0]
-        )
+        norms, hashes = map(join_rows, (norms, hashes))
         contents = [hashlib.sha256(hashes.tobytes()).hexdigest()]
         key = checkpoints.job_hash(facts, contents, num_devices=1)
         key = resumable.extend(key, {"width": width})

@@ -39,6 +39,8 @@ from gfa_jax.programs import (
 from gfa_jax.programs.backends import file
 from gfa_jax.refinement import Settings
 from gfa_jax.sharding.exchange import EXCHANGES, MEMORY_LIMIT
+from gfa_jax.sharding.layout import AXIS
+from gfa_jax.sharding.processes import join_rows
 from gfa_jax.streaming.settings import choose_settings
 from gfa_jax.streaming.workspace import Workspace, Writer
 
@@ -55,20 +57,13 @@ flags.DEFINE_float(
 )
 
 _STAGES = "stages"
-_AXIS = "rows"
-
-
-def _gather(own: np.ndarray) -> np.ndarray:
-    """Joins values of the rows of all processes: [n, …] to [N, …]."""
-    gathered = sharding.gather_arrays({"values": np.asarray(own)})
-    return np.concatenate([part["values"] for part in gathered])
 
 
 class MeshBackend(backends.Backend):
     """Rows of this process [n, D] on its devices."""
 
     refined_name = "refined"
-    gather = staticmethod(_gather)
+    gather = staticmethod(join_rows)
     _source: inputs.Source
     _pool: inputs.Pool
     _features: jax.Array
@@ -81,19 +76,25 @@ class MeshBackend(backends.Backend):
     def read(self, request, folder: pathlib.Path) -> inputs.Pool:
         """Checks that all processes are of one job; reads the own rows."""
         with processes.together():
-            source, labels, pairs = _open()
+            if FLAGS.features is None:
+                pool = inputs.load_pool()
+                source, labels = inputs.Source(pool.name, pool.features), pool.labels
+                pairs = pool.pairs
+            else:
+                source = inputs.open_source()
+                labels, pairs = inputs.read_truth(source.shape[0], source.columns)
             request.width(source.shape[0])
             facts = checkpoints.facts(source)
         processes.agree(facts)
         with processes.together():
             mesh = sharding.row_mesh(per_process=FLAGS.num_devices)
         self._source = source
-        self._place = sharding.Layout(mesh, _AXIS, source.shape[0])
+        self._place = sharding.Layout(mesh, AXIS, source.shape[0])
         own = self._place.own
         with processes.together():
             unit, norms = backends.read_checked(source, own, source.read)
             content = resumable.content_hash([unit], [])
-        norms = _gather(norms)
+        norms = join_rows(norms)
         scaled = inputs.is_scaled(norms)
         with processes.together():
             unit = inputs.unit_rows(unit, norms[own.start : own.stop], scaled=scaled)
@@ -157,13 +158,13 @@ class MeshBackend(backends.Backend):
         # Each process has its own rows of the weights; the hash is of all.
         kinds = {"exchange": self.layout["exchange"], **settings.as_report(chosen)}
         if chosen.weights is not None:
-            kinds["weights"] = resumable.content_hash([_gather(chosen.weights)], [])
+            kinds["weights"] = resumable.content_hash([join_rows(chosen.weights)], [])
         key = resumable.extend(self._key, kinds)
         fields = ("features", "degree", "residual")
         found: Any = self._finished.run(
             stage, key, fields, lambda: self._update(chosen)
         )
-        degree = _gather(found["degree"])
+        degree = join_rows(found["degree"])
         return gfa.Aggregation(found["features"], found["residual"], degree)
 
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification | None:
@@ -275,14 +276,6 @@ class MeshBackend(backends.Backend):
             "degree": place.take_own(result.degree),
             "residual": np.asarray(result.residual),
         }
-
-
-def _open() -> tuple[inputs.Source, np.ndarray | None, datasets.Pairs | None]:
-    if FLAGS.features is None:
-        pool = inputs.load_pool()
-        return inputs.Source(pool.name, pool.features), pool.labels, pool.pairs
-    source = inputs.open_source()
-    return source, *inputs.read_truth(source.shape[0], source.columns)
 
 
 def _layout(place: sharding.Layout, dim: int, chosen: Settings) -> dict[str, Any]:
