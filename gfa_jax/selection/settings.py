@@ -127,6 +127,7 @@ def choose_settings(
     check_rows(features)
     xp: Any = np if is_host(features) else jnp
     call = functools.partial(_call, xp=xp)
+    features = xp.asarray(features)
     columns = xp.asarray(indices), xp.asarray(neighbors.similarity)
     indices, similarity, is_other, is_led = call(_prepare, *columns)
     check_led(is_led)
@@ -143,9 +144,9 @@ def choose_settings(
     k = ks[int(np.argmax(closure))]
 
     pool, sample, cosines, null = _measure(features, indices, seed, xp)
-    share = constants.excluded * max(float(closure[ks.index(k)]), 0)
+    share = constants.excluded * max(float(closure.max()), 0)
     own = call(
-        _describe_rows, null, cosines, is_other, k=k, share=share, num_rows=num_rows
+        describe_rows, null, cosines, is_other, k=k, share=share, num_rows=num_rows
     )
     all_rows = evidence.RowEvidence(*map(xp.asarray, own))
     share = constants.distant
@@ -239,33 +240,35 @@ def _prepare(indices: Array, similarity: Array, *, xp: Any):
 
 def _measure(features, indices, seed: int, xp: Any):
     """Measures the pool, a_ij of the candidates, and the null of the rows."""
-    take = features.__getitem__
-    if isinstance(features, jax.Array):
-        take = functools.partial(_take, features)
     sample = metric.draw_sample(len(features), SAMPLE_SIZE, seed=seed)
-    pool = metric.measure_pool(take(sample))
+    pool = metric.measure_pool(features[sample])
     size = _at_once(_BLOCK)
     null = metric.RowNull(
         *by_blocks(metric.measure_rows, (features,), of_all=(pool,), size=size, xp=xp)
     )
-
-    def cosines_of(own, lengths, pool):
-        near = np.maximum(own, 0)
-        return (block_cosines(take(near.ravel()), lengths[near], pool),)
-
-    function, of_all, size = cosines_of, (null.length, pool), _at_once(_ROWS)
-    if xp is not np:
-        function, of_all = _cosines, (*of_all, features)
-    (cosines,) = by_blocks(function, (indices,), of_all=of_all, size=size, xp=xp)
+    (cosines,) = by_blocks(
+        candidate_cosines if xp is np else _candidate_cosines,
+        (indices,),
+        of_all=(features, null.length, pool),
+        size=_at_once(_ROWS),
+        xp=xp,
+    )
     return pool, sample, cosines, null
 
 
-def _cosines(own, lengths, pool, features):
+def candidate_cosines(own, features, lengths, pool):
+    """Evaluates a_ij of B rows for their candidates among the features, [B, W]."""
+    near = np.maximum(own, 0)
+    return (block_cosines(features[near.ravel()], lengths[near], pool),)
+
+
+def _candidate_cosines(own, features, lengths, pool):
     near = jnp.maximum(own, 0)
     return (block_cosines(gather_rows(features, near.ravel()), lengths[near], pool),)
 
 
-def _describe_rows(null, cosines, is_other, *, k, share, num_rows, xp: Any):
+def describe_rows(null, cosines, is_other, *, k, share, num_rows, xp: Any = np):
+    """Evaluates what is known of rows by their null and a_ij: RowEvidence."""
     near = xp.where(is_other, cosines, np.nan)[:, 1 : 1 + k]
     null = metric.without_mates(null, near, share=share, num_rows=num_rows, xp=xp)
     return evidence.RowEvidence(
@@ -284,7 +287,6 @@ def _find_edges(indices, is_other, dropped, *, xp: Any):
 
 
 weigh_edges = jax.jit(evidence.edge_weights, static_argnames="constants")
-_take = jax.jit(gather_rows)
 
 
 @functools.cache

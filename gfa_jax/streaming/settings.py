@@ -79,7 +79,7 @@ def choose_settings(
     closure = closures.mean(axis=0)
     release(closures)
     k = ks[int(np.argmax(closure))]
-    share = constants.excluded * max(float(closure[ks.index(k)]), 0)
+    share = constants.excluded * max(float(closure.max()), 0)
 
     def score(files: dict[str, Writer]) -> None:
         for chunk, lists in chunks():
@@ -87,16 +87,14 @@ def choose_settings(
             numbers, places = _listed(lists)
             near, long = rows[numbers], lengths[numbers]
             (cosines,) = of_pool.by_blocks(
-                _score,
+                of_pool.candidate_cosines,
                 (places,),
                 of_all=(near, long, pool),
                 size=_ROWS,
             )
-            null = metric.without_mates(
-                metric.RowNull(*(found[n][chunk] for n in metric.RowNull._fields)),
-                np.where(is_other, cosines, np.nan)[:, 1 : 1 + k],
-                share=share,
-                num_rows=num_rows,
+            null = metric.RowNull(*(found[n][chunk] for n in metric.RowNull._fields))
+            own_rows = of_pool.describe_rows(
+                null, cosines, is_other, k=k, share=share, num_rows=num_rows
             )
             numbers, places = _listed(lists[:, :6])
             row_k = shared.choose_row_sizes(
@@ -106,8 +104,7 @@ def choose_settings(
                 ks=ks,
                 pool_share=constants.pool_share,
             )
-            scale = evidence.local_scale(cosines, is_other)
-            values = null.mean, null.spread, *scale, row_k, cosines
+            values = *own_rows, row_k, cosines
             for name, part in zip(scored, values, strict=True):
                 files[name](chunk.start, np.asarray(part))
 
@@ -180,10 +177,6 @@ def choose_settings(
     kept = Neighbors(made["indices"], made["similarity"])
     measured = of_pool.Measured(pool, sample, closures, lengths, all_rows)
     return Settings(k, num_steps, 1.0, kept, made["weights"], dropped, told, measured)
-
-
-def _score(own, near, lengths, pool):
-    return (of_pool.block_cosines(near[own.ravel()], lengths[own], pool),)
 
 
 def _listed(lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
