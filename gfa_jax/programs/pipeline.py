@@ -103,7 +103,7 @@ class Run:
             yield result
             with processes.together():
                 stack.close()
-        backend.publish(self.folder)
+        backend.publish()
 
     def verify(self, refined: Refinement, options: Mapping[str, Any]) -> None:
         """Measures the raw, the expanded and the refined rows, where truth is known."""
@@ -129,7 +129,7 @@ class Run:
         stored = self.backend.refined_name
         is_table = results.refined_name(stored) != stored
         if not is_table:
-            self.backend.write(refined.features, self.folder, self.hidden)
+            self.backend.write(refined.features, self.hidden)
         with processes.together():
             if processes.is_first():
                 if is_table:

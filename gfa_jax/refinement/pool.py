@@ -169,8 +169,8 @@ def update_rows(
 
     Where the similarities `are_cosines`, edges that stay are made of them, which saves
     scoring N K candidates: the same but for the rounding of a product, which may move
-    an edge at the threshold. So are those that lie on an accelerator, where only exact
-    search leaves what it found: lists from files or other libraries come by the host.
+    an edge at the threshold. Those on an accelerator are: only exact search leaves what
+    it found there, lists from files or other libraries come by the host.
     """
     weights, options, params = chosen.weights, chosen.options, chosen.params
     # Elsewhere an edge may count that weighs 0.

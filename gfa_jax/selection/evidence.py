@@ -27,11 +27,10 @@ image of a person is kept, since the person's other images around it are not dis
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gfa_jax.types import Array
 
@@ -78,23 +77,16 @@ def local_scale(cosines: Array, is_other: Array) -> tuple[jax.Array, jax.Array]:
     return scale, jnp.maximum(best[:, 0], 0)
 
 
-def find_dropped(
-    indices: Array,
-    is_other: Array,
-    distant: Array,
-    own: Array,
-    *,
-    xp: Any = np,
-) -> Any:
+def find_dropped(indices: Array, is_other: Array, distant: Array, own: Array) -> Array:
     """Finds the distant rows among distant rows, [n] bool.
 
     Their candidates are [n, W], nearest first after the row itself; which rows are
-    distant is [N], of all rows, and [n], of these; `xp` is the library of the arrays.
-    14 n numbers and as many flags are read.
+    distant is [N], of all rows, and [n], of these. 14 n numbers and as many flags are
+    read.
     """
-    around = indices[:, 1 : 1 + _AROUND], is_other[:, 1 : 1 + _AROUND]
-    around_distant = xp.where(around[1], distant[around[0]], False).sum(axis=1)
-    return own & (around_distant >= _OUTLIER_SHARE * around[1].sum(axis=1))
+    around, is_other = (x[:, 1 : 1 + _AROUND] for x in (indices, is_other))
+    around_distant = (is_other & distant[around]).sum(axis=1)
+    return own & (around_distant >= _OUTLIER_SHARE * is_other.sum(axis=1))
 
 
 def posterior_center(num_rows: int, k: int, *, constants: Constants) -> float:

@@ -11,6 +11,7 @@ part (`by_blocks`).
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -127,7 +128,6 @@ def choose_settings(
     check_rows(features)
     xp: Any = np if is_host(features) else jnp
     call = functools.partial(_call, xp=xp)
-    features = xp.asarray(features)
     columns = xp.asarray(indices), xp.asarray(neighbors.similarity)
     indices, similarity, is_other, is_led = call(_prepare, *columns)
     check_led(is_led)
@@ -151,7 +151,7 @@ def choose_settings(
     all_rows = evidence.RowEvidence(*map(xp.asarray, own))
     share = constants.distant
     dropped = call(_find_dropped, all_rows, indices, is_other, share=share)
-    is_edge = call(_find_edges, indices, is_other, dropped)
+    is_edge = is_other & ~dropped[:, None] & ~dropped[indices]
     center = evidence.posterior_center(num_rows, k, constants=constants)
     shares = xp.asarray(shared.compare(indices, indices, indices[:, : k + 1]))
     weights, z = by_blocks(
@@ -216,9 +216,9 @@ def cut_lists(indices: Array, similarity: Array, *, xp: Any = np) -> tuple:
     return indices, similarity
 
 
-def find_others(indices: Array, *, xp: Any = np) -> Any:
+def find_others(indices: Array) -> Any:
     """Tells which slots of lists [n, W] hold another row, [n, W] bool."""
-    return (indices >= 0) & (xp.arange(indices.shape[1]) > 0)[None]
+    return (indices >= 0) & (np.arange(indices.shape[1]) > 0)[None]
 
 
 def check_led(is_led: Any) -> None:
@@ -234,8 +234,7 @@ def _prepare(indices: Array, similarity: Array, *, xp: Any):
     """Cuts lists [N, C] to W; tells which are others, and whether each row leads."""
     is_led = xp.all(indices[:, 0] == xp.arange(len(indices), dtype=np.int32))
     indices, similarity = cut_lists(indices, similarity, xp=xp)
-    is_other = find_others(indices, xp=xp)
-    return indices, similarity, is_other, is_led
+    return indices, similarity, find_others(indices), is_led
 
 
 def _measure(features, indices, seed: int, xp: Any):
@@ -259,7 +258,8 @@ def _measure(features, indices, seed: int, xp: Any):
 def candidate_cosines(own, features, lengths, pool):
     """Evaluates a_ij of B rows for their candidates among the features, [B, W]."""
     near = np.maximum(own, 0)
-    return (block_cosines(features[near.ravel()], lengths[near], pool),)
+    take = _take if isinstance(features, jax.Array) else operator.getitem
+    return (block_cosines(take(features, near.ravel()), lengths[near], pool),)
 
 
 def _candidate_cosines(own, features, lengths, pool):
@@ -278,15 +278,11 @@ def describe_rows(null, cosines, is_other, *, k, share, num_rows, xp: Any = np):
 
 def _find_dropped(all_rows, indices, is_other, *, share, xp: Any):
     distant = all_rows.nearest < share * xp.median(all_rows.nearest)
-    return evidence.find_dropped(indices, is_other, distant, distant, xp=xp)
-
-
-def _find_edges(indices, is_other, dropped, *, xp: Any):
-    del xp
-    return is_other & ~dropped[:, None] & ~dropped[indices]
+    return evidence.find_dropped(indices, is_other, distant, distant)
 
 
 weigh_edges = jax.jit(evidence.edge_weights, static_argnames="constants")
+_take = jax.jit(gather_rows)
 
 
 @functools.cache

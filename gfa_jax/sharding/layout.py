@@ -242,7 +242,7 @@ def row_mesh(num_devices: int | None = None, *, per_process: int | None = None) 
         per_process: how many of each process instead, so that every one takes part.
 
     Returns:
-        A mesh of one axis, "rows".
+        A mesh whose only axis, "rows", is automatic.
 
     Raises:
         ValueError: more devices asked than there are, or none.

@@ -86,12 +86,11 @@ class Backend(abc.ABC):
         """
 
     @abc.abstractmethod
-    def write(self, rows: Any, folder: pathlib.Path, hidden: pathlib.Path) -> None:
-        """Writes the refined rows [n, D]; hidden files appear in `folder` later."""
+    def write(self, rows: Any, hidden: pathlib.Path) -> None:
+        """Writes the refined rows [n, D]; hidden files appear at the end."""
 
-    def publish(self, folder: pathlib.Path) -> None:
+    def publish(self) -> None:  # noqa: B027
         """Does what comes after all files are written; by default nothing."""
-        del folder
 
 
 def read_checked(

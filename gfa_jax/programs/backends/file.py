@@ -118,7 +118,19 @@ class FileBackend(backends.Backend):
         team = backends.team()
         self._folder = folder
         with processes.together():
-            source = _map_features(folder)
+            if FLAGS.features is None:
+                raise ValueError("--features is missing; name a file")
+            if FLAGS.num_devices is not None:
+                raise ValueError(
+                    "--streamed takes one device a process; leave --num_devices out"
+                )
+            if FLAGS.candidates is not None or FLAGS.neighbors == "faiss":
+                raise ValueError(
+                    "--streamed searches by itself; leave --candidates and "
+                    "--neighbors=faiss out"
+                )
+            # What cannot be mapped is copied to a file there, block by block.
+            source = inputs.open_source(folder)
             width = request.width(source.shape[0])
             labels, pairs = inputs.read_truth(source.shape[0], source.columns)
             facts = checkpoints.facts(source)
@@ -253,7 +265,7 @@ class FileBackend(backends.Backend):
                 rows = inputs.unit_rows(rows, datasets.check_features(rows))
             return evaluation.verify(rows, pool, progress=cli.progress, **options)
 
-    def write(self, rows, folder: pathlib.Path, hidden: pathlib.Path) -> None:
+    def write(self, rows, hidden: pathlib.Path) -> None:
         """Names the file of the last update as the result, too."""
         source = pathlib.Path(rows.filename)
         with processes.together():
@@ -263,30 +275,11 @@ class FileBackend(backends.Backend):
                 except OSError:  # a file system without
                     source.replace(hidden / self.refined_name)
 
-    def publish(self, folder: pathlib.Path) -> None:
+    def publish(self) -> None:
         """Removes the search and the stages."""
         if processes.is_first():
             for name in (_SEARCH, _STAGES):
-                shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _map_features(folder: pathlib.Path) -> Any:
-    """Maps the file, or the shards, that --features names.
-
-    What cannot be mapped is copied to a file in the folder, block by block.
-    """
-    if FLAGS.features is None:
-        raise ValueError("--features is missing; name a file")
-    if FLAGS.num_devices is not None:
-        raise ValueError(
-            "--streamed takes one device a process; leave --num_devices out"
-        )
-    if FLAGS.candidates is not None or FLAGS.neighbors == "faiss":
-        raise ValueError(
-            "--streamed searches by itself; leave --candidates and --neighbors=faiss "
-            "out"
-        )
-    return inputs.open_source(folder)
+                shutil.rmtree(self._folder / name, ignore_errors=True)
 
 
 def _check(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray]:

@@ -78,8 +78,7 @@ class MemoryBackend(backends.Backend):
         rows = np.asarray(self._pool.features if rows is None else rows)
         return evaluation.verify(rows, self._pool, progress=cli.progress, **options)
 
-    def write(self, rows, folder: pathlib.Path, hidden: pathlib.Path) -> None:
+    def write(self, rows, hidden: pathlib.Path) -> None:
         """See `Backend`."""
-        del folder
         written = datasets.write_array(hidden / self.refined_name, rows)
         self.written = {self.refined_name: written}

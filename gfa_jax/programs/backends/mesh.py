@@ -10,8 +10,9 @@ the stages
 
 each process leaves a file in --output_dir/stages. A rerun after a failure goes on
 after the last stage that all processes finished, for the same inputs, options and
-layout: a file of others is left out, with a warning. The results appear at the end,
-the manifest of the shards last, and then the stages go.
+layout: a file of others is left out, with a warning. What the settings are chosen from
+lies there too, as of a streamed run (`file`). The results appear at the end, the
+manifest of the shards last, and then the stages go.
 """
 
 import functools
@@ -195,10 +196,10 @@ class MeshBackend(backends.Backend):
             result = evaluation.without_large(result, max_images=max_images)
             return evaluation.verify_all_pairs(result, **options)
 
-    def write(self, rows, folder: pathlib.Path, hidden: pathlib.Path) -> None:
+    def write(self, rows, hidden: pathlib.Path) -> None:
         """Writes the own rows as a shard, which no manifest names yet."""
         del hidden
-        target = folder / self.refined_name
+        target = self._folder / self.refined_name
         with processes.together():
             target.mkdir(exist_ok=True)
             part = datasets.write_part(target, rows, number=jax.process_index())
@@ -214,12 +215,12 @@ class MeshBackend(backends.Backend):
             )
         }
 
-    def publish(self, folder: pathlib.Path) -> None:
+    def publish(self) -> None:
         """Names the shards in a manifest, the last file of all; drops the stages."""
         with processes.together():
             if processes.is_first():
                 datasets.write_manifest(self._shards.folder, self._shards.parts)
-                shutil.rmtree(folder / _STAGES, ignore_errors=True)
+                shutil.rmtree(self._folder / _STAGES, ignore_errors=True)
 
     def _find(self, request, asked: dict[str, Any]) -> backends.Searched:
         place, num_rows = self._place, self._source.shape[0]
