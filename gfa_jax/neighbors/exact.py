@@ -15,7 +15,7 @@ from jax.core import Tracer
 
 from gfa_jax import numerics
 from gfa_jax.checks import check_search
-from gfa_jax.neighbors import filtered, memory, tiles
+from gfa_jax.neighbors import filtered, tiles
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import Array, Neighbors, check_mask, track
 
@@ -149,7 +149,7 @@ def _sweep_within_memory(
                 )
             except jax.errors.JaxRuntimeError as error:
                 # The lists are as they were: a call makes new ones.
-                tile_size = memory.halve(tile_size, error)
+                tile_size = tiles.halve(tile_size, error)
         best = swept
     return best
 

@@ -31,7 +31,7 @@ from jax import lax
 
 from gfa_jax import numerics
 from gfa_jax.blocks import gather_rows
-from gfa_jax.neighbors import memory, tiles
+from gfa_jax.neighbors import tiles
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import track
 
@@ -130,7 +130,7 @@ def search_others(
                     jax.block_until_ready(found)
                     looked = time.monotonic()
             except jax.errors.JaxRuntimeError as error:
-                size = memory.halve(size, error)
+                size = tiles.halve(size, error)
                 continue
             parts.append(Found(*(x[start - first :] for x in found)))
             start = first + size

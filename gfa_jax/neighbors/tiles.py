@@ -9,6 +9,7 @@ Lists and elements are ordered by descending similarity, then by ascending index
 order is total, so the lists are the same whatever the order in which tiles arrive.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,6 +30,21 @@ def check_size(name: str, size: int) -> None:
     check_integer(name, size, least=GROUP)
     if size % GROUP:
         raise ValueError(f"{name} is {size}; expected a multiple of {GROUP}")
+
+
+def halve(size: int, error: RuntimeError) -> int:
+    """Halves a block, a multiple of 32, for which there was no memory, and warns.
+
+    Raises the error again where it is another one, or the block is the smallest.
+    """
+    if "RESOURCE_EXHAUSTED" not in str(error) or size % (2 * GROUP):
+        raise error
+    warnings.warn(
+        f"out of memory with blocks of {size} rows; going on with {size // 2}",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return size // 2
 
 
 class Rows(NamedTuple):

@@ -27,7 +27,7 @@ image of a person is kept, since the person's other images around it are not dis
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +77,7 @@ def local_scale(cosines: Array, is_other: Array) -> tuple[jax.Array, jax.Array]:
     return scale, jnp.maximum(best[:, 0], 0)
 
 
-def find_dropped(indices: Array, is_other: Array, distant: Array, own: Array) -> Array:
+def find_dropped(indices: Array, is_other: Array, distant: Array, own: Array) -> Any:
     """Finds the distant rows among distant rows, [n] bool.
 
     Their candidates are [n, W], nearest first after the row itself; which rows are

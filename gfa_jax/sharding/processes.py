@@ -60,7 +60,7 @@ def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray
     return [dict(np.load(io.BytesIO(own), allow_pickle=False)) for own in gathered]
 
 
-def join_rows(own: np.ndarray) -> np.ndarray:
+def join_rows(own: np.ndarray) -> Any:
     """Joins values of the rows of all processes: [n, …] to [N, …]."""
     gathered = gather_arrays({"own": np.asarray(own)})
     return np.concatenate([part["own"] for part in gathered])

@@ -30,7 +30,7 @@ from gfa_jax.checks import check_integer, check_update
 from gfa_jax.datasets.arrays import read_array
 from gfa_jax.datasets.atomic import atomic_path
 from gfa_jax.datasets.features import read_features
-from gfa_jax.neighbors import memory, tiles
+from gfa_jax.neighbors import tiles
 from gfa_jax.neighbors.exact import round_up
 from gfa_jax.streaming.workspace import Workspace, Writer, release, take
 from gfa_jax.types import (
@@ -271,7 +271,7 @@ def _map_chunks(
                 chunk = gather(features, indices, start, size)
                 found = jax.device_get(function(chunk))
             except jax.errors.JaxRuntimeError as error:
-                size = memory.halve(size, error)
+                size = tiles.halve(size, error)
             else:
                 yield chunk, found
                 start += size

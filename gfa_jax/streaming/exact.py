@@ -23,7 +23,7 @@ import numpy as np
 from gfa_jax import numerics
 from gfa_jax.checks import check_search
 from gfa_jax.datasets import resumable
-from gfa_jax.neighbors import memory, tiles
+from gfa_jax.neighbors import tiles
 from gfa_jax.neighbors.exact import finish, merge_pair, round_up, sweep
 from gfa_jax.neighbors.tiles import Best, Rows
 from gfa_jax.types import Neighbors, track
@@ -135,7 +135,7 @@ class _Search:
             try:
                 merged = self._merged(start, other, size)
             except jax.errors.JaxRuntimeError as error:
-                self._chunk_size = memory.halve(size, error)
+                self._chunk_size = tiles.halve(size, error)
             else:
                 for first, part in merged.items():
                     self._put(first, part)

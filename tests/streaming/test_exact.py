@@ -13,7 +13,7 @@ import pytest
 
 import gfa_jax as gfa
 from gfa_jax import streaming
-from gfa_jax.neighbors import exact, memory
+from gfa_jax.neighbors import exact, tiles
 from gfa_jax.streaming import exact as streamed
 from tests import oracle
 from tests.neighbors.agreement import assert_agree
@@ -253,7 +253,7 @@ def test_a_device_that_is_really_full_is_recognised():
     with pytest.raises(jax.errors.JaxRuntimeError) as error:
         jax.block_until_ready(jnp.zeros(10**15, jnp.float32))
     with pytest.warns(RuntimeWarning):
-        assert memory.halve(128, error.value) == 64
+        assert tiles.halve(128, error.value) == 64
 
 
 def test_other_faults_and_the_smallest_block_are_not_hidden():
@@ -263,7 +263,7 @@ def test_other_faults_and_the_smallest_block_are_not_hidden():
         warnings.simplefilter("error")
         for size, error in ((32, full), (96, full), (1024, other)):
             with pytest.raises(jax.errors.JaxRuntimeError) as raised:
-                memory.halve(size, error)
+                tiles.halve(size, error)
             assert raised.value is error
 
 

@@ -69,8 +69,12 @@ class MemoryBackend(backends.Backend):
     def update(self, chosen, stage) -> gfa.Aggregation:
         """See `Backend`."""
         del stage
-        options = {"progress": cli.progress, "are_cosines": self._are_cosines}
-        return update_rows(self._features, chosen, **options)
+        return update_rows(
+            self._features,
+            chosen,
+            progress=cli.progress,
+            are_cosines=self._are_cosines,
+        )
 
     def verify(self, rows, stage, **options: Any) -> evaluation.Verification:
         """See `Backend`."""
