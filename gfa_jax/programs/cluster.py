@@ -103,6 +103,7 @@ def main() -> None:
     """Runs the stages in the order in which the data travel."""
     cli.keep_compiled_programs()
     method = _method()  # refused before any work
+    file.check_flags()
     if processes.is_job() and not FLAGS.streamed:
         raise ValueError(
             "several processes cluster rows from their file: add --streamed, or leave "

@@ -62,6 +62,7 @@ def main() -> None:
     """Runs in memory or in a file, or on devices with the others of its job."""
     cli.keep_compiled_programs()
     options = evaluation.options()
+    file.check_flags()
     is_job = processes.is_job()
     processes.launch()
     with processes.distributed_session():

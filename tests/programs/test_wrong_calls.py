@@ -83,6 +83,8 @@ def files(tmp_path_factory):
         ("refine --fprs=2", "--fprs: FPR target 2.0"),
         ("refine --fprs=a", "--fprs=a: expected numbers"),
         ("refine stray", "'stray'; expected flags only"),
+        ("refine --storage=bfloat16", "--storage is of rows in files: add --streamed"),
+        ("refine --streamed --exchange=ring", "--exchange is of rows on devices"),
         ("refine --streamed --candidates=far.npy", "leave --candidates"),
         ("refine --features=out", "--features=out is an input and would be overwri"),
         ("refine --output_dir=y.npy", "--output_dir=y.npy: File exists"),

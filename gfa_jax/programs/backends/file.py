@@ -282,6 +282,14 @@ class FileBackend(backends.Backend):
                 shutil.rmtree(self._folder / name, ignore_errors=True)
 
 
+def check_flags() -> None:
+    """Refuses flags of rows in files for those in memory, and the other way round."""
+    if FLAGS.storage != "float32" and not FLAGS.streamed:
+        raise ValueError("--storage is of rows in files: add --streamed, or drop it")
+    if FLAGS.streamed and "exchange" in FLAGS and FLAGS.exchange is not None:
+        raise ValueError("--exchange is of rows on devices: drop it, or --streamed")
+
+
 def _check(source: inputs.Source, own: range) -> tuple[np.ndarray, np.ndarray]:
     """Checks rows, block by block: their norms [n], and the hash of each block."""
     norms, hashes = [np.empty(0)], [np.empty((0, 32), np.uint8)]
