@@ -247,7 +247,7 @@ def test_all_plots_are_the_panels_of_the_summary(files):
         (["--threshold=1.5"], "--threshold=1.5"),
         (["--threshold=high"], "--threshold=high"),
         (["--streamed", "--num_devices=1"], "leave --num_devices out"),
-        (["--threshold=nan"], "threshold is nan"),
+        (["--threshold=nan"], "--threshold=nan; expected a finite"),
         (["--gamma=-0.1"], "--gamma=-0.1"),
         (["--num_steps=-1"], "--num_steps=-1"),
         (["--fprs=1e-3,x"], "--fprs=1e-3,x"),
