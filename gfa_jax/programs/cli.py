@@ -183,7 +183,7 @@ def _with_flags(line: str) -> str:
         return f"--{line}"
     given = flags.inputs()
     for name, path in given.items():
-        found = re.search(rf"(?<![\w=/.]){re.escape(path)}(?![\w/])", line)
+        found = re.search(rf"(?<![\w=/.]){re.escape(path)}(?![\w/-]|\.\w)", line)
         if found and f"--{name}" not in line and [*given.values()].count(path) == 1:
             return f"{line[: found.start()]}--{name}={line[found.start() :]}"
     return line

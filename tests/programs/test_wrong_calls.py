@@ -70,6 +70,7 @@ def files(tmp_path_factory):
         ("refine --candidates=far.npy", "--candidates=far.npy: row 0 holds 77"),
         ("refine --candidates=few.npy", "--candidates=few.npy: got candidates of 9"),
         ("refine --params=p.json", "--params=p.json: 'gama' is no setting"),
+        ("refine --features=folder --params=folder.js", "--params=folder.js: No such"),
         ("refine --params=x.json", "--params=x.json: expected an object of settings"),
         ("refine --params=pipe.npy", "--params=pipe.npy: it is a device or pipe"),
         ("refine --params=raw.bin", "--params=raw.bin: no JSON"),
