@@ -68,6 +68,9 @@ def choose_search(
         threshold: cosine that an edge must exceed to count, as for
             `approximate_neighbors`; None where all K edges count.
 
+    Returns:
+        SearchChoice: which, why, and the seconds that it is expected to take.
+
     Raises:
         ValueError: k outside [1, N).
 

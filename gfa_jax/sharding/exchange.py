@@ -35,12 +35,22 @@ def exchange_memory(
 ) -> ExchangeMemory:
     """Estimates the memory that one update takes on each device.
 
-    With n = ⌈N/P⌉ rows on each of P devices and E bytes an element (`itemsize`), both
-    forms hold the rows as given, before and after the update, 3 n D E, and candidates,
-    masks and weights, n K (4 + 2 E); then "gather" the pool, N D E, and "ring" the
-    block here and the one arriving, and the weighted sums before and after a block is
-    added, 4 n D E. The estimate leaves out the block of candidates (see `blocks`); a
-    reverse-mode gradient takes about twice as much and n D E a step.
+    With n = ⌈N/P⌉ rows on each of P devices and E bytes an element, both forms hold
+    the rows as given, before and after the update, 3 n D E, and candidates, masks and
+    weights, n K (4 + 2 E); then "gather" the pool, N D E, and "ring" the block here and
+    the one arriving, and the weighted sums before and after a block is added, 4 n D E.
+    The estimate leaves out the block of candidates (see `blocks`); a reverse-mode
+    gradient takes about twice as much and n D E a step.
+
+    Args:
+        num_rows: N.
+        dim: D.
+        k: K.
+        num_devices: P.
+        itemsize: E.
+
+    Returns:
+        ExchangeMemory.
     """
     share = -(-num_rows // num_devices)
     rows = share * dim * itemsize
@@ -53,8 +63,12 @@ def choose_exchange(
 ) -> Exchange:
     """Gathers while that fits, since it reads each candidate once.
 
-    The limit is in bytes for an update on a device, the same in every process. Gives
-    "ring" where that takes less and the pool does not fit.
+    Args:
+        memory: see `exchange_memory`.
+        memory_limit: bytes for an update on a device, the same in every process.
+
+    Returns:
+        "ring" where it takes less and the pool does not fit, otherwise "gather".
     """
     return "gather" if memory.gather <= max(memory_limit, memory.ring) else "ring"
 

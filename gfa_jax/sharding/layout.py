@@ -91,10 +91,17 @@ class Layout:
         return range(starts[0], min(starts[-1] + self.size, self.num_rows))
 
     def place(self, rows: Array, fill: float = 0) -> jax.Array:
-        """Pads rows [N, ...] with `fill` and spreads them over the axis: [P n, ...].
+        """Pads rows to equal shares and places them.
 
         Of an array on the host only the rows of this process's devices are read; a
         traced one is only padded.
+
+        Args:
+            rows: [N, ...].
+            fill: what the padding holds.
+
+        Returns:
+            [P n, ...], spread over the axis.
         """
         if not isinstance(rows, jax.Array):
             return self._place_from(rows, fill, first=0)
@@ -105,7 +112,14 @@ class Layout:
         return rows if isinstance(rows, Tracer) else jax.device_put(rows, self.sharding)
 
     def place_own(self, rows: Array, fill: float = 0) -> jax.Array:
-        """Does what `place` does with the rows that each process has, those of `own`.
+        """Places the rows that each process has for itself.
+
+        Args:
+            rows: those of `own`.
+            fill: what the padding holds.
+
+        Returns:
+            [P n, ...], spread over the axis.
 
         Raises:
             ValueError: another number of rows.
@@ -131,7 +145,11 @@ class Layout:
     def take_own(self, array: Array) -> np.ndarray:
         """Copies the rows of `own` to the host, without padding.
 
-        The array is [N, ...] or [P n, ...], spread over the axis or whole here.
+        Args:
+            array: [N, ...] or [P n, ...], spread over the axis or whole here.
+
+        Returns:
+            Those rows.
         """
         own = self.own
         if not isinstance(array, jax.Array) or array.is_fully_addressable:
@@ -144,7 +162,15 @@ class Layout:
         return rows[: len(own)]
 
     def without_padding(self, tree: Any, given_rows: int) -> Any:
-        """Cuts a tree of arrays [P n, ...] to as many rows as were given."""
+        """Drops the padding that was not given.
+
+        Args:
+            tree: of arrays [P n, ...].
+            given_rows: how many rows came in.
+
+        Returns:
+            The same tree of arrays [given_rows, ...].
+        """
         if given_rows == self.padded_rows:
             return tree
         return jax.tree.map(lambda rows: rows[:given_rows], tree)

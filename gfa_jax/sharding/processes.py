@@ -27,10 +27,16 @@ _CHUNK = 2**28
 
 
 def gather_bytes(payload: bytes) -> list[bytes]:
-    """All-gathers bytes of any length on the host: the payload of each, by process.
+    """All-gathers bytes of any length, other ones in each process, on the host.
 
     Every process of `jax.distributed` calls this at the same point. One collective for
     the lengths and one for each 256 MiB; in memory, twice P times the longest payload.
+
+    Args:
+        payload: of this process.
+
+    Returns:
+        The payloads, by process.
     """
     if jax.process_count() == 1:
         return [payload]
@@ -50,7 +56,14 @@ def gather_bytes(payload: bytes) -> list[bytes]:
 
 
 def gather_arrays(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """All-gathers arrays of NumPy's own dtypes, by process and name, bit for bit."""
+    """All-gathers arrays by name, others in each process, bit for bit.
+
+    Args:
+        arrays: name -> array, of NumPy's own dtypes.
+
+    Returns:
+        Those of each process, by process.
+    """
     if jax.process_count() == 1:
         return [{name: np.asarray(array) for name, array in arrays.items()}]
     buffer, named = io.BytesIO(), dict[str, Any](arrays)
@@ -71,9 +84,12 @@ class CollectiveError(ValueError):
 
 
 def collective_errors(error: str | None) -> None:
-    """Fails in every process where one has an `error`, not None.
+    """Fails in every process where it failed in one, or passes where `error` is None.
 
     Without this the others would wait in the next collective for one that is gone.
+
+    Args:
+        error: of this process; None for none.
 
     Raises:
         ValueError: the first error of any process, which is named unless all have the
