@@ -346,3 +346,11 @@ def test_one_odd_label_does_not_fill_the_memory(tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(lines))
     with pytest.raises(ValueError, match=r"row 80000 .*holds 60000 characters"):
         datasets.read_labels(tmp_path / "a.txt")
+
+
+def test_whole_numbers_of_another_sign_are_not_wrapped(tmp_path):
+    path, rows = tmp_path / "a.i8bin", np.full((3, 4), 200, np.uint8)
+    with pytest.raises(ValueError, match="values are uint8, the format holds int8"):
+        datasets.write_table(path, datasets.Table(rows))
+    datasets.write_table(path, datasets.Table(rows // 2))
+    assert np.array_equal(datasets.read_table(path).features, rows // 2)

@@ -160,13 +160,12 @@ def _exactly(file, count: int) -> bytes:
 
 def _cast(block: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Converts values to those of a format, which must hold them."""
-    is_whole = dtype.kind in "iu"
-    if (
-        is_whole == (block.dtype.kind in "iu")
-        and block.dtype.itemsize <= dtype.itemsize
-    ):
-        return block.astype(dtype)
+    is_whole, given = dtype.kind in "iu", block.dtype
     cast = block.astype(dtype)
+    if is_whole == (given.kind in "iu") and (
+        np.can_cast(given, dtype) if is_whole else given.itemsize <= dtype.itemsize
+    ):
+        return cast
     if not is_whole or not np.array_equal(cast, block):
         raise ValueError(
             f"the values are {block.dtype}, the format holds {dtype.name}; give gfa "
