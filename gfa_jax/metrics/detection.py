@@ -1,16 +1,14 @@
 """Detection costs, and scores as likelihood ratios.
 
-With a prior P of a genuine pair,
+With a prior P of a genuine pair and the costs of a miss and of a false accept,
 
-    DCF(t)   = (P FNR(t) + (1 − P) FPR(t)) / min(P, 1 − P)
-    minDCF   = min_t DCF(t);   actual DCF = DCF(ln((1 − P) / P))
+    DCF(t)   = (c_miss P FNR(t) + c_fa (1 − P) FPR(t)) / min(c_miss P, c_fa (1 − P))
+    minDCF   = min_t DCF(t);   actual DCF = DCF(ln(c_fa (1 − P) / (c_miss P)))
     Cllr     = ½ mean_genuine log₂(1 + e^(−ℓ)) + ½ mean_impostor log₂(1 + e^ℓ)
 
-Costs of a miss and of a false accept are those of the prior c_miss P / (c_miss P + c_fa
-(1 − P)). 1 is what deciding without a score costs. Actual DCF and Cllr take scores for
-logarithms of likelihood ratios ℓ; minCllr is the Cllr of the best monotone map of the
-scores, by pool adjacent violators. A DET curve is (`Roc.fpr`, `Roc.fnr`) on probit
-axes.
+1 is what deciding without a score costs. Actual DCF and Cllr take scores for logarithms
+of likelihood ratios ℓ; minCllr is the Cllr of the best monotone map of the scores, by
+pool adjacent violators. A DET curve is (`Roc.fpr`, `Roc.fnr`) on probit axes.
 
 All read the counts of a `Roc`, so lists of pairs and all pairs of a pool alike. Of
 `roc_curve` they are exact. Of `all_pairs_roc` scores below its tail are read at the
@@ -44,43 +42,47 @@ class Calibration(NamedTuple):
         return self.scale * scores + self.offset
 
 
-def min_dcf(roc: Roc, *, p_target: float) -> float:
+def min_dcf(
+    roc: Roc, *, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0
+) -> float:
     """Finds the least normalised cost over the thresholds.
 
     Args:
         roc: a curve of `roc_curve` or `all_pairs_roc`.
         p_target: prior P of a genuine pair, in (0, 1).
+        c_miss: cost of a genuine pair that is refused, > 0.
+        c_fa: cost of an impostor pair that is accepted, > 0.
 
     Returns:
         minDCF in [0, 1].
 
     Raises:
-        ValueError: a prior outside (0, 1).
+        ValueError: a prior or a cost out of its range.
 
     Examples:
         >>> roc = metrics.all_pairs_roc(features, labels).roc
         >>> 0 < metrics.min_dcf(roc, p_target=0.01) < 1
         True
     """
-    miss, false_accept = _weigh(p_target)
+    miss, false_accept, _ = _weigh(p_target, c_miss, c_fa)
     return float(np.min(miss * roc.fnr + false_accept * roc.fpr))
 
 
-def actual_dcf(roc: Roc, *, p_target: float) -> float:
+def actual_dcf(
+    roc: Roc, *, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0
+) -> float:
     """Measures the normalised cost at the threshold that is right for ℓ.
 
-    Args:
-        roc: a curve whose thresholds are ℓ, as of `calibrate`.
-        p_target: as for `min_dcf`.
+    Takes prior and costs as for `gfa_jax.metrics.min_dcf`, and a curve whose thresholds
+    are ℓ, as of `calibrate`.
 
     Returns:
         Actual DCF >= minDCF.
 
     Raises:
-        ValueError: a prior outside (0, 1).
+        ValueError: a prior or a cost out of its range.
     """
-    miss, false_accept = _weigh(p_target)
-    threshold = math.log((1 - p_target) / p_target)
+    miss, false_accept, threshold = _weigh(p_target, c_miss, c_fa)
     last = np.searchsorted(-roc.thresholds, -threshold, side="right") - 1
     return float(miss * roc.fnr[last] + false_accept * roc.fpr[last])
 
@@ -138,7 +140,7 @@ def fit_calibration(roc: Roc, *, p_target: float = 0.5) -> Calibration:
 
     Cost: about ten passes over the points; memory: 100 bytes a point.
     """
-    _weigh(p_target)
+    _weigh(p_target, 1.0, 1.0)
     scores = roc.thresholds[1:]
     genuine, impostor = _steps(roc)
     ends = [scores[counts > 0][[-1, 0]] for counts in (genuine, impostor)]
@@ -192,12 +194,15 @@ def calibrate(roc: Roc, calibration: Calibration) -> Roc:
     return roc._replace(thresholds=calibration(roc.thresholds))
 
 
-def _weigh(p_target: float) -> tuple[float, float]:
-    """Returns the normalised weights of FNR and FPR."""
+def _weigh(p_target: float, c_miss: float, c_fa: float) -> tuple[float, float, float]:
+    """Returns the normalised weights of FNR and FPR, and the threshold of ℓ."""
     if not 0 < p_target < 1:
         raise ValueError(f"p_target is {p_target}; expected a prior in (0, 1)")
-    least = min(p_target, 1 - p_target)
-    return p_target / least, (1 - p_target) / least
+    if not (0 < c_miss < math.inf and 0 < c_fa < math.inf):
+        raise ValueError(f"costs are {c_miss} and {c_fa}; expected more than 0, finite")
+    miss, false_accept = c_miss * p_target, c_fa * (1 - p_target)
+    least = min(miss, false_accept)
+    return miss / least, false_accept / least, math.log(false_accept / miss)
 
 
 def _steps(roc: Roc) -> tuple[np.ndarray, np.ndarray]:

@@ -53,6 +53,8 @@ def identify(
     probe_identities: npt.ArrayLike,
     gallery_identities: npt.ArrayLike,
     *,
+    probe_cameras: npt.ArrayLike | None = None,
+    gallery_cameras: npt.ArrayLike | None = None,
     progress: Callable | None = None,
 ) -> Identification:
     """Searches a gallery for every probe, s = p · g.
@@ -63,6 +65,9 @@ def identify(
         probe_identities: [P] integers or strings; a probe of unknown identity (see
             `datasets.known_identities`) is left out.
         gallery_identities: [G] likewise; so is a row of the gallery.
+        probe_cameras: [P] integers or strings: rows of its identity and camera are left
+            out. With `gallery_cameras`, or neither.
+        gallery_cameras: [G] likewise.
         progress: called as tqdm is, `progress(iterable, total=, desc=)`.
 
     Returns:
@@ -81,13 +86,21 @@ def identify(
         True
     """
     names = probe_identities, gallery_identities
-    return identify_scores(score_rows(probes, gallery, *names, progress), *names)
+    return identify_scores(
+        score_rows(probes, gallery, *names, progress),
+        *names,
+        probe_cameras=probe_cameras,
+        gallery_cameras=gallery_cameras,
+    )
 
 
 def identify_scores(
     scores: Iterable[np.ndarray],
     probe_identities: npt.ArrayLike,
     gallery_identities: npt.ArrayLike,
+    *,
+    probe_cameras: npt.ArrayLike | None = None,
+    gallery_cameras: npt.ArrayLike | None = None,
 ) -> Identification:
     """Does what `identify` does by given scores.
 
@@ -104,9 +117,10 @@ def identify_scores(
         ValueError: scores that do not fit the identities or hold nan; as `identify`.
     """
     names = as_labels(probe_identities), gallery_identities
+    cameras = probe_cameras, gallery_cameras
     best = [
         (own.max(initial=-np.inf), others.max(initial=-np.inf), own.size > 0)
-        for own, others in split_scores(scores, names)
+        for own, others in split_scores(scores, names, cameras)
     ]
     columns = map(np.array, zip(*best, strict=True))
     known = known_identities(names[0])

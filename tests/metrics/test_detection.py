@@ -29,12 +29,12 @@ def test_costs_are_those_of_every_threshold(pairs, costs):
     scores, same = pairs
     roc = metrics.roc_curve(scores, same)
     p, miss, fa = costs
-    prior = miss * p / (miss * p + fa * (1 - p))  # costs are those of another prior
+    named = {"p_target": p, "c_miss": miss, "c_fa": fa}
     every = [cost_at(scores, same, t, *costs) for t in [np.inf, *np.unique(scores)]]
-    assert metrics.min_dcf(roc, p_target=prior) == pytest.approx(min(every), rel=1e-12)
+    assert metrics.min_dcf(roc, **named) == pytest.approx(min(every), rel=1e-12)
     right = math.log(fa * (1 - p) / (miss * p))
     want = cost_at(scores, same, right, *costs)
-    assert metrics.actual_dcf(roc, p_target=prior) == pytest.approx(want, rel=1e-12)
+    assert metrics.actual_dcf(roc, **named) == pytest.approx(want, rel=1e-12)
 
 
 def test_det_is_scikit_learns(pairs):
@@ -127,9 +127,11 @@ def test_pairs_that_cannot_be_calibrated_are_refused(scores, same, message):
         metrics.fit_calibration(metrics.roc_curve(scores, same))
 
 
-@pytest.mark.parametrize("p_target", [0, 1])
-def test_priors_are_checked(p_target):
+@pytest.mark.parametrize(
+    "options", [{"p_target": 0}, {"p_target": 1}, {"p_target": 0.1, "c_fa": 0}]
+)
+def test_priors_and_costs_are_checked(options):
     roc = metrics.roc_curve([0.1, 0.9], [0, 1])
     for measure in (metrics.min_dcf, metrics.actual_dcf):
         with pytest.raises(ValueError, match="expected"):
-            measure(roc, p_target=p_target)
+            measure(roc, **options)

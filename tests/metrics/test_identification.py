@@ -79,10 +79,15 @@ def test_ties_by_hand():
     assert (none.tpr, none.fpr, none.threshold) == (1 / 3, 0.0, 0.9)
 
 
-def test_unknown_identities_are_left_out():
-    scores = np.array([[0.3, 0.4, 0.5, 1.0], [0.1, 0.2, 0.3, 1.0], [0.5] * 4])
+def test_cameras_and_unknown_identities_are_left_out():
+    known, seen = np.array([1, 1, 2, -1]), np.array([0, 1, 0, 0])
+    scores = np.array([[0.9, 0.4, 0.5, 1.0], [0.1, 0.2, 0.3, 1.0], [0.5] * 4])
     found = metrics.identify_scores(
-        scores, np.array([1, 7, -1]), np.array([1, 1, 2, -1])
+        scores,
+        np.array([1, 7, -1]),
+        known,
+        probe_cameras=np.zeros(3, int),
+        gallery_cameras=seen,
     )
     assert found.mated.tolist() == [0.4, -np.inf] and found.other.tolist() == [0.5, 0.3]
     assert found.is_mated.tolist() == [True, False] and found.rank_1 == 0
