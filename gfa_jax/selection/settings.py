@@ -150,8 +150,7 @@ def choose_settings(
     )
     all_rows = evidence.RowEvidence(*map(xp.asarray, own))
     share = constants.distant
-    dropped = call(_find_dropped, all_rows, indices, is_other, share=share)
-    is_edge = is_other & ~dropped[:, None] & ~dropped[indices]
+    dropped, is_edge = call(_find_edges, all_rows, indices, is_other, share=share)
     center = evidence.posterior_center(num_rows, k, constants=constants)
     shares = xp.asarray(shared.compare(indices, indices, indices[:, : k + 1]))
     weights, z = by_blocks(
@@ -246,7 +245,7 @@ def _measure(features, indices, seed: int, xp: Any):
         *by_blocks(metric.measure_rows, (features,), of_all=(pool,), size=size, xp=xp)
     )
     (cosines,) = by_blocks(
-        candidate_cosines if xp is np else _candidate_cosines,
+        candidate_cosines,
         (indices,),
         of_all=(features, null.length, pool),
         size=_at_once(_ROWS),
@@ -257,14 +256,9 @@ def _measure(features, indices, seed: int, xp: Any):
 
 def candidate_cosines(own, features, lengths, pool):
     """Evaluates a_ij of B rows for their candidates among the features, [B, W]."""
-    near = np.maximum(own, 0)
+    near = own.clip(0)
     take = _take if isinstance(features, jax.Array) else operator.getitem
     return (block_cosines(take(features, near.ravel()), lengths[near], pool),)
-
-
-def _candidate_cosines(own, features, lengths, pool):
-    near = jnp.maximum(own, 0)
-    return (block_cosines(gather_rows(features, near.ravel()), lengths[near], pool),)
 
 
 def describe_rows(null, cosines, is_other, *, k, share, num_rows, xp: Any = np):
@@ -276,9 +270,11 @@ def describe_rows(null, cosines, is_other, *, k, share, num_rows, xp: Any = np):
     )
 
 
-def _find_dropped(all_rows, indices, is_other, *, share, xp: Any):
+def _find_edges(all_rows, indices, is_other, *, share, xp: Any):
+    """Finds the rows to drop, [N], and the candidates that are not of them, [N, W]."""
     distant = all_rows.nearest < share * xp.median(all_rows.nearest)
-    return evidence.find_dropped(indices, is_other, distant, distant)
+    dropped = evidence.find_dropped(indices, is_other, distant, distant)
+    return dropped, is_other & ~dropped[:, None] & ~dropped[indices]
 
 
 weigh_edges = jax.jit(evidence.edge_weights, static_argnames="constants")
